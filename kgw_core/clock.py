@@ -1,0 +1,41 @@
+"""Time as the core sees it: handed in, so that tests can turn it by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """A call that is due later."""
+
+    def cancel(self) -> None:
+        """Do not call. Harmless after the call."""
+
+
+class Clock(Protocol):
+    """Wall time for what is written into records, monotonic time for how long things take."""
+
+    def time_ms(self) -> int:
+        """Milliseconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Seconds from some fixed point; never goes back."""
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback`` on the event loop after ``seconds``."""
+
+
+class SystemClock:
+    """The machine's clocks and the running event loop's timers."""
+
+    def time_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        return asyncio.get_running_loop().call_later(seconds, callback)

@@ -1,0 +1,332 @@
+"""What a storage plugin implements: one class, eight coroutines.
+
+A :class:`LogStore` keeps record batches as opaque bytes. It knows topics, and for each partition a log:
+batches back to back, each covering a span of offsets. Everything that Kafka means by a log (producers'
+sequences, timestamps, transactions, long polls, retention, who may read what) is the core's business and
+stays out of the store.
+
+The contract. *The core promises:*
+
+1. Every batch handed to :meth:`LogStore.append` is one whole, checked v2 record batch, with its base
+   offset and leader epoch already stamped into its bytes, and offsets without gaps between batches.
+2. One append is in flight for a partition at a time. Appends to several partitions, reads, and appends
+   and reads of one partition, do overlap.
+3. An append is never cancelled because a client went away. A read may be cancelled.
+4. ``create_topic`` is called once for a topic id, ``update_topic`` and ``delete_topic`` only for
+   a topic that exists; these three never overlap for one topic.
+5. The bytes in :attr:`Batch.data` stay as they are until the append returns; after that only where
+   :attr:`Batch.stable` is set. A store that keeps the bytes copies them first or checks that flag.
+
+*The store promises:*
+
+6. An append is all or nothing; where ``capabilities.durable`` it survives a crash once it has returned.
+7. If the first base offset is not the log's end, append raises :class:`OffsetConflict` and writes
+   nothing. With ``capabilities.numbers_records`` base offsets go in as -1 and the result is the truth.
+8. ``read`` starts with the first batch whose last offset >= ``offset``, whole even where it exceeds
+   ``max_bytes``; then whole batches until the next would exceed it; nothing where ``offset`` is the end;
+   :class:`~kgw_core.errors.OffsetOutOfRange` outside ``start..end``.
+9. After ``trim(tp, before)``, ``bounds().start == before`` exactly, though the batch that contains it
+   stays readable. Trimming below the start changes nothing; above the end raises ``OffsetOutOfRange``.
+10. ``end`` never goes back: not after everything is trimmed, not after reopening.
+11. A topic or partition that is not there (deleted, or never made) raises
+    :class:`~kgw_core.errors.UnknownTopicOrPartition`; a log is named by its topic's *id*, so an append in
+    flight across delete and re-create never lands in the new log.
+12. Anything that cannot be done now raises a :class:`~kgw_core.errors.KafkaError` (mostly
+    ``KafkaStorageError``) if it is certain that nothing was written. After any other exception the core
+    takes the outcome as unknown and reads bounds and headers again before it goes on.
+13. No method blocks the event loop: file and network I/O that can wait goes to a thread or is awaited.
+"""
+
+from __future__ import annotations
+
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+from uuid import UUID
+
+from kgw_core.errors import KafkaError
+
+API_VERSION = 1
+"""The version of this interface; a plugin states the one it was written for."""
+
+Buffer = bytes | bytearray | memoryview
+
+
+class OffsetConflict(Exception):
+    """The first batch of an append does not start at the log's end: somebody else has written.
+
+    ``end`` is the log's true end, where the store knows it.
+    """
+
+    def __init__(self, expected: int, end: int) -> None:
+        super().__init__(f"append starts at offset {expected}, the log ends at {end}")
+        self.expected = expected
+        self.end = end
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as the store keeps it. ``configs`` holds only what was set, as Kafka's strings."""
+
+    name: str
+    id: UUID
+    partitions: int
+    configs: Mapping[str, str] = field(default_factory=dict)
+
+
+class TopicPartition:
+    """Names one partition's log. Equal by topic id and partition; the name is for people and paths."""
+
+    __slots__ = ("_hash", "partition", "topic", "topic_id")
+
+    def __init__(self, topic: str, topic_id: UUID, partition: int) -> None:
+        self.topic = topic
+        self.topic_id = topic_id
+        self.partition = partition
+        self._hash = hash((topic_id, partition))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, TopicPartition):
+            return NotImplemented
+        return self.partition == other.partition and self.topic_id == other.topic_id
+
+    def __repr__(self) -> str:
+        return f"{self.topic}-{self.partition}"
+
+
+class Batch(NamedTuple):
+    """One record batch on its way into the store.
+
+    ``span`` is how many offsets it covers (last offset - base offset + 1), ``max_timestamp`` is in
+    milliseconds since the epoch (-1: none), ``data`` the whole batch. ``stable`` says that the bytes of
+    ``data`` will not change after the append, so that the store may keep the view itself.
+    """
+
+    base_offset: int
+    span: int
+    max_timestamp: int
+    data: Buffer
+    stable: bool = False
+
+
+class Run(NamedTuple):
+    """Whole batches back to back: offsets ``base_offset`` up to, not including, ``next_offset``."""
+
+    base_offset: int
+    next_offset: int
+    data: Buffer
+
+
+class Bounds(NamedTuple):
+    """Where a log starts and ends: ``start <= offset < end``; ``epoch`` of its leader, ``size`` in bytes."""
+
+    start: int
+    end: int
+    epoch: int = 0
+    size: int = 0
+
+
+class Append(NamedTuple):
+    """One item of :meth:`LogStore.append_many`."""
+
+    tp: TopicPartition
+    batches: Sequence[Batch]
+
+
+class Read(NamedTuple):
+    """One item of :meth:`LogStore.read_many`."""
+
+    tp: TopicPartition
+    offset: int
+    max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a store does beyond, or other than, the plain contract.
+
+    ``durable``: an append that returned survives kill -9. ``immediate``: never waits; offers
+    ``append_now`` and ``read_now``. ``external_writers``: others append to the same logs.
+    ``numbers_records``: the engine chooses offsets. ``native_retention``: the engine deletes old data
+    by itself. ``preserves_batches``: what is read is byte for byte what was appended.
+    ``commit_scope``: whether one append_many is one commit of the whole ``store`` or one a ``partition``.
+    """
+
+    durable: bool = False
+    immediate: bool = False
+    external_writers: bool = False
+    numbers_records: bool = False
+    native_retention: bool = False
+    preserves_batches: bool = True
+    commit_scope: Literal["store", "partition"] = "partition"
+
+
+class LogStore(ABC):
+    """Base class of storage plugins; the module's docstring is its contract.
+
+    ``Config`` is a msgspec Struct that the ``[storage]`` table is checked against before the store is
+    made; None takes no settings. ``name`` is what a config file selects by.
+    """
+
+    name: ClassVar[str]
+    api_version: ClassVar[int] = API_VERSION
+    Config: ClassVar[type[Any] | None] = None
+    writers: ClassVar[int] = 4
+    """How many ``append_many`` calls the core keeps under way at once."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = config
+
+    async def open(self) -> None:
+        """Called once before anything else. :raises: whatever keeps the gateway from starting."""
+
+    async def close(self) -> None:
+        """Called once, after the last append has returned."""
+
+    async def ping(self) -> None:
+        """Return if the store can serve. :raises KafkaError: why it cannot."""
+
+    def capabilities(self, topic: Topic | None = None) -> Capabilities:
+        """What holds for ``topic``, or for the store as a whole where it is None."""
+        return Capabilities()
+
+    # -- topics
+
+    @abstractmethod
+    async def topics(self) -> Sequence[Topic]:
+        """All topics."""
+
+    @abstractmethod
+    async def create_topic(self, topic: Topic) -> None:
+        """Make ``topic`` with empty logs. :raises TopicAlreadyExists: the name is taken."""
+
+    @abstractmethod
+    async def update_topic(self, topic: Topic) -> None:
+        """Replace the configs, and add partitions where ``topic`` has more. Never fewer."""
+
+    @abstractmethod
+    async def delete_topic(self, topic_id: UUID) -> None:
+        """Forget the topic and its logs."""
+
+    # -- logs
+
+    @abstractmethod
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+        """Append all of ``batches`` or none; return the base offset of the first.
+
+        :raises OffsetConflict: the first base offset is not the log's end.
+        :raises UnknownTopicOrPartition: no such log.
+        :raises KafkaError: not now, and nothing was written.
+        """
+
+    @abstractmethod
+    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        """Batches from ``offset`` on, at most ``max_bytes`` but at least one if there is one.
+
+        :raises OffsetOutOfRange: ``offset`` is below the start or above the end.
+        :raises UnknownTopicOrPartition: no such log.
+        """
+
+    @abstractmethod
+    async def bounds(self, tp: TopicPartition) -> Bounds:
+        """Where the log starts and ends now. :raises UnknownTopicOrPartition: no such log."""
+
+    @abstractmethod
+    async def trim(self, tp: TopicPartition, before: int) -> None:
+        """Drop what lies below ``before``; it becomes the start. :raises OffsetOutOfRange: above the end."""
+
+    # -- extras: right as they are, faster where a store overrides them
+
+    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
+        """Append to several logs; a base offset or an error for each, in order."""
+        return await _each([self.append(tp, batches) for tp, batches in appends])
+
+    async def read_many(self, reads: Sequence[Read]) -> list[Sequence[Run] | Exception]:
+        """Read several logs; runs or an error for each, in order."""
+        return await _each([self.read(tp, offset, max_bytes) for tp, offset, max_bytes in reads])
+
+    async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
+        """Base offset of the first batch with ``max_timestamp >= timestamp`` (ms), or None."""
+        async for base, max_timestamp in self._scan(tp):
+            if max_timestamp >= timestamp:
+                return base
+        return None
+
+    async def find_max_time(self, tp: TopicPartition) -> int | None:
+        """Base offset of the first batch that has the largest max_timestamp, None for an empty log."""
+        found, largest = None, -2
+        async for base, max_timestamp in self._scan(tp):
+            if max_timestamp > largest:
+                found, largest = base, max_timestamp
+        return found
+
+    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+        """Put ``batches`` in place of those covering ``first..last``, for compaction.
+
+        False (the default): this store keeps everything.
+        """
+        return False
+
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+        """:meth:`append` without waiting; only where ``capabilities.immediate``."""
+        raise NotImplementedError(f"{type(self).__name__} is not an immediate store")
+
+    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        """:meth:`read` without waiting; only where ``capabilities.immediate``."""
+        raise NotImplementedError(f"{type(self).__name__} is not an immediate store")
+
+    async def _scan(self, tp: TopicPartition) -> AsyncIterator[tuple[int, int]]:
+        """(base offset, max timestamp) of each batch, in order."""
+        bounds = await self.bounds(tp)
+        offset = bounds.start
+        while offset < bounds.end:
+            runs = await self.read(tp, offset, SCAN_BYTES)
+            if not runs:
+                return
+            for run in runs:
+                for base, max_timestamp in _headers(run.data):
+                    yield base, max_timestamp
+            offset = runs[-1].next_offset
+
+
+SCAN_BYTES = 1 << 20
+_BASE_AND_LENGTH = struct.Struct(">qi")
+_MAX_TIMESTAMP = struct.Struct(">q")
+
+
+def _headers(data: Buffer) -> Iterator[tuple[int, int]]:
+    at, end = 0, len(data)
+    while at < end:
+        base, length = _BASE_AND_LENGTH.unpack_from(data, at)
+        yield base, _MAX_TIMESTAMP.unpack_from(data, at + 35)[0]
+        at += 12 + length
+
+
+async def _each(calls: Sequence[Any]) -> list[Any]:
+    """Run ``calls`` at the same time; each one's result or exception, in order."""
+    if len(calls) == 1:
+        try:
+            return [await calls[0]]
+        except Exception as error:
+            return [error]
+    import anyio
+
+    results: list[Any] = [KafkaError("not run")] * len(calls)
+
+    async def run(index: int, call: Any) -> None:
+        try:
+            results[index] = await call
+        except Exception as error:
+            results[index] = error
+
+    async with anyio.create_task_group() as tasks:
+        for index, call in enumerate(calls):
+            tasks.start_soon(run, index, call)
+    return results
