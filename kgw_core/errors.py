@@ -21,6 +21,10 @@ class KafkaError(Exception):
     retriable: ClassVar[bool] = False
 
 
+class Unanswerable(Exception):
+    """A request that gets no answer: the connection is closed, and the message is logged as the reason."""
+
+
 NONE = 0
 """The code that says there was no error."""
 

@@ -55,6 +55,9 @@ class OffsetLedger(ABC):
     def trimmed(self, tp: TopicPartition, start: int) -> None:
         """The log now starts at ``start``."""
 
+    def closed(self, tp: TopicPartition) -> None:
+        """The log is gone; what was kept of it may be dropped."""
+
     async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
         """Base offset of the first batch with a record at or after ``timestamp`` (ms), if known."""
         return None

@@ -47,6 +47,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from uuid import UUID
 
 from kgw_core.errors import KafkaError
+from kgw_core.records.segments import Run as Run
 
 API_VERSION = 1
 """The version of this interface; a plugin states the one it was written for."""
@@ -114,14 +115,6 @@ class Batch(NamedTuple):
     max_timestamp: int
     data: Buffer
     stable: bool = False
-
-
-class Run(NamedTuple):
-    """Whole batches back to back: offsets ``base_offset`` up to, not including, ``next_offset``."""
-
-    base_offset: int
-    next_offset: int
-    data: Buffer
 
 
 class Bounds(NamedTuple):

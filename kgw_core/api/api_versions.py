@@ -1,0 +1,53 @@
+"""ApiVersions: what this gateway serves, and what the client says it is.
+
+Behaviour:
+- The answer is the registry itself: what has no handler is not in it.
+- A version newer than ours is answered in v0 with UNSUPPORTED_VERSION and ApiVersions' own entry (KIP-511).
+
+Versions: v3 client software name and version · v5 cluster and node that the client believes to talk to:
+where they are not ours, REBOOTSTRAP_REQUIRED sends it back to its bootstrap servers (KIP-1242).
+"""
+
+from __future__ import annotations
+
+import re
+
+from kgw_core.api import registry
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import InvalidRequest, KafkaError, RebootstrapRequired, UnsupportedVersion
+from kgw_core.wire.messages.api_versions import ApiVersion, ApiVersionsRequest, ApiVersionsResponse
+
+_SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
+
+
+def handle(request: ApiVersionsRequest, context: RequestContext) -> ApiVersionsResponse:
+    """All served APIs with their ranges."""
+    broker = context.broker
+    if context.version >= 3:
+        name, version = request.client_software_name, request.client_software_version
+        if not _SOFTWARE.fullmatch(name) or not _SOFTWARE.fullmatch(version):
+            raise InvalidRequest(f"client software name {name!r} or version {version!r} is not well formed")
+        context.client.introduced(name, version)
+    if request.cluster_id is not None and request.cluster_id != broker.cluster_id:
+        raise RebootstrapRequired(f"this is cluster {broker.cluster_id}, not {request.cluster_id}")
+    if request.node_id != -1 and request.node_id != broker.placement.node_id:
+        raise RebootstrapRequired(f"this is node {broker.placement.node_id}, not {request.node_id}")
+    return ApiVersionsResponse(0, [entry(api) for api in registry.load().values()])
+
+
+def entry(api: Api) -> ApiVersion:
+    """What ApiVersions tells of one API."""
+    return ApiVersion(api.key, *api.versions)
+
+
+def unsupported(api: Api) -> ApiVersionsResponse:
+    """The v0 answer to a version that is not served."""
+    return ApiVersionsResponse(UnsupportedVersion.code, [entry(api)])
+
+
+def refuse(request: ApiVersionsRequest, error: KafkaError, context: RequestContext) -> ApiVersionsResponse:
+    return ApiVersionsResponse(error.code)
+
+
+API = Api("ApiVersions", (0, 5), handle, refuse)

@@ -1,0 +1,123 @@
+"""CreateTopics: each topic succeeds or fails on its own.
+
+Behaviour:
+- -1 partitions or replicas mean the broker's default. A manual assignment counts its partitions.
+- A replication factor above 1 is what one gateway cannot give: taken as 1 where ``topics.replication_factor``
+  is "accept" (clients written for clusters then work), refused where it is "strict".
+
+Versions: v1 validate only · v4 defaults by -1 (KIP-464) · v5 configs in the answer (KIP-525) · v7 topic ids.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import (
+    InvalidPartitions,
+    InvalidReplicaAssignment,
+    InvalidReplicationFactor,
+    InvalidRequest,
+    KafkaError,
+    UnknownServerError,
+)
+from kgw_core.topics.configs import describe
+from kgw_core.wire.messages.create_topics import (
+    CreatableTopic,
+    CreatableTopicConfigs,
+    CreatableTopicResult,
+    CreateTopicsRequest,
+    CreateTopicsResponse,
+)
+
+
+async def handle(request: CreateTopicsRequest, context: RequestContext) -> CreateTopicsResponse:
+    """Create, or only check, each topic."""
+    names = Counter(topic.name for topic in request.topics)
+    results = []
+    for topic in {topic.name: topic for topic in request.topics}.values():
+        result = CreatableTopicResult(topic.name, error_message=None)
+        results.append(result)
+        try:
+            if names[topic.name] > 1:
+                raise InvalidRequest(f"topic '{topic.name}' is in the request {names[topic.name]} times")
+            await _create(topic, result, request.validate_only, context)
+        except Exception as error:
+            if not isinstance(error, KafkaError):
+                context.client.crashed(context.api, error)
+                error = UnknownServerError(f"the gateway failed at this topic: {error!r}")
+            result.error_code = context.failed(error, topic.name)
+            result.error_message = str(error)
+            result.configs = None
+    return CreateTopicsResponse(0, results)
+
+
+async def _create(
+    topic: CreatableTopic, result: CreatableTopicResult, validate_only: bool, context: RequestContext
+) -> None:
+    catalog = context.broker.catalog
+    twice = [name for name, times in Counter(config.name for config in topic.configs).items() if times > 1]
+    if twice:
+        raise InvalidRequest(f"config {twice[0]} is set more than once")
+    state = await catalog.create(
+        topic.name,
+        _partitions(topic, context),
+        {config.name: config.value for config in topic.configs},
+        validate_only=validate_only,
+    )
+    result.topic_id = state.id_bytes
+    result.num_partitions = state.topic.partitions
+    result.replication_factor = 1
+    result.configs = [
+        CreatableTopicConfigs(entry.name, entry.value, entry.read_only, entry.source, entry.sensitive)
+        for entry in describe(state.topic.configs, catalog.broker_defaults)
+    ]
+
+
+def _partitions(topic: CreatableTopic, context: RequestContext) -> int:
+    """How many partitions the topic is to have, all that concerns replicas checked."""
+    settings = context.broker.config.topics
+    strict = settings.replication_factor == "strict"
+    if topic.assignments:
+        if topic.num_partitions != -1 or topic.replication_factor != -1:
+            raise InvalidRequest("with a manual assignment, partitions and replication factor must be -1")
+        given = sorted(assignment.partition_index for assignment in topic.assignments)
+        if given != list(range(len(given))):
+            raise InvalidReplicaAssignment(f"assigned partitions must be 0 to {len(given) - 1}, not {given}")
+        for assignment in topic.assignments:
+            brokers = assignment.broker_ids
+            if not brokers or len(set(brokers)) != len(brokers):
+                raise InvalidReplicaAssignment(
+                    f"partition {assignment.partition_index} has replicas {brokers}"
+                )
+            if strict and brokers != [context.broker.placement.node_id]:
+                raise InvalidReplicaAssignment(
+                    f"partition {assignment.partition_index} is assigned to {brokers}, "
+                    f"the only broker is {context.broker.placement.node_id}"
+                )
+        return len(given)
+    if topic.num_partitions < 1 and topic.num_partitions != -1:
+        raise InvalidPartitions(f"number of partitions must be at least 1, not {topic.num_partitions}")
+    if topic.replication_factor < 1 and topic.replication_factor != -1:
+        raise InvalidReplicationFactor(
+            f"replication factor must be at least 1, not {topic.replication_factor}"
+        )
+    if topic.replication_factor > 1 and strict:
+        raise InvalidReplicationFactor(
+            f"replication factor {topic.replication_factor} is more than the 1 broker there is "
+            '(topics.replication_factor = "accept" takes it as 1)'
+        )
+    return settings.num_partitions if topic.num_partitions == -1 else topic.num_partitions
+
+
+def refuse(request: CreateTopicsRequest, error: KafkaError, context: RequestContext) -> CreateTopicsResponse:
+    """``error`` for every topic."""
+    results = [
+        CreatableTopicResult(topic.name, error_code=error.code, error_message=str(error), configs=None)
+        for topic in request.topics
+    ]
+    return CreateTopicsResponse(0, results)
+
+
+API = Api("CreateTopics", (0, 7), handle, refuse)

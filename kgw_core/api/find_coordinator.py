@@ -1,0 +1,64 @@
+"""FindCoordinator: who coordinates a group, from :mod:`kgw_core.placement`.
+
+Behaviour:
+- Transactions do not exist here yet: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which every client takes as
+  fatal (others make some retry until their time is up), with a message that says why.
+
+Versions: v1 key types · v3 flexible · v4 several keys (KIP-699) · v6 share groups, not served.
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import InvalidRequest, KafkaError, TransactionalIdAuthorizationFailed
+from kgw_core.placement import Node
+from kgw_core.wire.messages.find_coordinator import (
+    Coordinator,
+    FindCoordinatorRequest,
+    FindCoordinatorResponse,
+)
+
+GROUP, TRANSACTION = 0, 1
+BATCHED = 4
+NO_TRANSACTIONS = "transactions are not supported by this gateway"
+
+
+def handle(request: FindCoordinatorRequest, context: RequestContext) -> FindCoordinatorResponse:
+    """The coordinator of one key, or from v4 on of each."""
+    if context.version < BATCHED:
+        node = _coordinator(request.key, request.key_type, context)
+        return FindCoordinatorResponse(0, 0, None, node.id, node.host, node.port)
+    coordinators = []
+    for key in request.coordinator_keys:
+        try:
+            node = _coordinator(key, request.key_type, context)
+        except KafkaError as error:
+            coordinators.append(Coordinator(key, -1, "", -1, context.failed(error, key), str(error)))
+        else:
+            coordinators.append(Coordinator(key, node.id, node.host, node.port, 0, None))
+    return FindCoordinatorResponse(coordinators=coordinators)
+
+
+def _coordinator(key: str, key_type: int, context: RequestContext) -> Node:
+    if key_type == TRANSACTION:
+        raise TransactionalIdAuthorizationFailed(NO_TRANSACTIONS)
+    if key_type != GROUP:
+        raise InvalidRequest(f"coordinator key type {key_type} is not served")
+    return context.broker.placement.coordinator(key, context.client)
+
+
+def refuse(
+    request: FindCoordinatorRequest, error: KafkaError, context: RequestContext
+) -> FindCoordinatorResponse:
+    """``error`` for every key."""
+    if context.version < BATCHED:
+        return FindCoordinatorResponse(0, error.code, str(error), -1, "", -1)
+    return FindCoordinatorResponse(
+        coordinators=[
+            Coordinator(key, -1, "", -1, error.code, str(error)) for key in request.coordinator_keys
+        ]
+    )
+
+
+API = Api("FindCoordinator", (0, 6), handle, refuse)

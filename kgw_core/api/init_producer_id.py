@@ -1,0 +1,37 @@
+"""InitProducerId: an id for an idempotent producer.
+
+Behaviour:
+- Each call gives a new id with epoch 0, also where an idempotent producer names the id it had (v3 on,
+  KIP-360): only transactional producers go on with theirs.
+- With a transactional id: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, fatal to every client (see FindCoordinator).
+
+Versions: v3 id and epoch to go on with · v4 PRODUCER_FENCED · v5 TRANSACTION_ABORTABLE.
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.find_coordinator import NO_TRANSACTIONS
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import InvalidRequest, KafkaError, TransactionalIdAuthorizationFailed
+from kgw_core.wire.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
+
+
+def handle(request: InitProducerIdRequest, context: RequestContext) -> InitProducerIdResponse:
+    """A producer id and epoch."""
+    if request.transactional_id == "":
+        raise InvalidRequest("the transactional id must not be empty")
+    if request.transactional_id is not None:
+        raise TransactionalIdAuthorizationFailed(NO_TRANSACTIONS)
+    if (request.producer_id == -1) != (request.producer_epoch == -1):
+        raise InvalidRequest(f"producer id {request.producer_id} with epoch {request.producer_epoch}")
+    return InitProducerIdResponse(0, 0, context.broker.producer_ids.next(), 0)
+
+
+def refuse(
+    request: InitProducerIdRequest, error: KafkaError, context: RequestContext
+) -> InitProducerIdResponse:
+    return InitProducerIdResponse(0, error.code, -1, -1)
+
+
+API = Api("InitProducerId", (0, 5), handle, refuse)

@@ -1,0 +1,148 @@
+"""Metadata: brokers, and topics with their partitions; may create topics.
+
+Behaviour:
+- v0 means all topics by an empty list, v1 on by a null one, and none by an empty one.
+- A topic that is not there is created if the client allows it (v4 on) and ``topics.auto_create`` is on.
+- The broker's address is the one that the client can dial (``listeners.advertise``, else the one it dialled).
+
+Versions: v2 cluster id · v4 auto-creation asked for · v7 leader epochs · v10 topic ids, v12 asked for by id ·
+v13 rebootstrap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from kgw_core.api.operations import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import (
+    InvalidTopicException,
+    KafkaError,
+    UnknownTopicId,
+    UnknownTopicOrPartition,
+)
+from kgw_core.log.partition import PartitionLog
+from kgw_core.topics.catalog import TopicState
+from kgw_core.topics.names import check_name
+from kgw_core.wire import ZERO_UUID
+from kgw_core.wire.messages.metadata import (
+    MetadataRequest,
+    MetadataRequestTopic,
+    MetadataResponse,
+    MetadataResponseBroker,
+    MetadataResponsePartition,
+    MetadataResponseTopic,
+)
+
+BY_ID = 12
+
+
+def handle(
+    request: MetadataRequest, context: RequestContext
+) -> MetadataResponse | Coroutine[Any, Any, MetadataResponse]:
+    """The cluster and the topics asked for; a coroutine where topics are to be created first."""
+    catalog = context.broker.catalog
+    wanted = request.topics
+    if wanted is None or (context.version == 0 and not wanted):
+        return _response(
+            request, context, [_topic(state, request, context) for state in catalog.by_name.values()]
+        )
+    missing = [topic.name for topic in wanted if topic.name is not None and topic.name not in catalog.by_name]
+    if missing and context.broker.config.topics.auto_create and request.allow_auto_topic_creation:
+        return _create_first(request, context, missing)
+    return _response(request, context, [_found(topic, request, context) for topic in wanted])
+
+
+async def _create_first(
+    request: MetadataRequest, context: RequestContext, names: list[str]
+) -> MetadataResponse:
+    failures: dict[str, KafkaError] = {}
+    for name in dict.fromkeys(names):
+        try:
+            await context.broker.catalog.ensure(name, context.broker.config.topics.num_partitions)
+        except KafkaError as error:
+            failures[name] = error
+    topics = []
+    for topic in request.topics or ():
+        failure = failures.get(topic.name) if topic.name is not None else None
+        if failure is not None:
+            topics.append(_missing(topic, failure, request, context))
+        else:
+            topics.append(_found(topic, request, context))
+    return _response(request, context, topics)
+
+
+def _found(
+    topic: MetadataRequestTopic, request: MetadataRequest, context: RequestContext
+) -> MetadataResponseTopic:
+    catalog = context.broker.catalog
+    try:
+        if topic.name is None or (context.version >= BY_ID and topic.topic_id != ZERO_UUID):
+            state = catalog.by_id.get(topic.topic_id)
+            if state is None:
+                raise UnknownTopicId(f"there is no topic with id {topic.topic_id.hex()}")
+        else:
+            state = catalog.by_name.get(topic.name)
+            if state is None:
+                check_name(topic.name)
+                raise UnknownTopicOrPartition(f"there is no topic '{topic.name}'")
+    except (UnknownTopicId, UnknownTopicOrPartition, InvalidTopicException) as error:
+        return _missing(topic, error, request, context)
+    return _topic(state, request, context)
+
+
+def _missing(
+    topic: MetadataRequestTopic, error: KafkaError, request: MetadataRequest, context: RequestContext
+) -> MetadataResponseTopic:
+    name = topic.name
+    code = context.failed(error, name or topic.topic_id.hex())
+    if name is None and context.version < BY_ID:
+        name = ""
+    return MetadataResponseTopic(code, name, topic.topic_id)
+
+
+def _topic(
+    state: TopicState[PartitionLog], request: MetadataRequest, context: RequestContext
+) -> MetadataResponseTopic:
+    placement = context.broker.placement
+    partitions = []
+    for index, log in enumerate(state.partitions):
+        replicas = placement.replicas(log.tp)
+        partitions.append(
+            MetadataResponsePartition(
+                0, index, placement.leader(log.tp), log.leader_epoch, replicas, replicas
+            )
+        )
+    answer = MetadataResponseTopic(0, state.name, state.id_bytes, state.is_internal, partitions)
+    if request.include_topic_authorized_operations:
+        answer.topic_authorized_operations = TOPIC_OPERATIONS
+    return answer
+
+
+def _response(
+    request: MetadataRequest, context: RequestContext, topics: list[MetadataResponseTopic]
+) -> MetadataResponse:
+    broker = context.broker
+    response = MetadataResponse(
+        0,
+        [MetadataResponseBroker(*node) for node in broker.placement.nodes(context.client)],
+        broker.cluster_id,
+        broker.placement.controller(),
+        topics,
+    )
+    if request.include_cluster_authorized_operations:
+        response.cluster_authorized_operations = CLUSTER_OPERATIONS
+    return response
+
+
+def refuse(request: MetadataRequest, error: KafkaError, context: RequestContext) -> MetadataResponse:
+    """``error`` for every topic, and for the whole from v13 on."""
+    topics = [_missing(topic, error, request, context) for topic in request.topics or ()]
+    response = _response(request, context, topics)
+    response.error_code = error.code
+    return response
+
+
+API = Api("Metadata", (0, 13), handle, refuse)

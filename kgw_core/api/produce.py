@@ -1,0 +1,200 @@
+"""Produce: append one record batch to each of some partitions.
+
+Behaviour:
+- Each partition succeeds or fails on its own; answers wait for the store, whatever acks asks for but 0.
+- acks=0 is never answered; an error then closes the connection, as the only way to tell the client.
+- Topics are never created here; clients ask Metadata first.
+
+Versions: v3 is the first with v2 batches (KIP-98) · v5 log start offset · v7 zstd (KIP-110) · v8 record
+errors (KIP-467) · v10 current leader (KIP-951) · v13 topics by id (KIP-516).
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import (
+    InvalidRequiredAcks,
+    KafkaError,
+    RequestTimedOut,
+    Unanswerable,
+    UnknownServerError,
+    UnknownTopicId,
+    UnknownTopicOrPartition,
+    UnsupportedCompressionType,
+)
+from kgw_core.log.partition import PartitionLog
+from kgw_core.log.producers import Appended
+from kgw_core.log.rewrite import RefusedRecords
+from kgw_core.pending import Pending
+from kgw_core.records.batch import ATTRIBUTES_AT, CODEC_MASK
+from kgw_core.records.compression import Codec
+from kgw_core.wire.messages.produce import (
+    BatchIndexAndErrorMessage,
+    PartitionProduceResponse,
+    ProduceRequest,
+    ProduceResponse,
+    TopicProduceData,
+    TopicProduceResponse,
+)
+
+BY_ID = 13
+ZSTD = 7
+_NO_RECORDS = memoryview(b"")
+
+
+def handle(
+    request: ProduceRequest, context: RequestContext
+) -> ProduceResponse | Pending[ProduceResponse] | None:
+    """Append each partition's batch; the answer waits for those that the store makes wait."""
+    if request.acks not in (-1, 0, 1):
+        return refuse(request, InvalidRequiredAcks(f"acks must be -1, 0 or 1, not {request.acks}"), context)
+    waiting: list[tuple[Pending[Appended], PartitionProduceResponse, PartitionLog]] = []
+    topics = []
+    for data in request.topic_data:
+        partitions = []
+        for part in data.partition_data:
+            answer = PartitionProduceResponse(part.index, 0, -1)
+            partitions.append(answer)
+            try:
+                log = find_log(data, part.index, context)
+                records = part.records
+                if records is None:
+                    records = _NO_RECORDS
+                elif (
+                    context.version < ZSTD
+                    and len(records) > ATTRIBUTES_AT + 1
+                    and records[ATTRIBUTES_AT + 1] & CODEC_MASK == Codec.ZSTD
+                ):
+                    raise UnsupportedCompressionType(
+                        f"zstd needs Produce v{ZSTD}, this is v{context.version}"
+                    )
+                outcome = log.append(records, context.stable)  # type: ignore[arg-type] # decoded as memoryview
+            except Exception as error:
+                _fail(answer, error, context, data, part.index)
+                continue
+            if type(outcome) is Pending:
+                waiting.append((outcome, answer, log))
+            else:
+                answer.base_offset, answer.log_append_time_ms = outcome  # type: ignore[misc] # Appended
+                answer.log_start_offset = log.start
+        topics.append(TopicProduceResponse(data.name, data.topic_id, partitions))
+    response = ProduceResponse(topics)
+    if waiting:
+        return _when_stored(request, response, waiting, context)
+    if request.acks:
+        return response
+    _check_unanswered(response)
+    return None
+
+
+def find_log(data: TopicProduceData, index: int, context: RequestContext) -> PartitionLog:
+    """The log of one partition of a request. :raises UnknownTopicOrPartition: :raises UnknownTopicId:"""
+    catalog = context.broker.catalog
+    if context.version < BY_ID:
+        topic = catalog.by_name.get(data.name)
+        if topic is None:
+            raise UnknownTopicOrPartition(f"there is no topic '{data.name}'")
+    else:
+        topic = catalog.by_id.get(data.topic_id)
+        if topic is None:
+            raise UnknownTopicId(f"there is no topic with id {data.topic_id.hex()}")
+    if not 0 <= index < len(topic.partitions):
+        raise UnknownTopicOrPartition(f"{topic.name} has {len(topic.partitions)} partitions, none is {index}")
+    return topic.partitions[index]
+
+
+def _when_stored(
+    request: ProduceRequest,
+    response: ProduceResponse,
+    waiting: list[tuple[Pending[Appended], PartitionProduceResponse, PartitionLog]],
+    context: RequestContext,
+) -> Pending[ProduceResponse]:
+    """The answer once all appends are done, or after the request's timeout with what is done by then."""
+    whole: Pending[ProduceResponse] = Pending()
+    open_answers = {id(answer): answer for _, answer, _ in waiting}
+
+    def finish() -> None:
+        timer.cancel()
+        if request.acks:
+            whole.resolve(response)
+            return
+        try:
+            _check_unanswered(response)
+        except Unanswerable as error:
+            whole.fail(error)
+        else:
+            whole.resolve(None)  # type: ignore[arg-type] # no answer
+
+    def timed_out() -> None:
+        error = RequestTimedOut(f"not stored within the {request.timeout_ms} ms that the client gave")
+        for answer in open_answers.values():
+            answer.error_code = context.failed(error)
+            answer.error_message = str(error)
+        open_answers.clear()
+        finish()
+
+    def stored(pending: Pending[Appended], answer: PartitionProduceResponse, log: PartitionLog) -> None:
+        if open_answers.pop(id(answer), None) is None:
+            return
+        try:
+            answer.base_offset, answer.log_append_time_ms = pending.result()
+            answer.log_start_offset = log.start
+        except Exception as error:
+            _fail(answer, error, context, None, answer.index, log)
+        if not open_answers:
+            finish()
+
+    timer = context.broker.clock.call_later(max(request.timeout_ms, 1) / 1000, timed_out)
+    for pending, answer, log in waiting:
+        pending.then(lambda pending, answer=answer, log=log: stored(pending, answer, log))  # type: ignore[misc]
+    return whole
+
+
+def _fail(
+    answer: PartitionProduceResponse,
+    error: Exception,
+    context: RequestContext,
+    data: TopicProduceData | None,
+    index: int,
+    log: PartitionLog | None = None,
+) -> None:
+    if not isinstance(error, KafkaError):
+        context.client.crashed(context.api, error)
+        error = UnknownServerError(f"the gateway failed at this batch: {error!r}")
+    where = str(log.tp) if log is not None else f"{data.name or data.topic_id.hex()}-{index}" if data else ""
+    answer.error_code = context.failed(error, where)
+    answer.error_message = str(error)
+    if isinstance(error, RefusedRecords):
+        answer.record_errors = [BatchIndexAndErrorMessage(at, str(error)) for at in error.batch_indexes]
+
+
+def _check_unanswered(response: ProduceResponse) -> None:
+    """acks=0: nothing is answered. :raises Unanswerable: an error, which only the close can tell."""
+    for topic in response.responses:
+        for answer in topic.partition_responses:
+            if answer.error_code:
+                raise Unanswerable(f"Produce with acks=0 failed: {answer.error_message}")
+
+
+def refuse(request: ProduceRequest, error: KafkaError, context: RequestContext) -> ProduceResponse:
+    """``error`` for every partition."""
+    if request.acks == 0:
+        raise Unanswerable(f"Produce with acks=0 failed: {error}")
+    code = context.failed(error)
+    return ProduceResponse(
+        [
+            TopicProduceResponse(
+                data.name,
+                data.topic_id,
+                [
+                    PartitionProduceResponse(part.index, code, -1, error_message=str(error))
+                    for part in data.partition_data
+                ],
+            )
+            for data in request.topic_data
+        ]
+    )
+
+
+API = Api("Produce", (3, 13), handle, refuse)

@@ -1,0 +1,64 @@
+"""Which APIs are served, in which versions, by which handlers: the one place that knows.
+
+ApiVersions, the version check of the dispatcher and ``docs/reference/api-versions.md`` all come from here,
+and this comes from the ``API`` that each module of :mod:`kgw_core.api` declares beside its handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from kgw_core.broker import RequestContext
+from kgw_core.errors import KafkaError
+from kgw_core.wire import index
+
+MODULES = (
+    "api_versions",
+    "create_topics",
+    "delete_topics",
+    "describe_cluster",
+    "describe_configs",
+    "fetch",
+    "find_coordinator",
+    "init_producer_id",
+    "list_offsets",
+    "metadata",
+    "produce",
+)
+"""The modules of this package that declare an ``API``."""
+
+_KEYS = {api.name: api.key for api in index.APIS.values()}
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One served API.
+
+    ``handle(request, context)`` gives the response, a Pending of it, a coroutine that returns it, or
+    None where the client expects no answer. Hot handlers are plain functions: a coroutine costs a task.
+    ``refuse(request, error, context)`` gives the response for an error that concerns the whole request.
+    """
+
+    name: str
+    versions: tuple[int, int]
+    handle: Callable[[Any, RequestContext], Any]
+    refuse: Callable[[Any, KafkaError, RequestContext], Any]
+    key: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", _KEYS[self.name])
+        known = index.APIS[self.key]
+        first, last = self.versions
+        if not known.min_version <= first <= last <= known.latest_stable:
+            raise ValueError(
+                f"{self.name} {first}-{last} is not within the stable versions of the definitions"
+            )
+
+
+def load() -> Mapping[int, Api]:
+    """All served APIs by key."""
+    apis = [import_module(f"kgw_core.api.{name}").API for name in MODULES]
+    return {api.key: api for api in sorted(apis, key=lambda api: api.key)}

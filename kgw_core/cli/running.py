@@ -1,0 +1,101 @@
+"""Runs a gateway in the foreground until SIGINT or SIGTERM: what ``kgw dev`` and ``kgw serve`` share."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import click
+
+from kgw_core.config import Config
+from kgw_core.gateway import Gateway, StartError, format_address, running
+from kgw_core.spi.settings import ConfigError
+
+
+def run(load: Callable[[], Config], *, where: str, ready_file: Path | None, verbose: bool) -> None:
+    """Load the settings and run the gateway; what keeps it from starting ends the process with status 1."""
+    try:
+        config = load()
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+    _show_logs("debug" if verbose else config.log.level)
+    options = {"use_uvloop": True} if _has_uvloop() else {}
+    try:
+        anyio.run(_run, config, where, ready_file, backend_options=options)
+    except* (ConfigError, StartError) as group:
+        raise click.ClickException("\n".join(str(error) for error in _leaves(group))) from None
+    except* KeyboardInterrupt:
+        sys.exit(130)
+
+
+async def _run(config: Config, where: str, ready_file: Path | None) -> None:
+    async with running(config, where=where) as gateway:
+        gc.freeze()  # what is there now stays: the garbage collector need not look at it again
+        _introduce(config, gateway, ready_file)
+        await _asked_to_stop()
+    _take_back(ready_file)
+
+
+def _introduce(config: Config, gateway: Gateway, ready_file: Path | None) -> None:
+    if ready_file is not None:
+        _write_whole(ready_file, gateway.bootstrap.replace(",", "\n") + "\n")
+    for listener in config.listeners:
+        for host, port in gateway.addresses[listener.name]:
+            told = listener.advertise or "the address they dial"
+            click.echo(f"listener {listener.name} on {format_address(host, port)}, clients are told {told}")
+    creating = "are" if config.topics.auto_create else "are not"
+    click.echo(f"storage {config.storage.use}, topics that clients ask for {creating} created")
+    click.echo(f"kgw ready: {gateway.bootstrap.replace(',', ', ')}")
+
+
+async def _asked_to_stop() -> None:
+    """Wait for SIGINT or SIGTERM; where loops have no signals (Windows), for the KeyboardInterrupt."""
+    if sys.platform == "win32":
+        await anyio.sleep_forever()
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            logging.getLogger("kgw").info("%s: answering what was asked, then stopping", number.name)
+            return
+
+
+def _show_logs(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401 # anyio imports it by itself, and fails where it is not there
+    except ImportError:
+        return False
+    return True
+
+
+def _take_back(ready_file: Path | None) -> None:
+    if ready_file is not None:
+        ready_file.unlink(missing_ok=True)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write so that a reader sees all of it or nothing."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    leaves: list[BaseException] = []
+    for error in group.exceptions:
+        leaves += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return leaves

@@ -1,0 +1,167 @@
+"""The composition root: config and plugins become a running gateway. The only file that knows every part."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import uuid
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.abc
+
+from kgw_core.api import registry
+from kgw_core.broker import Broker
+from kgw_core.clock import Clock, SystemClock
+from kgw_core.config import Config
+from kgw_core.log.ledger import CountingLedger
+from kgw_core.log.manager import LogManager
+from kgw_core.log.partition import PartitionLog
+from kgw_core.placement import Placement
+from kgw_core.plugins import choose_ledger, choose_storage
+from kgw_core.producer_ids import ProducerIds
+from kgw_core.server.dispatch import Dispatcher
+from kgw_core.server.server import Server
+from kgw_core.spi.ledger import OffsetLedger
+from kgw_core.spi.storage import LogStore
+from kgw_core.topics.catalog import Catalog, TopicState
+
+logger = logging.getLogger("kgw")
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message is what the user reads."""
+
+
+class Gateway:
+    """A running gateway. ``addresses``: for each listener by name, where it listens."""
+
+    def __init__(self, broker: Broker, server: Server, addresses: dict[str, list[tuple[str, int]]]) -> None:
+        self.broker = broker
+        self.server = server
+        self.addresses = addresses
+
+    @property
+    def bootstrap(self) -> str:
+        """``host:port`` of every listener, separated by commas."""
+        every = [address for bound in self.addresses.values() for address in bound]
+        return ",".join(format_address(host, port) for host, port in every)
+
+
+def format_address(host: str, port: int) -> str:
+    """``host:port``, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@asynccontextmanager
+async def running(
+    config: Config, *, where: str = "config", store: LogStore | None = None, clock: Clock | None = None
+) -> AsyncIterator[Gateway]:
+    """Start a gateway; on leaving, drain it and stop.
+
+    ``where`` names the settings' source in messages. ``store`` takes the place of the one that the settings
+    select.
+
+    :raises kgw_core.plugins.PluginError: a plugin that is selected cannot be used.
+    :raises StartError: storage or an address cannot be had.
+    """
+    store, ledger = _choose(config, where, store)
+    clock = clock or SystemClock()
+    try:
+        await store.open()
+    except Exception as error:
+        raise StartError(f"storage {store.name}: {error}") from error
+    try:
+        async with anyio.create_task_group() as tasks:
+            async with _serving(config, store, ledger, clock, tasks) as gateway:
+                yield gateway
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await store.close()
+
+
+def _choose(config: Config, where: str, store: LogStore | None) -> tuple[LogStore, OffsetLedger]:
+    chosen = None
+    if store is None:
+        chosen = choose_storage(config.storage.use, config.storage.settings, where=where)
+    ledger: OffsetLedger = CountingLedger()
+    if config.ledger.use is not None:
+        ledger = choose_ledger(config.ledger.use, config.ledger.settings, where=where).make()
+    return store or chosen.make(), ledger  # type: ignore[union-attr] # one of the two is there
+
+
+@asynccontextmanager
+async def _serving(
+    config: Config, store: LogStore, ledger: OffsetLedger, clock: Clock, tasks: anyio.abc.TaskGroup
+) -> AsyncIterator[Gateway]:
+    async def guarded(work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            logger.exception("a background task failed")
+
+    def spawn(work: Coroutine[Any, Any, None]) -> None:
+        tasks.start_soon(guarded, work)
+
+    logs = LogManager(store, ledger, clock, spawn, config.limits.max_inflated_batch)
+    catalog: Catalog[PartitionLog] = Catalog(
+        store,
+        broker_defaults=config.topics.defaults,
+        max_topics=config.limits.max_topics,
+        max_partitions=config.limits.max_partitions,
+        log_factory=logs.make_log,
+    )
+    catalog.on_deleted(_close_logs)
+    await catalog.load()
+    for wanted in config.topics.create:
+        await catalog.ensure(wanted.name, wanted.partitions or config.topics.num_partitions, wanted.configs)
+    catalog.on_created(lambda topic: logger.info("topic %s created: %s", topic.name, _partitions(topic)))
+    catalog.on_deleted(lambda topic: logger.info("topic %s deleted", topic.name))
+    broker = Broker(
+        config=config,
+        cluster_id=config.cluster_id or base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
+        catalog=catalog,
+        logs=logs,
+        placement=Placement(config.node_id, config.rack),
+        producer_ids=ProducerIds(clock),
+        clock=clock,
+        spawn=spawn,
+    )
+    server = Server(Dispatcher(broker, registry.load()), config.limits)
+    if not logs.immediate:
+        for _ in range(store.writers):
+            tasks.start_soon(logs.writers.run)
+    tasks.start_soon(server.close_idle)
+    tasks.start_soon(logs.upkeep)
+    addresses: dict[str, list[tuple[str, int]]] = {}
+    try:
+        for listener in config.listeners:
+            try:
+                addresses[listener.name] = await server.listen(listener)
+            except OSError as error:
+                place = format_address(listener.host, listener.port)
+                raise StartError(
+                    f"listener {listener.name}: cannot listen on {place}: {error.strerror}"
+                ) from None
+        yield Gateway(broker, server, addresses)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await server.stop_listening()
+            broker.draining = True
+            logs.wakes.finish_all()
+            await server.drain(config.limits.drain_timeout)
+            with anyio.move_on_after(config.limits.drain_timeout):
+                await logs.drained()
+
+
+def _close_logs(topic: TopicState[PartitionLog]) -> None:
+    for log in topic.partitions:
+        log.deleted()
+
+
+def _partitions(topic: TopicState[PartitionLog]) -> str:
+    count = len(topic.partitions)
+    return "1 partition" if count == 1 else f"{count} partitions"

@@ -1,0 +1,99 @@
+"""What is checked of a v2 batch that a client sends, from its 61-byte header and its checksum.
+
+Nothing here looks at the records inside. The order of the checks, and which error each gives, are
+Kafka's (``LogValidator``, ``UnifiedLog.analyzeAndValidateRecords``).
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from crc32c import crc32c
+
+from kgw_core.errors import (
+    CorruptMessage,
+    InvalidRecord,
+    InvalidTimestamp,
+    MessageTooLarge,
+    UnsupportedCompressionType,
+)
+from kgw_core.records.batch import (
+    CODEC_MASK,
+    CONTROL,
+    HEADER,
+    HEADER_SIZE,
+    LOG_APPEND_TIME,
+    LOG_OVERHEAD,
+    MAGIC_AT,
+)
+from kgw_core.topics.configs import TopicConfigs
+
+Header: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int]
+"""base offset, length, leader epoch, magic, CRC, attributes, last offset delta, base timestamp,
+max timestamp, producer id, producer epoch, base sequence, record count"""
+
+_HIGHEST_CODEC = 4
+
+
+def check_batch(data: memoryview, configs: TopicConfigs, now: int) -> Header:
+    """Return the header of the one batch that ``data`` is; ``now`` in ms since the epoch.
+
+    :raises InvalidRecord: not exactly one batch, or its header contradicts itself.
+    :raises CorruptMessage: cut off, or the CRC32C does not fit.
+    :raises MessageTooLarge: larger than the topic's ``max.message.bytes``.
+    :raises InvalidTimestamp: typed LogAppendTime by the client, or outside the topic's
+        ``message.timestamp.before/after.max.ms``.
+    :raises UnsupportedCompressionType: a codec that nobody has.
+    """
+    size = len(data)
+    if size < HEADER_SIZE:
+        raise too_short(data)
+    header: Header = HEADER.unpack_from(data)
+    base, length, _, magic, crc, attributes, last_delta = header[:7]
+    base_time, max_time, producer, _, sequence, count = header[7:]
+    if magic != 2:
+        raise InvalidRecord(f"batch has magic {magic}, this version of Produce takes magic 2")
+    if length + LOG_OVERHEAD != size:
+        raise wrong_length(length + LOG_OVERHEAD, size)
+    if size > configs.max_message_bytes:
+        raise MessageTooLarge(
+            f"batch of {size} bytes is over max.message.bytes = {configs.max_message_bytes}"
+        )
+    if crc32c(data[21:]) != crc:
+        raise CorruptMessage(f"CRC of the batch is not {crc:#010x} as its header says")
+    if base != 0:
+        raise InvalidRecord(f"base offset of a batch from a client must be 0, not {base}")
+    if count <= 0 or last_delta + 1 != count:
+        raise InvalidRecord(f"batch says {count} records and last offset delta {last_delta}")
+    if attributes & CONTROL:
+        raise InvalidRecord("clients may not write control records")
+    if producer >= 0 and sequence < 0:
+        raise InvalidRecord(f"batch of producer {producer} has base sequence {sequence}")
+    if attributes & CODEC_MASK > _HIGHEST_CODEC:
+        raise UnsupportedCompressionType(f"compression codec {attributes & CODEC_MASK}")
+    if attributes & LOG_APPEND_TIME:
+        raise InvalidTimestamp("clients may not set the timestamp type to LogAppendTime")
+    if not configs.log_append_time:
+        earliest = now - configs.timestamp_before_max_ms
+        latest = now + configs.timestamp_after_max_ms
+        if max_time > latest or (base_time < earliest and base_time >= 0) or base_time > latest:
+            raise InvalidTimestamp(
+                f"timestamps {base_time} to {max_time} are not between {earliest} and {latest}"
+            )
+    return header
+
+
+def too_short(data: memoryview) -> InvalidRecord | CorruptMessage:
+    """The error for bytes that cannot hold a v2 header."""
+    if len(data) == 0:
+        return InvalidRecord("no record batch: a partition of a Produce request holds exactly one")
+    if len(data) > MAGIC_AT and data[MAGIC_AT] < 2:
+        return InvalidRecord(f"message of magic {data[MAGIC_AT]}, this version of Produce takes magic 2")
+    return CorruptMessage(f"record batch of {len(data)} bytes is shorter than its header")
+
+
+def wrong_length(said: int, size: int) -> InvalidRecord | CorruptMessage:
+    """The error for a batch that does not end where its partition's bytes end."""
+    if HEADER_SIZE <= said < size:
+        return InvalidRecord("more than one record batch: a partition of a Produce request holds exactly one")
+    return CorruptMessage(f"record batch says {said} bytes, there are {size}")

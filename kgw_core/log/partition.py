@@ -1,0 +1,424 @@
+"""One partition's log: the order of its records, and what may be read of them.
+
+Appends belong to the log, not to the request that brought them. A batch is checked, given its offsets and
+its place in its producer's sequence, and stored: at once where the store is immediate, through the queue
+and the writers where it has to wait. What a queued batch got is tentative; when its append fails, all that
+is queued is answered with a retriable error, the log closes, and its next use reads everything again.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import anyio
+
+from kgw_core.errors import (
+    FencedLeaderEpoch,
+    InvalidTxnState,
+    KafkaError,
+    KafkaStorageError,
+    NotLeaderOrFollower,
+    OffsetOutOfRange,
+    UnknownLeaderEpoch,
+    UnknownTopicOrPartition,
+)
+from kgw_core.log.checks import check_batch
+from kgw_core.log.producers import Appended, Producers
+from kgw_core.log.rewrite import rewritten
+from kgw_core.log.waiting import WaitingFetch
+from kgw_core.pending import Pending
+from kgw_core.records.batch import TRANSACTIONAL, iter_batches
+from kgw_core.spi.storage import SCAN_BYTES, Batch, OffsetConflict, Run, TopicPartition
+from kgw_core.topics.catalog import TopicState
+
+if TYPE_CHECKING:
+    from kgw_core.log.manager import LogManager
+
+logger = logging.getLogger(__name__)
+
+_OFFSET = struct.Struct(">q")
+_EPOCH = struct.Struct(">i")
+_SEQUENCES = 1 << 31
+
+
+class Queued(NamedTuple):
+    """A batch on its way into a store that waits, and who waits for it."""
+
+    batch: Batch
+    pending: Pending[Appended]
+    log_append_time: int
+    producer_id: int
+
+
+class PartitionLog:
+    """The log of one partition. Not thread-safe; all of it runs on the event loop.
+
+    ``start`` (log start offset), ``high_watermark``, ``last_stable_offset`` and ``leader_epoch`` mean what
+    they mean in Kafka, and are right only while ``ready``.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_deferred",
+        "_lock",
+        "_manager",
+        "_topic",
+        "high_watermark",
+        "in_flight",
+        "leader_epoch",
+        "producers",
+        "queue",
+        "ready",
+        "start",
+        "tp",
+        "waiting",
+    )
+
+    def __init__(self, tp: TopicPartition, topic: TopicState[PartitionLog], manager: LogManager) -> None:
+        self.tp = tp
+        self._topic = topic
+        self._manager = manager
+        self.ready = False
+        self.start = 0
+        self.high_watermark = 0
+        self.leader_epoch = 0
+        self.producers = Producers()
+        self.waiting: dict[WaitingFetch, None] = {}
+        self.queue: list[Queued] = []
+        self.in_flight: list[Queued] = []
+        self._deferred: list[tuple[memoryview, Pending[Appended]]] = []
+        self._lock: anyio.Lock | None = None
+
+    @property
+    def last_stable_offset(self) -> int:
+        return self.high_watermark
+
+    # -- opening
+
+    async def open(self) -> None:
+        """Make ready: bounds from the store, position from the ledger, producers from the batches' headers.
+
+        :raises KafkaError: the topic is gone, or the store cannot say.
+        """
+        if self.ready:
+            return
+        if self._lock is None:
+            self._lock = anyio.Lock()
+        async with self._lock:
+            if self.ready:
+                return
+            try:
+                await self._open()
+            except Exception as error:
+                failure = self._explained(error)
+                deferred, self._deferred = self._deferred, []
+                for _, pending in deferred:
+                    pending.fail(failure)
+                raise failure from error
+
+    async def _open(self) -> None:
+        self._check_exists()
+        manager = self._manager
+        bounds = await manager.store.bounds(self.tp)
+        position = await manager.ledger.open(self.tp, bounds)
+        producers = Producers()
+        offset = bounds.start
+        while offset < bounds.end:
+            runs = await manager.store.read(self.tp, offset, SCAN_BYTES)
+            if not runs:
+                break
+            for run in runs:
+                for batch in iter_batches(run.data):
+                    if batch.producer_id >= 0 and not batch.is_control:
+                        producers.put(
+                            batch.producer_id,
+                            batch.producer_epoch,
+                            batch.base_sequence,
+                            batch.last_sequence,
+                            Appended(batch.base_offset),
+                            batch.max_timestamp,
+                        )
+            offset = runs[-1].next_offset
+        self.producers = producers
+        self.start = position.start
+        self.high_watermark = position.committed
+        self.leader_epoch = bounds.epoch
+        # From here on nothing waits, so no append can overtake those that came while the log was opening.
+        self.ready = True
+        deferred, self._deferred = self._deferred, []
+        for data, pending in deferred:
+            try:
+                outcome = self.append(data, stable=True)
+            except KafkaError as error:
+                pending.fail(error)
+            else:
+                if isinstance(outcome, Pending):
+                    outcome.then(_forward_to(pending))
+                else:
+                    pending.resolve(outcome)
+
+    async def _open_for_appends(self) -> None:
+        try:
+            await self.open()
+        except KafkaError as error:
+            logger.warning("%s cannot be opened: %s", self.tp, error)
+
+    # -- appending
+
+    def append(self, data: memoryview, stable: bool) -> Appended | Pending[Appended]:
+        """Append the one batch that ``data`` is; its bytes are written to (offset, leader epoch).
+
+        ``stable``: the bytes stay as they are after the call, and may be kept.
+
+        :raises KafkaError: the batch is refused, each refusal with Kafka's code. A Pending fails with what
+            went wrong in the store.
+        """
+        if not self.ready:
+            return self._append_when_open(data, stable)
+        manager = self._manager
+        configs = self._topic.configs
+        now = manager.clock.time_ms()
+        header = check_batch(data, configs, now)
+        attributes = header[5]
+        if attributes & TRANSACTIONAL:
+            raise InvalidTxnState("transactions are not supported: no transaction is open on this partition")
+        producer_id = header[9]
+        first = last = -1
+        if producer_id >= 0:
+            first = header[11]
+            last = (first + header[6]) % _SEQUENCES
+            outcome = self.producers.find(producer_id, header[10], first, last)
+            if outcome is not None:
+                return outcome  # type: ignore[return-value] # what put() was given below
+        max_timestamp = header[8]
+        log_append_time = -1
+        if configs.rewrites or configs.compact:
+            data, max_timestamp, log_append_time, stable = rewritten(
+                data, configs, now, stable, manager.max_inflated
+            )
+        span = header[6] + 1
+        if not manager.immediate:
+            pending = self._enqueue(data, span, max_timestamp, log_append_time, stable, producer_id)
+            if producer_id >= 0:
+                self.producers.put(producer_id, header[10], first, last, pending, now)
+            return pending
+        base = manager.ledger.reserve(self.tp, span)
+        _OFFSET.pack_into(data, 0, base)
+        _EPOCH.pack_into(data, 12, self.leader_epoch)
+        try:
+            manager.store.append_now(self.tp, (Batch(base, span, max_timestamp, data, stable),))
+        except Exception as error:
+            raise self._failed(error, base) from error
+        self.high_watermark = manager.ledger.committed(self.tp, base + span)
+        appended = Appended(base, log_append_time)
+        if producer_id >= 0:
+            self.producers.put(producer_id, header[10], first, last, appended, now)
+        if self.waiting:
+            self._wake(len(data))
+        return appended
+
+    def _append_when_open(self, data: memoryview, stable: bool) -> Pending[Appended]:
+        self._check_exists()
+        if not stable:
+            data = memoryview(bytearray(data))
+        pending: Pending[Appended] = Pending()
+        self._deferred.append((data, pending))
+        if len(self._deferred) == 1:
+            self._manager.spawn(self._open_for_appends())
+        return pending
+
+    def _enqueue(
+        self,
+        data: memoryview,
+        span: int,
+        max_timestamp: int,
+        log_append_time: int,
+        stable: bool,
+        producer_id: int,
+    ) -> Pending[Appended]:
+        manager = self._manager
+        if not stable:
+            data = memoryview(bytearray(data))
+        base = -1 if manager.numbers_records else manager.ledger.reserve(self.tp, span)
+        _OFFSET.pack_into(data, 0, base)
+        _EPOCH.pack_into(data, 12, self.leader_epoch)
+        pending: Pending[Appended] = Pending()
+        batch = Batch(base, span, max_timestamp, data, True)
+        self.queue.append(Queued(batch, pending, log_append_time, producer_id))
+        manager.writers.submit(self)
+        return pending
+
+    def settle(self, outcome: int | Exception) -> None:
+        """What the store said of the append of ``in_flight``: its base offset, or why not."""
+        written, self.in_flight = self.in_flight, []
+        if not isinstance(outcome, int):
+            failure = self._failed(outcome, written[0].batch.base_offset)
+            if failure is not outcome:
+                failure.__cause__ = outcome
+            for item in written:
+                item.pending.fail(failure)
+            return
+        offset = outcome
+        size = 0
+        settled: list[tuple[Queued, Appended]] = []
+        for item in written:
+            appended = Appended(offset, item.log_append_time)
+            settled.append((item, appended))
+            if item.producer_id >= 0:
+                self.producers.settle(item.producer_id, item.pending, appended)
+            offset += item.batch.span
+            size += len(item.batch.data)
+        self.high_watermark = self._manager.ledger.committed(self.tp, offset)
+        for item, appended in settled:
+            item.pending.resolve(appended)
+        if self.waiting:
+            self._wake(size)
+
+    def _failed(self, error: Exception, base: int) -> KafkaError:
+        """An append failed: void all that is tentative, close; return what to tell those who wait."""
+        failure = self._explained(error)
+        self.ready = False
+        self.producers = Producers()
+        if base >= 0:
+            self._manager.ledger.released(self.tp, base)
+        queue, self.queue = self.queue, []
+        for item in queue:
+            item.pending.fail(failure)
+        return failure
+
+    def _explained(self, error: Exception) -> KafkaError:
+        if isinstance(error, KafkaError):
+            return error
+        if isinstance(error, OffsetConflict):
+            logger.warning("%s: %s; somebody else leads it", self.tp, error)
+            return NotLeaderOrFollower(f"{self.tp}: {error}")
+        logger.error("storage failed on %s: %r", self.tp, error, exc_info=error)
+        return KafkaStorageError(f"storage failed on {self.tp}: {error}")
+
+    def _wake(self, size: int) -> None:
+        for fetch in list(self.waiting):
+            fetch.appended(size)
+
+    # -- reading
+
+    def check_epoch(self, current_leader_epoch: int) -> None:
+        """Compare the leader epoch that a client has (-1: none) with the log's (KIP-320).
+
+        :raises FencedLeaderEpoch: the client's is older. :raises UnknownLeaderEpoch: it is newer.
+        """
+        if current_leader_epoch >= 0 and current_leader_epoch != self.leader_epoch:
+            if current_leader_epoch < self.leader_epoch:
+                raise FencedLeaderEpoch(f"leader epoch is {self.leader_epoch}, not {current_leader_epoch}")
+            raise UnknownLeaderEpoch(f"leader epoch is {self.leader_epoch}, not yet {current_leader_epoch}")
+
+    def read_now(self, offset: int, max_bytes: int) -> Sequence[Run]:
+        """Runs from ``offset``, at least one batch if there is one; immediate stores, ready logs only.
+
+        :raises OffsetOutOfRange: below the log start offset or above the high watermark.
+        """
+        if not self.start <= offset < self.high_watermark:
+            self._check_offset(offset)
+            return ()
+        try:
+            return self._manager.store.read_now(self.tp, offset, max_bytes)
+        except Exception as error:
+            raise self._explained(error) from error
+
+    async def read(self, offset: int, max_bytes: int) -> Sequence[Run]:
+        """:meth:`read_now` for any store; opens the log where it is not ready."""
+        await self.open()
+        if not self.start <= offset < self.high_watermark:
+            self._check_offset(offset)
+            return ()
+        try:
+            runs = await self._manager.store.read(self.tp, offset, max_bytes)
+        except Exception as error:
+            raise self._explained(error) from error
+        return self._committed(runs)
+
+    def _committed(self, runs: Sequence[Run]) -> Sequence[Run]:
+        """Without the batches that the store holds already but has not acknowledged yet."""
+        high_watermark = self.high_watermark
+        if not runs or runs[-1].next_offset <= high_watermark:
+            return runs
+        kept: list[Run] = []
+        for run in runs:
+            if run.next_offset <= high_watermark:
+                kept.append(run)
+                continue
+            size, next_offset = 0, run.base_offset
+            for batch in iter_batches(run.data):
+                if batch.next_offset > high_watermark:
+                    break
+                size += batch.size
+                next_offset = batch.next_offset
+            if size:
+                kept.append(Run(run.base_offset, next_offset, memoryview(run.data)[:size]))
+            break
+        return kept
+
+    def _check_offset(self, offset: int) -> None:
+        if offset < self.start or offset > self.high_watermark:
+            raise OffsetOutOfRange(
+                f"offset {offset} of {self.tp} is not within {self.start} to {self.high_watermark}"
+            )
+
+    async def find_time(self, timestamp: int) -> int | None:
+        """Base offset of the first batch with a record at or after ``timestamp`` (ms), or None."""
+        try:
+            base = await self._manager.ledger.find_time(self.tp, timestamp)
+            return base if base is not None else await self._manager.store.find_time(self.tp, timestamp)
+        except Exception as error:
+            raise self._explained(error) from error
+
+    async def find_max_time(self) -> int | None:
+        """Base offset of the first batch that has the largest max timestamp, None for an empty log."""
+        try:
+            return await self._manager.store.find_max_time(self.tp)
+        except Exception as error:
+            raise self._explained(error) from error
+
+    async def trim(self, before: int) -> int:
+        """Raise the log start offset to ``before`` (-1: the high watermark); return the log start offset.
+
+        :raises OffsetOutOfRange: above the high watermark.
+        """
+        await self.open()
+        if before == -1:
+            before = self.high_watermark
+        if before > self.high_watermark or before < 0:
+            raise OffsetOutOfRange(f"cannot delete up to {before}, high watermark is {self.high_watermark}")
+        if before > self.start:
+            try:
+                await self._manager.store.trim(self.tp, before)
+            except Exception as error:
+                raise self._explained(error) from error
+            self.start = before
+            self._manager.ledger.trimmed(self.tp, before)
+        return self.start
+
+    # -- the end
+
+    def _check_exists(self) -> None:
+        if self._topic.deleted:
+            raise UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted")
+
+    def deleted(self) -> None:
+        """The topic is gone: who waits is told at once."""
+        self._failed(UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted"), -1)
+        self._manager.ledger.closed(self.tp)
+        for fetch in list(self.waiting):
+            self._manager.wakes.add(fetch)
+
+
+def _forward_to(pending: Pending[Appended]) -> Callable[[Pending[Appended]], None]:
+    def forward(source: Pending[Appended]) -> None:
+        try:
+            pending.resolve(source.result())
+        except Exception as error:
+            pending.fail(error)
+
+    return forward

@@ -1,0 +1,127 @@
+"""What a partition knows of its idempotent producers (KIP-98): epochs, sequences, the last five batches.
+
+A producer numbers its records per partition; a batch carries the first number. The next batch has to go on
+where the last one ended, and one that was appended before is answered again, not appended again. State is
+tentative from the moment a batch is queued: a log whose append fails drops all of it and reads it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from kgw_core.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber
+
+WINDOW = 5
+"""How many of a producer's last batches are known again: as many as a client may have in flight."""
+
+_SEQUENCES = 1 << 31
+
+
+class Appended(NamedTuple):
+    """What came of an append. ``log_append_time`` in ms, -1 under CreateTime."""
+
+    base_offset: int
+    log_append_time: int = -1
+
+
+class Entry(NamedTuple):
+    """One batch of the window. ``outcome``: :class:`Appended`, or the Pending of an append under way."""
+
+    first_sequence: int
+    last_sequence: int
+    outcome: object
+
+
+class Producer:
+    """One producer id on one partition."""
+
+    __slots__ = ("epoch", "last_sequence", "last_timestamp", "window")
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.last_sequence = -1
+        self.last_timestamp = -1
+        self.window: list[Entry] = []
+
+
+class Producers:
+    """All producers of one partition, by producer id."""
+
+    __slots__ = ("_by_id",)
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, Producer] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[tuple[int, Producer]]:
+        return iter(self._by_id.items())
+
+    def find(self, producer_id: int, epoch: int, first: int, last: int) -> object | None:
+        """The outcome of this very batch if it is among the last five, else None after checking its place.
+
+        ``first`` and ``last`` are the sequence numbers of its first and last record.
+
+        :raises InvalidProducerEpoch: a newer epoch of the producer has written here.
+        :raises OutOfOrderSequenceNumber: records are missing before it, or it is older than the window.
+        """
+        producer = self._by_id.get(producer_id)
+        if producer is None:
+            return None  # its state may have expired: any first sequence is accepted (KIP-360)
+        if epoch == producer.epoch:
+            expected = (producer.last_sequence + 1) % _SEQUENCES
+            if first == expected or producer.last_sequence < 0:
+                return None
+            for entry in producer.window:
+                if entry.first_sequence == first and entry.last_sequence == last:
+                    return entry.outcome
+            raise OutOfOrderSequenceNumber(
+                f"producer {producer_id} epoch {epoch} sent sequence {first}, expected {expected}"
+            )
+        if epoch < producer.epoch:
+            raise InvalidProducerEpoch(
+                f"producer {producer_id} has epoch {producer.epoch} here, this batch has epoch {epoch}"
+            )
+        if first != 0:
+            raise OutOfOrderSequenceNumber(
+                f"producer {producer_id} begins epoch {epoch} with sequence {first}, expected 0"
+            )
+        return None
+
+    def put(
+        self, producer_id: int, epoch: int, first: int, last: int, outcome: object, timestamp: int
+    ) -> None:
+        """Record a batch that :meth:`find` let through; ``timestamp`` (ms) is when, for expiry."""
+        producer = self._by_id.get(producer_id)
+        if producer is None:
+            producer = self._by_id[producer_id] = Producer(epoch)
+        elif producer.epoch != epoch:
+            producer.epoch = epoch
+            producer.window.clear()
+        window = producer.window
+        if len(window) == WINDOW:
+            del window[0]
+        window.append(Entry(first, last, outcome))
+        producer.last_sequence = last
+        producer.last_timestamp = timestamp
+
+    def settle(self, producer_id: int, pending: object, outcome: Appended) -> None:
+        """Put the outcome in the place of the append that was under way."""
+        producer = self._by_id.get(producer_id)
+        if producer is not None:
+            for index, entry in enumerate(producer.window):
+                if entry.outcome is pending:
+                    producer.window[index] = entry._replace(outcome=outcome)
+                    return
+
+    def expire(self, before: int) -> int:
+        """Forget producers that were last heard of before this time (ms); return how many."""
+        old = [producer_id for producer_id, state in self._by_id.items() if state.last_timestamp < before]
+        for producer_id in old:
+            del self._by_id[producer_id]
+        return len(old)
+
+    def clear(self) -> None:
+        self._by_id.clear()

@@ -1,0 +1,69 @@
+"""The few topics on which a batch is not stored as it came.
+
+LogAppendTime rewrites the header, a ``compression.type`` of the topic's own repacks the records, and a
+compacted topic looks for records without a key. Everywhere else batches stay opaque.
+"""
+
+from __future__ import annotations
+
+from crc32c import crc32c
+
+from kgw_core.errors import InvalidRecord
+from kgw_core.records.batch import (
+    ATTRIBUTES_AT,
+    CODEC_MASK,
+    CRC_AT,
+    HEADER_SIZE,
+    LOG_OVERHEAD,
+    RecordBatch,
+    set_log_append_time,
+)
+from kgw_core.records.compression import Codec, compress, decompress
+from kgw_core.records.scan import has_null_key
+from kgw_core.topics.configs import TopicConfigs
+
+
+class RefusedRecords(InvalidRecord):
+    """A batch refused because of some of its records; ``batch_indexes`` tells which (KIP-467)."""
+
+    def __init__(self, message: str, batch_indexes: list[int]) -> None:
+        super().__init__(message)
+        self.batch_indexes = batch_indexes
+
+
+def rewritten(
+    data: memoryview, configs: TopicConfigs, now: int, stable: bool, max_inflated: int
+) -> tuple[memoryview, int, int, bool]:
+    """Return the batch as it is to be stored, its max timestamp, its log append time (ms or -1), and
+    whether the bytes are stable.
+
+    :raises RefusedRecords: a record without a key on a compacted topic.
+    :raises CorruptMessage: the records cannot be read.
+    """
+    if configs.compact:
+        index = has_null_key(RecordBatch(data), max_inflated=max_inflated)
+        if index is not None:
+            raise RefusedRecords("compacted topics take no record without a key", [index])
+    target = configs.compression_type
+    if target != "producer":
+        codec = Codec.NONE if target == "uncompressed" else Codec.of_label(target)
+        if codec != data[ATTRIBUTES_AT + 1] & CODEC_MASK:
+            data, stable = repacked(data, codec, max_inflated), True
+    log_append_time = -1
+    if configs.log_append_time:
+        set_log_append_time(data, now)
+        log_append_time = now
+    return data, RecordBatch(data).max_timestamp, log_append_time, stable
+
+
+def repacked(data: memoryview, codec: Codec, max_inflated: int) -> memoryview:
+    """The same batch with its records compressed by ``codec``; header otherwise unchanged, CRC made anew."""
+    batch = RecordBatch(data)
+    payload = compress(codec, decompress(batch.codec, batch.payload, max_inflated))
+    packed = bytearray(HEADER_SIZE + len(payload))
+    packed[:HEADER_SIZE] = data[:HEADER_SIZE]
+    packed[HEADER_SIZE:] = payload
+    packed[8:12] = (len(packed) - LOG_OVERHEAD).to_bytes(4, "big")
+    packed[ATTRIBUTES_AT + 1] = packed[ATTRIBUTES_AT + 1] & ~CODEC_MASK | codec
+    packed[CRC_AT:ATTRIBUTES_AT] = crc32c(memoryview(packed)[ATTRIBUTES_AT:]).to_bytes(4, "big")
+    return memoryview(packed)

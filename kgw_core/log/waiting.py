@@ -1,0 +1,93 @@
+"""Fetches that wait for more data (long polls), woken by appends, ended by time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from kgw_core.clock import Clock, Timer
+
+
+class Watched(Protocol):
+    """A log as a waiting fetch sees it."""
+
+    waiting: dict[WaitingFetch, None]
+
+
+class WaitingFetch:
+    """One fetch that found less than its ``min_bytes``.
+
+    ``complete()`` is called once: when ``missing`` bytes have been appended to the logs it waits on, when
+    a log changed in another way (deleted, trimmed), or when ``seconds`` are over.
+    """
+
+    __slots__ = ("_complete", "_logs", "_timer", "_wakes", "missing")
+
+    def __init__(
+        self,
+        logs: Iterable[Watched],
+        missing: int,
+        seconds: float,
+        complete: Callable[[], object],
+        clock: Clock,
+        wakes: Wakes,
+    ) -> None:
+        self.missing = missing
+        self._logs = list(logs)
+        self._complete = complete
+        self._wakes = wakes
+        for log in self._logs:
+            log.waiting[self] = None
+        wakes.waiting[self] = None
+        self._timer: Timer | None = clock.call_later(seconds, self.finish)
+
+    def appended(self, size: int) -> None:
+        """``size`` bytes have come. The fetch is answered after the turn that brought them."""
+        self.missing -= size
+        if self.missing <= 0:
+            self._wakes.add(self)
+
+    def finish(self) -> None:
+        """Answer now, with what there is."""
+        if self.leave():
+            self._complete()
+
+    def leave(self) -> bool:
+        """Stop waiting; False if it was over already."""
+        timer, self._timer = self._timer, None
+        if timer is None:
+            return False
+        timer.cancel()
+        for log in self._logs:
+            log.waiting.pop(self, None)
+        self._wakes.waiting.pop(self, None)
+        return True
+
+
+class Wakes:
+    """Collects the fetches that appends have satisfied and answers them once a turn of the event loop.
+
+    So the producer's own answer leaves first, and what several producers sent in one turn leaves as one.
+    """
+
+    __slots__ = ("_due", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: dict[WaitingFetch, None] = {}
+        self._due: dict[WaitingFetch, None] = {}
+
+    def add(self, fetch: WaitingFetch) -> None:
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._run)
+        self._due[fetch] = None
+
+    def finish_all(self) -> None:
+        """Answer every waiting fetch with what there is."""
+        for fetch in list(self.waiting):
+            fetch.finish()
+
+    def _run(self) -> None:
+        due, self._due = self._due, {}
+        for fetch in due:
+            fetch.finish()

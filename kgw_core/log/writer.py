@@ -1,0 +1,91 @@
+"""The writers: tasks that carry what waits in the logs' queues into a store that has to wait.
+
+Each takes all logs that have something queued and nothing in flight, and hands them to one
+``append_many``; so one commit serves many partitions and connections, and the slower the store is,
+the more goes into one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from kgw_core.errors import KafkaStorageError
+from kgw_core.spi.storage import Append, LogStore
+
+if TYPE_CHECKING:
+    from kgw_core.log.partition import PartitionLog
+
+MAX_APPEND_BYTES = 16 << 20
+"""What one partition may put into one append; the rest goes into the next."""
+
+
+class Writers:
+    """Keeps up to ``store.writers`` appends under way."""
+
+    def __init__(self, store: LogStore) -> None:
+        self._store = store
+        self._due: dict[PartitionLog, None] = {}
+        self._wake = anyio.Event()
+        self._busy = 0
+        self._stopping = False
+        self._ended = anyio.Event()
+
+    def submit(self, log: PartitionLog) -> None:
+        """``log`` has something in its queue."""
+        if not log.in_flight:
+            self._due[log] = None
+            self._wake.set()
+
+    async def run(self) -> None:
+        """One writer; returns after :meth:`stop`, when nothing is left to write."""
+        while True:
+            if not self._due:
+                if self._stopping:
+                    if not self._busy:
+                        self._ended.set()
+                    return
+                self._wake = anyio.Event() if self._wake.is_set() else self._wake
+                await self._wake.wait()
+                continue
+            due, self._due = self._due, {}
+            self._busy += 1
+            try:
+                await self._write([log for log in due if log.queue and not log.in_flight])
+            finally:
+                self._busy -= 1
+
+    async def _write(self, logs: list[PartitionLog]) -> None:
+        if not logs:
+            return
+        appends = []
+        for log in logs:
+            size = taken = 0
+            for item in log.queue:
+                size += len(item.batch.data)
+                if taken and size > MAX_APPEND_BYTES:
+                    break
+                taken += 1
+            log.in_flight, log.queue = log.queue[:taken], log.queue[taken:]
+            appends.append(Append(log.tp, [item.batch for item in log.in_flight]))
+        try:
+            outcomes = await self._store.append_many(appends)
+            if len(outcomes) != len(appends):
+                raise KafkaStorageError(f"store gave {len(outcomes)} outcomes for {len(appends)} appends")
+        except Exception as error:
+            outcomes = [error] * len(appends)
+        for log, outcome in zip(logs, outcomes, strict=True):
+            log.settle(outcome)
+            if log.queue:
+                self.submit(log)
+
+    async def finished(self) -> None:
+        """Return when, after :meth:`stop`, nothing is left to write."""
+        if self._busy or self._due:
+            await self._ended.wait()
+
+    def stop(self) -> None:
+        """Write what is queued, then let the writers end."""
+        self._stopping = True
+        self._wake.set()

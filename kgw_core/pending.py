@@ -1,0 +1,85 @@
+"""A result that is not there yet, without a task and without an event-loop future.
+
+An ``asyncio.Future`` calls back through the loop, which costs a turn of it for each request. A
+:class:`Pending` calls its listeners in the stack of whoever resolves it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Pending(Generic[T]):
+    """One value or one error, given once, heard by its listeners in order. Not thread-safe."""
+
+    __slots__ = ("_error", "_listener", "_value", "done", "on_abandon")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.on_abandon: Callable[[], object] | None = None
+        """Called when nobody wants the value any more, as the client has gone."""
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._listener: Callable[[Pending[T]], object] | None = None  # nearly always one at most
+
+    def resolve(self, value: T) -> None:
+        """Give the value; nothing happens where there is a value or error already."""
+        if not self.done:
+            self._value = value
+            self._finish()
+
+    def fail(self, error: BaseException) -> None:
+        """Give the error; nothing happens where there is a value or error already."""
+        if not self.done:
+            self._error = error
+            self._finish()
+
+    def abandon(self) -> None:
+        """Nobody waits any more; the work may be given up."""
+        if not self.done and self.on_abandon is not None:
+            self.on_abandon()
+
+    def _finish(self) -> None:
+        self.done = True
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener(self)
+
+    def then(self, listener: Callable[[Pending[T]], object]) -> None:
+        """Call ``listener(self)`` when done: now, if it is."""
+        if self.done:
+            listener(self)
+        elif (first := self._listener) is None:
+            self._listener = listener
+        else:
+
+            def both(pending: Pending[T]) -> None:
+                first(pending)
+                listener(pending)
+
+            self._listener = both
+
+    def result(self) -> T:
+        """The value. :raises BaseException: the error that was given."""
+        if self._error is not None:
+            raise self._error
+        if not self.done:
+            raise RuntimeError("not done")
+        return self._value  # type: ignore[return-value] # T may itself be optional
+
+    async def wait(self) -> T:
+        """Wait for the value; giving up waiting leaves the work going on."""
+        if not self.done:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            def wake(_: Pending[T]) -> None:
+                if not future.done():
+                    future.set_result(None)
+
+            self.then(wake)
+            await future
+        return self.result()

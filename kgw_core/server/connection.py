@@ -1,0 +1,345 @@
+"""One client's connection: bytes to frames, answers back in order, and never more in memory than allowed.
+
+Rules:
+
+1. Requests start in the order of their arrival, and answers leave in it. A request starts when everything
+   before it has been answered, except that a Produce may overlap earlier Produces (clients rely on both).
+2. Whole frames that may not start yet are held; past a limit of them, or while the client does not read
+   its answers, nothing more is read from the socket.
+3. Small frames are read into a buffer that all connections of the loop share, and are gone after the call;
+   a frame that did not arrive whole gets memory of its own, filled by the kernel directly. That memory
+   grows with what arrives, not with the length that the client claims.
+4. A connection ends with a reason in the log, unless the client ended it between requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+from kgw_core.errors import Unanswerable
+from kgw_core.events import Client
+from kgw_core.pending import Pending
+from kgw_core.server.dispatch import Answer
+from kgw_core.wire import Buffer
+
+if TYPE_CHECKING:
+    from kgw_core.server.server import Server
+
+logger = logging.getLogger("kgw")
+
+SHARED_SIZE = 64 << 10
+"""Size of the receive buffer that all connections share; what one read takes of small frames."""
+
+_PRODUCE = 0
+_SIZE = struct.Struct(">i")
+_FIRST_ALLOCATION = 1 << 20
+_PREFIX = 4
+
+
+class Connection(asyncio.BufferedProtocol):
+    """The protocol object of one socket."""
+
+    __slots__ = (
+        "_answers",
+        "_closing",
+        "_draining",
+        "_ended",
+        "_filled",
+        "_frame_size",
+        "_held",
+        "_held_bytes",
+        "_only_produces",
+        "_out",
+        "_own",
+        "_reading",
+        "_server",
+        "_transport",
+        "_writable",
+        "active",
+        "client",
+        "listener",
+    )
+
+    def __init__(self, server: Server, listener: str) -> None:
+        self._server = server
+        self.listener = listener
+        self.client: Client = None  # type: ignore[assignment] # set when the connection is made
+        self.active = True
+        self._transport: asyncio.Transport = None  # type: ignore[assignment] # likewise
+        self._own: bytearray | None = None  # what arrives of a frame that has memory of its own
+        self._filled = 0
+        self._frame_size = -1  # of that frame; -1 while its length is still arriving
+        self._answers: deque[Pending[Answer] | Answer] = deque()  # in order; the first is never finished
+        self._only_produces = True  # whether all of them belong to Produce
+        self._held: deque[tuple[memoryview, bool]] = deque()
+        self._held_bytes = 0
+        self._out: list[Buffer] = []
+        self._reading = True
+        self._writable = True
+        self._ended = False  # the client sends nothing more
+        self._draining = False
+        self._closing = False
+
+    # -- from the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
+        self._transport.set_write_buffer_limits(high=self._server.limits.max_queued_bytes)
+        refusal = self._server.admit(self, self._transport)
+        if refusal:
+            self.close(refusal, logging.WARNING)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._own is not None:
+            return memoryview(self._own)[self._filled :]
+        return self._server.shared
+
+    def buffer_updated(self, size: int) -> None:
+        self.active = True
+        if self._closing:
+            return
+        try:
+            if self._own is None:
+                self._parse(size)
+            else:
+                self._fill(size)
+        except Unanswerable as error:
+            self.close(str(error), logging.WARNING)
+        except Exception as error:
+            logger.exception("connection of %s failed", self.client)
+            self.close(f"the gateway failed: {error!r}", logging.ERROR)
+        else:
+            if self._out:
+                self._flush()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        if self._own is not None:
+            self.close(f"the client ended the connection within a frame ({self._arrived()})", logging.INFO)
+        self._close_if_finished()
+        return not self._closing
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if error is not None and not self._closing:
+            logger.info("client %s lost: %s", self.client, error)
+        self._closing = True
+        self._held.clear()
+        for answer in self._answers:
+            if isinstance(answer, Pending):
+                answer.abandon()
+        self._answers.clear()
+        self._own = None
+        self._server.gone(self)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        self._balance()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._go_on()
+
+    # -- frames
+
+    def _parse(self, size: int) -> None:
+        """Go through the frames in the shared buffer; keep what is left over of the last."""
+        shared = self._server.shared
+        at = 0
+        while size - at >= _PREFIX:
+            (length,) = _SIZE.unpack_from(shared, at)
+            end = at + _PREFIX + length
+            if end > size or length <= 0:
+                self._check_length(length)
+                self._begin_own(shared[at + _PREFIX : size], length)
+                return
+            self._frame(shared[at + _PREFIX : end], False)
+            if self._closing:
+                return
+            at = end
+        if at < size:
+            self._own = bytearray(_PREFIX)
+            self._filled = size - at
+            self._own[: self._filled] = shared[at:size]
+            self._frame_size = -1
+
+    def _begin_own(self, arrived: memoryview, length: int) -> None:
+        self._frame_size = length
+        self._filled = len(arrived)
+        self._own = bytearray(min(length, max(_FIRST_ALLOCATION, 4 * len(arrived))))
+        self._own[: len(arrived)] = arrived
+
+    def _fill(self, size: int) -> None:
+        own = self._own
+        assert own is not None
+        self._filled += size
+        if self._filled < len(own):
+            return
+        if self._frame_size < 0:
+            (length,) = _SIZE.unpack(own)
+            self._check_length(length)
+            self._begin_own(memoryview(b""), length)
+        elif len(own) < self._frame_size:
+            self._begin_own(memoryview(own), self._frame_size)
+        else:
+            self._own = None
+            self._frame(memoryview(own), True)
+
+    def _check_length(self, length: int) -> None:
+        most = self._server.limits.max_request_size
+        if not 0 < length <= most:
+            raise Unanswerable(
+                f"a frame of {length} bytes; allowed are 1 to {most} (limits.max_request_size)"
+            )
+
+    def _frame(self, frame: memoryview, stable: bool) -> None:
+        if (self._answers or self._held or not self._writable) and not self._may_overlap(frame):
+            if not stable:
+                frame = memoryview(bytearray(frame))
+            self._held.append((frame, True))
+            self._held_bytes += len(frame)
+            self._balance()
+        else:
+            self._start(frame, stable)
+
+    def _may_overlap(self, frame: memoryview) -> bool:
+        return (
+            self._only_produces
+            and not self._held
+            and self._writable
+            and len(self._answers) < self._server.limits.max_in_flight_requests
+            and bytes(frame[:2]) == b"\0\0"
+        )
+
+    def _start(self, frame: memoryview, stable: bool) -> None:
+        answer = self._server.dispatcher.start(frame, self.client, stable)
+        if isinstance(answer, Pending):
+            produce = frame[0] == 0 and frame[1] == _PRODUCE
+            self._only_produces = produce and (self._only_produces or not self._answers)
+            self._answers.append(answer)
+            answer.then(self._answered)
+        elif answer is None:
+            return
+        elif self._answers:
+            self._answers.append(answer)
+        elif type(answer) is list:
+            self._out += answer
+        else:
+            self._out.append(answer)  # type: ignore[arg-type] # bytes, as the other kinds are ruled out
+
+    # -- answers
+
+    def _answered(self, _: Pending[Answer]) -> None:
+        """Some answer is finished: send what is finished at the head of the line."""
+        if self._closing:
+            return
+        answers = self._answers
+        try:
+            while answers:
+                answer = answers[0]
+                if isinstance(answer, Pending):
+                    if not answer.done:
+                        break
+                    answer = answer.result()
+                answers.popleft()
+                if isinstance(answer, list):
+                    self._out += answer
+                elif answer is not None:
+                    self._out.append(answer)
+        except Unanswerable as error:
+            self.close(str(error), logging.WARNING)
+        except Exception as error:
+            logger.exception("connection of %s failed", self.client)
+            self.close(f"the gateway failed: {error!r}", logging.ERROR)
+        else:
+            if not answers:
+                self._only_produces = True
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Start what was held, as far as the rules let it."""
+        if self._closing:
+            return
+        held = self._held
+        try:
+            while held and self._writable and not self._closing:
+                frame, stable = held[0]
+                if self._answers:
+                    break
+                held.popleft()
+                self._held_bytes -= len(frame)
+                self._start(frame, stable)
+        except Unanswerable as error:
+            self.close(str(error), logging.WARNING)
+            return
+        except Exception as error:
+            logger.exception("connection of %s failed", self.client)
+            self.close(f"the gateway failed: {error!r}", logging.ERROR)
+            return
+        if self._out:
+            self._flush()
+        self._balance()
+        self._close_if_finished()
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if len(out) == 1:
+            self._transport.write(out[0])
+        else:
+            self._transport.writelines(out)
+
+    # -- pressure and ends
+
+    def _balance(self) -> None:
+        """Read from the socket only while there is room for what comes."""
+        limits = self._server.limits
+        room = (
+            self._writable
+            and len(self._held) < limits.max_in_flight_requests
+            and self._held_bytes < limits.max_in_flight_bytes
+            and not self._draining
+        )
+        if room == self._reading or self._closing:
+            return
+        self._reading = room
+        if room:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being worked on or answered."""
+        return bool(self._answers or self._held or self._transport.get_write_buffer_size())
+
+    def drain(self) -> None:
+        """Answer what has been asked, then close."""
+        self._draining = True
+        self._balance()
+        self._close_if_finished()
+
+    def _close_if_finished(self) -> None:
+        if (self._ended or self._draining) and not self._answers and not self._held and not self._closing:
+            self._closing = True
+            self._transport.close()
+
+    def _arrived(self) -> str:
+        return f"{self._filled} of {self._frame_size} bytes" if self._frame_size >= 0 else "within its length"
+
+    def close(self, reason: str, level: int = logging.INFO) -> None:
+        """Close; what was answered before still leaves. ``reason`` is the line in the log."""
+        if self._closing:
+            return
+        logger.log(level, "closing connection of %s: %s", self.client, reason)
+        if self._out:
+            self._flush()
+        self._closing = True
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._closing = True
+        self._transport.abort()

@@ -1,0 +1,222 @@
+"""From a frame to its answer: reads the header, finds the handler of (API, version), decodes, encodes.
+
+The only place where an exception becomes a response.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import struct
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeAlias
+
+from kgw_core.api.registry import Api
+from kgw_core.broker import Broker, RequestContext
+from kgw_core.errors import KafkaError, Unanswerable, UnknownServerError
+from kgw_core.events import Client
+from kgw_core.pending import Pending
+from kgw_core.wire import (
+    Buffer,
+    MalformedMessage,
+    decoder,
+    encoder,
+    index,
+    message,
+    request_header_version,
+    response_header_version,
+)
+from kgw_core.wire.messages.request_header import RequestHeader
+
+logger = logging.getLogger(__name__)
+
+Answer: TypeAlias = bytes | list[Buffer] | None
+"""A frame to be sent, whole or in parts; None: the client expects nothing."""
+
+API_VERSIONS = 18
+JOINED = 16 << 10
+"""Up to this many bytes an answer is one piece; above it, large parts leave without being copied."""
+
+_HEAD = struct.Struct(">hhih")
+_PLAIN = struct.Struct(">ii")
+_FLEXIBLE = struct.Struct(">iiB")
+
+
+class Route:
+    """What one (API, version) takes."""
+
+    __slots__ = ("api", "decode", "encode", "flexible_request", "flexible_response", "version")
+
+    def __init__(self, api: Api, version: int) -> None:
+        definition = index.APIS[api.key]
+        self.api = api
+        self.version = version
+        self.decode = decoder(message(definition.request), version)
+        self.encode = encoder(message(definition.response), version)
+        self.flexible_request = request_header_version(api.key, version) == 2
+        self.flexible_response = response_header_version(api.key, version) == 1
+
+
+class Dispatcher:
+    """Turns frames into answers for all connections of a gateway."""
+
+    def __init__(self, broker: Broker, apis: Mapping[int, Api]) -> None:
+        self._broker = broker
+        self._apis = apis
+        self._routes: dict[int, Route] = {}
+        self._request_header = decoder(RequestHeader, 2)
+        self._verbose = logger.isEnabledFor(logging.DEBUG)
+
+    def start(self, frame: memoryview, client: Client, stable: bool) -> Answer | Pending[Answer]:
+        """Begin with the request that ``frame`` holds (without its length).
+
+        ``stable`` says that the frame is nobody else's: its bytes may be kept and written to.
+
+        :raises Unanswerable: no header, an API or version that is not served, or a body that is not one.
+        """
+        try:
+            key, version, correlation, id_length = _HEAD.unpack_from(frame)
+        except struct.error:
+            raise Unanswerable(f"a request of {len(frame)} bytes has no header") from None
+        route = self._routes.get(key << 16 | version) or self._find_route(key, version, correlation)
+        if not isinstance(route, Route):
+            return route
+        try:
+            at = 10 + id_length if id_length > 0 else 10
+            if route.flexible_request and (at >= len(frame) or frame[at] != 0):
+                header, at = self._request_header(frame, 0)
+                client.client_id = header.client_id
+            elif at > len(frame):
+                raise MalformedMessage(f"RequestHeader: client id of {id_length} bytes runs over")
+            else:
+                if client.client_id is None and id_length >= 0:
+                    client.client_id = str(frame[10:at], "utf-8", "replace")
+                at += route.flexible_request
+            request, end = route.decode(frame, at)
+        except MalformedMessage as error:
+            raise Unanswerable(f"{route.api.name} v{version}: {error}") from None
+        if self._verbose:
+            logger.debug("%s %s v%d #%d: %r", client, route.api.name, version, correlation, request)
+            if end != len(frame):
+                logger.debug("%s: %d bytes follow the request", client, len(frame) - end)
+        context = RequestContext(self._broker, client, route.api.name, version, stable)
+        try:
+            response = route.api.handle(request, context)
+        except Exception as error:
+            response = self._refused(route, request, error, context)
+        if response is None:
+            return None
+        if type(response) is Pending:
+            return self._when_done(route, correlation, request, context, response)
+        if inspect.iscoroutine(response):
+            return self._in_task(route, correlation, request, context, response)
+        return self._encoded(route, correlation, response)
+
+    # -- the ways to an answer
+
+    def _when_done(
+        self, route: Route, correlation: int, request: Any, context: RequestContext, response: Pending[Any]
+    ) -> Answer | Pending[Answer]:
+        answer: Pending[Answer] = Pending()
+
+        def done(_: Pending[Any]) -> None:
+            try:
+                value = response.result()
+            except Exception as error:
+                value = self._refused(route, request, error, context)
+            self._give(answer, route, correlation, value)
+
+        response.then(done)
+        answer.on_abandon = response.abandon
+        return answer.result() if answer.done else answer
+
+    def _in_task(
+        self,
+        route: Route,
+        correlation: int,
+        request: Any,
+        context: RequestContext,
+        response: Coroutine[Any, Any, Any],
+    ) -> Pending[Answer]:
+        answer: Pending[Answer] = Pending()
+
+        async def run() -> None:
+            try:
+                value = await response
+            except Exception as error:
+                value = self._refused(route, request, error, context)
+            self._give(answer, route, correlation, value)
+
+        self._broker.spawn(run())
+        return answer
+
+    def _give(self, answer: Pending[Answer], route: Route, correlation: int, response: Any) -> None:
+        try:
+            encoded = None if response is None else self._encoded(route, correlation, response)
+        except Exception as error:
+            answer.fail(error)
+        else:
+            answer.resolve(encoded)
+
+    def _refused(self, route: Route, request: Any, error: Exception, context: RequestContext) -> Any:
+        if isinstance(error, Unanswerable):
+            raise error
+        if not isinstance(error, KafkaError):
+            context.client.crashed(route.api.name, error)
+            error = UnknownServerError(f"the gateway failed at this request: {error!r}")
+        context.failed(error)
+        return route.api.refuse(request, error, context)
+
+    @staticmethod
+    def _encoded(route: Route, correlation: int, response: Any) -> bytes | list[Buffer]:
+        parts: list[Buffer] = [b""]
+        route.encode(response, parts.append)
+        size = sum(map(len, parts))
+        if route.flexible_response:
+            parts[0] = _FLEXIBLE.pack(size + 5, correlation, 0)
+        else:
+            parts[0] = _PLAIN.pack(size + 4, correlation)
+        if size <= JOINED:
+            return b"".join(parts)
+        return _gathered(parts)
+
+    # -- routes
+
+    def _find_route(self, key: int, version: int, correlation: int) -> Route | bytes:
+        api = self._apis.get(key)
+        if api is None:
+            known = index.APIS.get(key)
+            raise Unanswerable(
+                f"API {key} ({known.name}) is not served" if known else f"there is no API {key}"
+            )
+        first, last = api.versions
+        if not first <= version <= last:
+            if key == API_VERSIONS:
+                return self._version_hint(api, correlation)
+            raise Unanswerable(f"{api.name} v{version} is not served, v{first} to v{last} are")
+        route = self._routes[key << 16 | version] = Route(api, version)
+        return route
+
+    def _version_hint(self, api: Api, correlation: int) -> bytes:
+        """An ApiVersions newer than ours: v0 with the error and the versions to ask in (KIP-511)."""
+        from kgw_core.api.api_versions import unsupported
+
+        answer = self._encoded(Route(api, 0), correlation, unsupported(api))
+        return answer if isinstance(answer, bytes) else b"".join(answer)
+
+
+def _gathered(parts: list[Buffer]) -> list[Buffer]:
+    """Large parts as they are, runs of small ones joined."""
+    gathered: list[Buffer] = []
+    small: list[Buffer] = []
+    for part in parts:
+        if len(part) < JOINED:
+            small.append(part)
+            continue
+        if small:
+            gathered.append(b"".join(small))
+            small.clear()
+        gathered.append(part)
+    if small:
+        gathered.append(b"".join(small))
+    return gathered

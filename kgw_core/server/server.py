@@ -1,0 +1,151 @@
+"""The listeners of a gateway and the connections that came through them."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections import Counter
+from functools import partial
+
+import anyio
+
+from kgw_core.config import Limits, Listener, split_address
+from kgw_core.events import Client
+from kgw_core.server.connection import SHARED_SIZE, Connection
+from kgw_core.server.dispatch import Dispatcher
+
+logger = logging.getLogger("kgw")
+
+Address = tuple[str, int]
+
+
+class Server:
+    """Accepts connections and keeps account of them.
+
+    ``shared`` is the receive buffer of all connections that are between frames: the event loop reads into
+    it and hands the bytes over in one go, so it is empty again before the next read.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, limits: Limits) -> None:
+        self.dispatcher = dispatcher
+        self.limits = limits
+        self.shared = memoryview(bytearray(SHARED_SIZE))
+        self.connections: set[Connection] = set()
+        self._per_address: Counter[str] = Counter()
+        self._listeners: list[asyncio.Server] = []
+        self._advertised: dict[str, Listener] = {}
+        self._count = 0
+        self._gone = anyio.Event()
+
+    # -- listening
+
+    async def listen(self, listener: Listener) -> list[Address]:
+        """Open a listener; return the addresses it is bound to.
+
+        :raises OSError: the address cannot be bound.
+        """
+        self._advertised[listener.name] = listener
+        server = await asyncio.get_running_loop().create_server(
+            partial(Connection, self, listener.name),
+            listener.host or None,
+            listener.port,
+            backlog=listener.backlog,
+            reuse_address=True,
+        )
+        self._listeners.append(server)
+        return [sock.getsockname()[:2] for sock in server.sockets]
+
+    def advertised(self, listener: str, local: Address) -> Address:
+        """What a client that was accepted at ``local`` is told to dial."""
+        settings = self._advertised[listener]
+        if settings.advertise is None:
+            return local
+        host, port = split_address(settings.advertise)
+        return host, port if port is not None else local[1]
+
+    # -- connections
+
+    def admit(self, connection: Connection, transport: asyncio.Transport) -> str | None:
+        """Take the connection into account; return why it is refused, if it is."""
+        peer = _address(transport.get_extra_info("peername"))
+        local = _address(transport.get_extra_info("sockname"))
+        self._count += 1
+        connection.client = Client(
+            self._count, peer[0], peer[1], connection.listener, self.advertised(connection.listener, local)
+        )
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connections.add(connection)
+        self._per_address[peer[0]] += 1
+        if len(self.connections) > self.limits.max_connections:
+            return f"more than {self.limits.max_connections} connections (limits.max_connections)"
+        most = self.limits.max_connections_per_address
+        if most is not None and self._per_address[peer[0]] > most:
+            return f"more than {most} connections from {peer[0]} (limits.max_connections_per_address)"
+        return None
+
+    def gone(self, connection: Connection) -> None:
+        """The connection is closed."""
+        self.connections.discard(connection)
+        host = connection.client.host
+        self._per_address[host] -= 1
+        if not self._per_address[host]:
+            del self._per_address[host]
+        if not self.connections:
+            self._gone.set()
+
+    async def close_idle(self) -> None:
+        """Close connections on which nothing was asked for ``limits.idle_timeout``; runs until cancelled."""
+        timeout = self.limits.idle_timeout
+        if not timeout:
+            return
+        asleep: dict[Connection, int] = {}
+        steps = 4
+        while True:
+            await anyio.sleep(timeout / steps)
+            before, asleep = asleep, {}
+            for connection in list(self.connections):
+                if connection.active or connection.busy:
+                    connection.active = False
+                    continue
+                asleep[connection] = before.get(connection, 0) + 1
+                if asleep[connection] >= steps:
+                    connection.close(f"idle for {timeout:g} s (limits.idle_timeout)")
+
+    # -- the end
+
+    async def _all_gone(self) -> None:
+        while self.connections:
+            self._gone = anyio.Event()
+            await self._gone.wait()
+
+    async def stop_listening(self) -> None:
+        """Accept no more connections."""
+        for server in self._listeners:
+            server.close()
+
+    async def drain(self, seconds: float) -> None:
+        """Answer what has been asked, for at most ``seconds``; then close all connections."""
+        for connection in list(self.connections):
+            connection.drain()
+        with anyio.move_on_after(seconds):
+            await self._all_gone()
+        if self.connections:
+            logger.warning("%d connections were not done within %g s", len(self.connections), seconds)
+        for connection in list(self.connections):
+            connection.abort()
+        await self._all_gone()
+
+
+def _address(name: object) -> Address:
+    """Host and port of a socket's name; IPv4 addresses mapped into IPv6 are given as IPv4."""
+    if not isinstance(name, tuple) or len(name) < 2:
+        return ("local", 0)
+    host, port = name[0], name[1]
+    if host.startswith("::ffff:"):
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped
+        host = str(mapped) if mapped else host
+    return host, port

@@ -1,0 +1,70 @@
+"""Find the codec of a message and version: a committed one (``hot/``), or one compiled now and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from kgw_core.wire.base import Buffer, Message
+from kgw_core.wire.index import HOT, MESSAGES
+
+M = TypeVar("M", bound=Message)
+
+Write: TypeAlias = Callable[[Buffer], object]
+Decoder: TypeAlias = Callable[[memoryview, int], tuple[M, int]]
+Encoder: TypeAlias = Callable[[M, Write], None]
+Codecs: TypeAlias = dict[str, tuple[tuple[int, int, Callable[..., Any], Callable[..., Any]], ...]]
+"""What a hot module offers: by message, (first version, last version, decoder, encoder)."""
+
+_decoders: dict[tuple[type[Message], int], Callable[..., Any]] = {}
+_encoders: dict[tuple[type[Message], int], Callable[..., Any]] = {}
+
+
+def decoder(message_class: type[M], version: int) -> Decoder[M]:
+    """The function ``(buf: memoryview, pos: int) -> (message, pos)``; `buf` ends where the frame ends.
+
+    It does not mind what follows the message: that is for the caller to check.
+
+    :raises ValueError: there is no such version of the message.
+    """
+    found = _decoders.get((message_class, version))
+    if found is None:
+        found = _decoders[message_class, version] = _find(message_class, version, "decode")
+    return found
+
+
+def encoder(message_class: type[M], version: int) -> Encoder[M]:
+    """The function ``(message, write)``, which hands the message's bytes to `write`, buffer by buffer.
+
+    `bytes` and `records` values are handed over as they are, without a copy.
+
+    :raises ValueError: there is no such version of the message.
+    """
+    found = _encoders.get((message_class, version))
+    if found is None:
+        found = _encoders[message_class, version] = _find(message_class, version, "encode")
+    return found
+
+
+def source(message_class: type[Message], version: int, direction: Literal["decode", "encode"]) -> str:
+    """The Python source of one codec, for people.
+
+    :raises ValueError: there is no such version of the message.
+    """
+    from kgw_core.wire.emit.compiling import codec_source
+
+    return "\n".join(codec_source(message_class, version, direction).lines) + "\n"
+
+
+def _find(cls: type[Message], version: int, direction: str) -> Callable[..., Any]:
+    module = MESSAGES.get(cls.NAME)
+    if module in HOT:
+        codecs: Codecs = import_module(f"kgw_core.wire.hot.{module}").CODECS
+        for low, high, decode, encode in codecs[cls.NAME]:
+            if low <= version <= high:
+                return decode if direction == "decode" else encode
+    from kgw_core.wire.emit.compiling import compile_codec
+
+    found: Callable[..., Any] = compile_codec(cls, version, direction)
+    return found

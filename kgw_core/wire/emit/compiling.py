@@ -1,0 +1,57 @@
+"""Compile the codec of a message that has no committed one, when it is first used."""
+
+from __future__ import annotations
+import __future__
+
+import linecache
+import struct
+import sys
+from typing import Any
+
+from kgw_core.wire import base, failures, primitives
+from kgw_core.wire.base import Message
+from kgw_core.wire.emit.decoding import decoder_source
+from kgw_core.wire.emit.encoding import encoder_source
+from kgw_core.wire.emit.plan import plan_message
+from kgw_core.wire.emit.text import Text, struct_definition
+
+_HELPERS: dict[str, Any] = {
+    **vars(base),
+    **vars(failures),
+    **vars(primitives),
+    "Struct": struct.Struct,
+    "pack": struct.pack,
+    "unpack_from": struct.unpack_from,
+    "new": object.__new__,
+}
+
+
+def codec_source(cls: type[Message], version: int, direction: str) -> Text:
+    """The source of one codec; `direction` is "decode" or "encode". ValueError for a version there is not."""
+    plan = plan_message(cls, version)
+    what = f"{cls.NAME} v{version}"
+    if direction == "decode":
+        return decoder_source(f"decode_{cls.NAME}_v{version}", what, plan)
+    if direction == "encode":
+        return encoder_source(f"encode_{cls.NAME}_v{version}", what, version, plan)
+    raise ValueError(f'direction is "decode" or "encode", not {direction!r}')
+
+
+def compile_codec(cls: type[Message], version: int, direction: str) -> Any:
+    """The function itself. Its source is known to tracebacks and to :mod:`inspect`."""
+    text = codec_source(cls, version, direction)
+    source = "\n".join(text.lines) + "\n"
+    filename = f"<kgw {direction} {cls.NAME} v{version}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    module = vars(sys.modules[cls.__module__])
+    namespace: dict[str, Any] = {}
+    for name in text.uses:
+        if name.startswith(("pack_", "unpack_")) and name not in _HELPERS:
+            namespace[name] = eval(struct_definition(name), {"Struct": struct.Struct})
+        elif name in module:
+            namespace[name] = module[name]
+        elif name != "Write":
+            namespace[name] = _HELPERS[name]
+    code = compile(source, filename, "exec", __future__.annotations.compiler_flag, dont_inherit=True)
+    exec(code, namespace)
+    return namespace[f"{direction}_{cls.NAME}_v{version}"]
