@@ -1,0 +1,332 @@
+"""The topics that there are: the store's, in memory, and the only place that makes, changes or deletes one.
+
+A request looks topics up in ``Catalog.by_name`` and ``Catalog.by_id`` (by 16 bytes), plain dictionaries, and
+finds the same :class:`TopicState` for as long as the topic lives. Changes go to the store first and show
+here when it has them. Rules:
+
+1. What is done to one name is done one at a time (and to names that differ in '.' for '_', since only one
+   of them may exist), so that the store sees contract rule 4 kept.
+2. A change that has begun is finished even where its caller is cancelled: store and catalog stay alike.
+3. Where the store fails in a way that leaves open what it did, the catalog asks it and goes by the answer.
+4. Names, configs and limits are checked before the store is called.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from uuid import UUID, uuid4
+
+import anyio
+import anyio.lowlevel
+
+from kgw_core.errors import (
+    InvalidPartitions,
+    InvalidRequest,
+    InvalidTopicException,
+    KafkaError,
+    KafkaStorageError,
+    TopicAlreadyExists,
+    UnknownTopicOrPartition,
+)
+from kgw_core.spi.storage import LogStore, Topic
+from kgw_core.topics.configs import TopicConfigs, usable, validate
+from kgw_core.topics.index import P, TopicIndex, TopicState
+from kgw_core.topics.names import check_name, unified
+from kgw_core.topics.turns import Turns
+
+__all__ = ["NO_ID", "Catalog", "TopicState"]
+
+logger = logging.getLogger(__name__)
+
+NO_ID = UUID(int=0)
+"""The id of a topic that was only planned."""
+
+_AT_ONCE = 256
+"""Partitions that are made before others get a turn on the event loop."""
+
+
+class Catalog(TopicIndex[P]):
+    """See the module's docstring.
+
+    ``broker_defaults`` are configs of every topic that does not set them; ``max_topics`` and
+    ``max_partitions`` bound what may be created, internal topics and those found at start aside;
+    ``log_factory(state, index)`` makes what stands for a partition, without waiting.
+
+    :raises InvalidConfig: ``broker_defaults`` are not valid.
+    """
+
+    def __init__(
+        self,
+        store: LogStore,
+        *,
+        broker_defaults: Mapping[str, str] | None = None,
+        max_topics: int = 10_000,
+        max_partitions: int = 100_000,
+        log_factory: Callable[[TopicState[P], int], P] | None = None,
+    ) -> None:
+        super().__init__(max_topics=max_topics, max_partitions=max_partitions)
+        self.broker_defaults = dict(broker_defaults or {})
+        self.log_factory = log_factory
+        self._store = store
+        self._plain = TopicConfigs.of({}, self.broker_defaults)
+        self._turns = Turns()
+
+    async def load(self) -> None:
+        """Take over the store's topics; called once, before clients are served.
+
+        Configs that are not valid are logged and left out. A topic that Kafka's protocol cannot name is
+        logged and skipped.
+
+        :raises KafkaError: the store cannot say.
+        """
+        for topic in await self._store.topics():
+            try:
+                check_name(topic.name)
+            except InvalidTopicException as error:
+                logger.error("topic %s is skipped: %s", topic.id, error)
+                continue
+            if topic.partitions <= 0 or topic.name in self.by_name or topic.id.bytes in self.by_id:
+                logger.error("topic %s (%s) is skipped: no partitions, or there twice", topic.name, topic.id)
+                continue
+            state = await self._made(topic)
+            self._enter(state)
+
+    async def create(
+        self,
+        name: str,
+        partitions: int,
+        configs: Mapping[str, str | None] | None = None,
+        *,
+        topic_id: UUID | None = None,
+        validate_only: bool = False,
+    ) -> TopicState[P]:
+        """Make a topic. With ``validate_only`` only check; the result then is in no catalog and has no id.
+
+        ``topic_id`` is drawn at random where it is not given.
+
+        :raises InvalidTopicException: the name is not allowed, or too like another topic's.
+        :raises TopicAlreadyExists: the name is taken.
+        :raises InvalidConfig: see :func:`~kgw_core.topics.configs.validate`.
+        :raises InvalidPartitions: fewer than one partition.
+        :raises InvalidRequest: ``topic_id`` is another topic's.
+        :raises PolicyViolation: more topics or partitions than there may be.
+        :raises KafkaStorageError: the store failed.
+        """
+        check_name(name)
+        async with self._turns.of(unified(name)):
+            overrides = self._check_new(name, partitions, configs or {}, topic_id)
+            if validate_only:
+                planned = Topic(name, topic_id or NO_ID, partitions, overrides)
+                return TopicState(planned, self._effective(overrides))
+            topic = Topic(name, topic_id or self._draw_id(), partitions, overrides)
+            with anyio.CancelScope(shield=True):
+                state = await self._create(topic)
+            return state
+
+    async def ensure(
+        self, name: str, partitions: int, configs: Mapping[str, str | None] | None = None
+    ) -> TopicState[P]:
+        """The topic ``name``, made as said if it is not there. Callers at the same time all get the same.
+
+        :raises KafkaError: as :meth:`create`, but for TopicAlreadyExists.
+        """
+        state = self.by_name.get(name)
+        if state is not None:
+            return state
+        try:
+            return await self.create(name, partitions, configs)
+        except TopicAlreadyExists:
+            if name not in self.by_name:
+                raise
+            return self.by_name[name]
+
+    async def delete(self, key: str | bytes | UUID) -> TopicState[P]:
+        """Delete the topic of that name or id, with all that is in it.
+
+        :raises UnknownTopicOrPartition: no topic has that name.
+        :raises UnknownTopicId: no topic has that id.
+        :raises KafkaStorageError: the store failed; the topic is still there.
+        """
+        async with self._turns.of(unified(self.find(key).name)):
+            state = self.find(key)
+            with anyio.CancelScope(shield=True):
+                await self._delete(state)
+            return state
+
+    async def alter(
+        self,
+        name: str,
+        change: Callable[[Mapping[str, str]], Mapping[str, str | None]],
+        *,
+        validate_only: bool = False,
+    ) -> TopicState[P]:
+        """Replace the topic's overrides with ``change(overrides)``; nobody else changes them in between.
+
+        :raises UnknownTopicOrPartition: no such topic.
+        :raises InvalidConfig: the new overrides are not valid, or what ``change`` raises.
+        :raises KafkaStorageError: the store failed; the overrides are as before.
+        """
+        async with self._turns.of(unified(name)):
+            state = self.find(name)
+            topic = state.topic
+            overrides = self._check(change(topic.configs))
+            if not validate_only and overrides != topic.configs:
+                await self._update(state, Topic(topic.name, topic.id, topic.partitions, overrides))
+            return state
+
+    async def set_configs(
+        self, name: str, configs: Mapping[str, str | None], *, validate_only: bool = False
+    ) -> TopicState[P]:
+        """Replace the topic's overrides. :raises KafkaError: as :meth:`alter`."""
+        return await self.alter(name, lambda _: configs, validate_only=validate_only)
+
+    async def add_partitions(self, name: str, total: int, *, validate_only: bool = False) -> TopicState[P]:
+        """Give the topic ``total`` partitions, more than it has.
+
+        :raises UnknownTopicOrPartition: no such topic.
+        :raises InvalidPartitions: ``total`` is not more than there are.
+        :raises PolicyViolation: more partitions than there may be.
+        :raises KafkaStorageError: the store failed.
+        """
+        async with self._turns.of(unified(name)):
+            state = self.find(name)
+            topic = state.topic
+            if total <= topic.partitions:
+                raise InvalidPartitions(
+                    f"topic '{name}' has {topic.partitions} partition(s); {total} would not be an increase"
+                )
+            self._check_limits(name, 0, total - topic.partitions)
+            if not validate_only:
+                await self._update(state, Topic(name, topic.id, total, topic.configs))
+            return state
+
+    # -- the rules of a change
+
+    def _check_new(
+        self, name: str, partitions: int, configs: Mapping[str, str | None], topic_id: UUID | None
+    ) -> dict[str, str]:
+        if name in self.by_name:
+            raise TopicAlreadyExists(f"Topic '{name}' already exists.")
+        others = self._by_unified.get(unified(name))
+        if others:
+            raise InvalidTopicException(
+                f"Topic '{name}' collides with existing topic: {min(others)}"
+                " (in the names of metrics '.' and '_' are the same)"
+            )
+        overrides = self._check(configs)
+        if partitions <= 0:
+            raise InvalidPartitions(f"topic '{name}' cannot have {partitions} partitions: at least 1")
+        if topic_id is not None and (topic_id.bytes in self.by_id or topic_id.int <= 1):
+            raise InvalidRequest(f"topic id {topic_id} is taken or reserved")
+        self._check_limits(name, 1, partitions)
+        return overrides
+
+    def _check(self, configs: Mapping[str, str | None]) -> dict[str, str]:
+        validate(configs, self.broker_defaults)
+        return {name: text for name, text in configs.items() if text is not None}
+
+    def _effective(self, overrides: Mapping[str, str]) -> TopicConfigs:
+        return TopicConfigs.of(overrides, self.broker_defaults) if overrides else self._plain
+
+    def _draw_id(self) -> UUID:
+        """A random id that, as Kafka's, never begins with '-' where tools write it in base64."""
+        while True:
+            topic_id = uuid4()
+            if topic_id.bytes[0] >> 2 != 62 and topic_id.bytes not in self.by_id:
+                return topic_id
+
+    # -- a change itself; the caller has its turn and is shielded
+
+    async def _create(self, topic: Topic) -> TopicState[P]:
+        with self._reserved(topic.name, 1, topic.partitions):
+            try:
+                await self._store.create_topic(topic)
+            except TopicAlreadyExists:
+                await self._adopt(topic.name)
+                raise
+            except KafkaError:
+                raise
+            except Exception as error:
+                if await self._stored(topic, error) is None:
+                    raise _failed("create", topic, error) from error
+            state = await self._made(topic)
+        self._enter(state)
+        self._tell("created", state)
+        return state
+
+    async def _adopt(self, name: str) -> None:
+        """Take over a topic that somebody else has made in the store."""
+        for topic in await self._store.topics():
+            if topic.name == name and topic.id.bytes not in self.by_id:
+                state = await self._made(topic)
+                self._enter(state)
+                self._tell("created", state)
+
+    async def _update(self, state: TopicState[P], topic: Topic) -> None:
+        more = topic.partitions - state.topic.partitions
+        with anyio.CancelScope(shield=True), self._reserved(topic.name, 0, more):
+            try:
+                await self._store.update_topic(topic)
+            except UnknownTopicOrPartition:
+                self._leave(state)
+                raise
+            except KafkaError:
+                raise
+            except Exception as error:
+                found = await self._stored(topic, error)
+                if found is None or (found.partitions, found.configs) != (topic.partitions, topic.configs):
+                    raise _failed("update", topic, error) from error
+            configs = self._effective(topic.configs)
+            added = await self._logs(state, state.topic.partitions, topic.partitions)
+        self._count(topic.name, 0, more)
+        state.partitions.extend(added)
+        state.configs = configs
+        state.topic = topic
+        self._tell("updated", state)
+
+    async def _delete(self, state: TopicState[P]) -> None:
+        try:
+            await self._store.delete_topic(state.id)
+        except UnknownTopicOrPartition:
+            self._leave(state)
+            raise
+        except KafkaError:
+            raise
+        except Exception as error:
+            if await self._stored(state.topic, error) is not None:
+                raise _failed("delete", state.topic, error) from error
+        self._leave(state)
+
+    async def _stored(self, topic: Topic, error: Exception) -> Topic | None:
+        """What the store has of ``topic`` after ``error``. :raises KafkaStorageError: it cannot say."""
+        try:
+            return next((found for found in await self._store.topics() if found.id == topic.id), None)
+        except Exception:
+            raise _failed("change", topic, error) from error
+
+    async def _made(self, topic: Topic) -> TopicState[P]:
+        """The state of a topic that the store has, not yet in the catalog."""
+        kept, problems = usable(topic.configs, self.broker_defaults) if topic.configs else ({}, [])
+        for problem in problems:
+            logger.error("topic %s: config left out: %s", topic.name, problem)
+        if problems:
+            topic = Topic(topic.name, topic.id, topic.partitions, kept)
+        state: TopicState[P] = TopicState(topic, self._effective(topic.configs))
+        state.partitions = await self._logs(state, 0, topic.partitions)
+        return state
+
+    async def _logs(self, state: TopicState[P], first: int, end: int) -> list[P]:
+        if self.log_factory is None:
+            return []
+        logs = []
+        for index in range(first, end):
+            logs.append(self.log_factory(state, index))
+            if index % _AT_ONCE == _AT_ONCE - 1:
+                await anyio.lowlevel.checkpoint()
+        return logs
+
+
+def _failed(verb: str, topic: Topic, error: Exception) -> KafkaStorageError:
+    logger.error("the store failed to %s topic %s", verb, topic.name, exc_info=error)
+    return KafkaStorageError(f"the store failed to {verb} topic '{topic.name}': {type(error).__name__}")

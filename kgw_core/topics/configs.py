@@ -1,0 +1,298 @@
+"""Topic configs: checked, resolved to typed values for the hot path, and described for admin tools.
+
+A config's value comes from the topic's own ``overrides``, else from ``broker_defaults`` (what the gateway's
+settings say for every topic), else it is Kafka's default. Both are Kafka's names with values as text;
+``broker_defaults`` takes topic names (``retention.ms``) and their broker synonyms (``log.retention.hours``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from kgw_core.errors import InvalidConfig, InvalidRequest
+from kgw_core.topics.definitions import TOPIC_CONFIGS
+from kgw_core.topics.values import (
+    DEFAULT_CONFIG,
+    DYNAMIC_TOPIC_CONFIG,
+    LIST,
+    STATIC_BROKER_CONFIG,
+    ConfigEntry,
+    Definition,
+    Synonym,
+    Value,
+    parse,
+    to_text,
+)
+
+SET, DELETE, APPEND, SUBTRACT = range(4)
+"""Operations of IncrementalAlterConfigs."""
+
+_NOTHING: Mapping[str, str] = {}
+_DEFAULTS: dict[str, Value] = {
+    definition.name: parse(definition, definition.default or "") for definition in TOPIC_CONFIGS.values()
+}
+_BY_BROKER_NAME = {
+    name: (definition, factor)
+    for definition in TOPIC_CONFIGS.values()
+    for name, factor in definition.synonyms
+}
+
+
+class TopicConfigs:
+    """The effective configs of a topic as plain attributes; nobody changes them, :meth:`of` makes new ones.
+
+    Times are in milliseconds, sizes in bytes, -1 is no limit; a time of 2**63 - 1 is for ever.
+    """
+
+    __slots__ = (
+        "compact",
+        "compression_gzip_level",
+        "compression_lz4_level",
+        "compression_type",
+        "compression_zstd_level",
+        "delete",
+        "delete_retention_ms",
+        "downconversion",
+        "file_delete_delay_ms",
+        "flush_messages",
+        "flush_ms",
+        "log_append_time",
+        "max_compaction_lag_ms",
+        "max_decompressed_bytes",
+        "max_message_bytes",
+        "min_cleanable_dirty_ratio",
+        "min_compaction_lag_ms",
+        "min_insync_replicas",
+        "retention_bytes",
+        "retention_ms",
+        "rewrites",
+        "segment_bytes",
+        "segment_jitter_ms",
+        "segment_ms",
+        "timestamp_after_max_ms",
+        "timestamp_before_max_ms",
+    )
+
+    compression_type: str
+    """``producer`` (keep the batch's codec), ``uncompressed``, ``gzip``, ``snappy``, ``lz4`` or ``zstd``."""
+    rewrites: bool
+    """Whether an append changes more of a batch than its offset and epoch: LogAppendTime or a codec."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        """``values``: every config of the table by its name, typed."""
+        policy: tuple[str, ...] = values["cleanup.policy"]
+        self.compact = "compact" in policy
+        self.delete = "delete" in policy
+        self.compression_type = values["compression.type"]
+        self.compression_gzip_level: int = values["compression.gzip.level"]
+        self.compression_lz4_level: int = values["compression.lz4.level"]
+        self.compression_zstd_level: int = values["compression.zstd.level"]
+        self.delete_retention_ms: int = values["delete.retention.ms"]
+        self.downconversion: bool = values["message.downconversion.enable"]
+        self.file_delete_delay_ms: int = values["file.delete.delay.ms"]
+        self.flush_messages: int = values["flush.messages"]
+        self.flush_ms: int = values["flush.ms"]
+        self.log_append_time: bool = values["message.timestamp.type"] == "LogAppendTime"
+        self.max_compaction_lag_ms: int = values["max.compaction.lag.ms"]
+        self.max_decompressed_bytes: int = values["max.decompressed.message.bytes"]
+        self.max_message_bytes: int = values["max.message.bytes"]
+        self.min_cleanable_dirty_ratio: float = values["min.cleanable.dirty.ratio"]
+        self.min_compaction_lag_ms: int = values["min.compaction.lag.ms"]
+        self.min_insync_replicas: int = values["min.insync.replicas"]
+        self.retention_bytes: int = values["retention.bytes"]
+        self.retention_ms: int = values["retention.ms"]
+        self.segment_bytes: int = values["segment.bytes"]
+        self.segment_jitter_ms: int = values["segment.jitter.ms"]
+        self.segment_ms: int = values["segment.ms"]
+        self.timestamp_after_max_ms: int = values["message.timestamp.after.max.ms"]
+        self.timestamp_before_max_ms: int = values["message.timestamp.before.max.ms"]
+        self.rewrites = self.log_append_time or self.compression_type != "producer"
+
+    @classmethod
+    def of(
+        cls, overrides: Mapping[str, str] = _NOTHING, broker_defaults: Mapping[str, str] = _NOTHING
+    ) -> TopicConfigs:
+        """The effective configs.
+
+        :raises InvalidConfig: an unknown name, or a value that is not allowed, in either mapping.
+        """
+        return cls(_effective(overrides, broker_defaults))
+
+
+def validate(configs: Mapping[str, str | None], broker_defaults: Mapping[str, str] = _NOTHING) -> None:
+    """Return if a topic may have ``configs`` over ``broker_defaults``.
+
+    :raises InvalidConfig: an unknown name, a null, a value that is not allowed, or values that contradict
+        each other; names the config, the value and what is allowed.
+    """
+    nulls = [name for name, text in configs.items() if text is None]
+    if nulls:
+        raise InvalidConfig(f"Null value not supported for topic configs: {','.join(nulls)}")
+    _effective({name: text for name, text in configs.items() if text is not None}, broker_defaults)
+
+
+def usable(
+    configs: Mapping[str, str], broker_defaults: Mapping[str, str] = _NOTHING
+) -> tuple[dict[str, str], list[str]]:
+    """The part of ``configs`` that :func:`validate` accepts, and what is wrong with the rest."""
+    kept: dict[str, str] = {}
+    problems: list[str] = []
+    try:
+        validate(configs, broker_defaults)
+        return dict(configs), problems
+    except InvalidConfig:
+        pass
+    for name, text in configs.items():
+        try:
+            validate({**kept, name: text}, broker_defaults)
+        except InvalidConfig as error:
+            problems.append(str(error))
+        else:
+            kept[name] = text
+    return kept, problems
+
+
+def altered(
+    overrides: Mapping[str, str],
+    changes: Iterable[tuple[str, int, str | None]],
+    broker_defaults: Mapping[str, str] = _NOTHING,
+) -> dict[str, str]:
+    """``overrides`` after the ``changes`` of IncrementalAlterConfigs: (name, operation, value).
+
+    The result still has to pass :func:`validate`. APPEND and SUBTRACT start from the effective list.
+
+    :raises InvalidConfig: APPEND or SUBTRACT on what is not a list, or an unknown name.
+    :raises InvalidRequest: a name twice, a null where a value is needed, an unknown operation.
+    """
+    result, seen = dict(overrides), set()
+    for name, operation, text in changes:
+        if name in seen:
+            raise InvalidRequest(f"Error due to duplicate config keys: {name}")
+        seen.add(name)
+        if operation == DELETE:
+            result.pop(name, None)
+            continue
+        if operation not in (SET, APPEND, SUBTRACT):
+            raise InvalidRequest(f"Unknown operation {operation} on config {name}")
+        if text is None:
+            raise InvalidRequest(f"Null value not supported for : {name}")
+        if operation == SET:
+            result[name] = text
+            continue
+        definition = _definition(name)
+        if definition.type != LIST:
+            verb = "append to" if operation == APPEND else "subtract from"
+            raise InvalidConfig(f"Can't {verb} config {name}: its type is not LIST")
+        before = _effective(overrides, broker_defaults)[name]
+        items = dict.fromkeys(before if isinstance(before, tuple) else ())
+        for item in text.split(","):
+            if operation == APPEND:
+                items[item.strip()] = None
+            else:
+                items.pop(item.strip(), None)
+        result[name] = ",".join(items)
+    return result
+
+
+def describe(
+    overrides: Mapping[str, str],
+    broker_defaults: Mapping[str, str] = _NOTHING,
+    names: Collection[str] | None = None,
+) -> list[ConfigEntry]:
+    """What DescribeConfigs and CreateTopics tell of a topic's configs, in the order of their names.
+
+    ``names`` limits it to these (None or none: all); unknown ones are left out, as Kafka does. Obsolete
+    configs are told of only where they are set or named.
+
+    :raises InvalidConfig: an override that :func:`validate` would have refused.
+    """
+    given = _given(broker_defaults)
+    entries = []
+    for name, definition in TOPIC_CONFIGS.items():
+        if names and name not in names:
+            continue
+        if definition.obsolete and not names and name not in overrides and name not in given:
+            continue
+        synonyms = _synonyms(definition, given.get(name, ()))
+        if name in overrides:
+            text = to_text(parse(definition, overrides[name]))
+            synonyms.insert(0, Synonym(name, text, DYNAMIC_TOPIC_CONFIG))
+            source = DYNAMIC_TOPIC_CONFIG
+        elif name in given:
+            text, source = to_text(given[name][0][2]), STATIC_BROKER_CONFIG
+        else:
+            text, source = to_text(_DEFAULTS[name]), DEFAULT_CONFIG
+        entries.append(
+            ConfigEntry(name, text, source, False, False, definition.type, definition.doc, tuple(synonyms))
+        )
+    return entries
+
+
+def as_broker_configs(broker_defaults: Mapping[str, str]) -> dict[str, str]:
+    """``broker_defaults`` by the names that brokers have for them, for ``describe_broker``.
+
+    :raises InvalidConfig: an unknown name, or a value that is not allowed.
+    """
+    return {name: text for places in _given(broker_defaults).values() for name, text, _ in places}
+
+
+def _effective(overrides: Mapping[str, str], broker_defaults: Mapping[str, str]) -> dict[str, Value]:
+    """Every config of the table by its name, typed. :raises InvalidConfig: as :func:`validate`."""
+    values = dict(_DEFAULTS)
+    given = _given(broker_defaults) if broker_defaults else {}
+    for name, places in given.items():
+        values[name] = places[0][2]
+    for name, text in overrides.items():
+        values[name] = parse(_definition(name), text)
+    difference = "message.timestamp.difference.max.ms"
+    if difference in overrides or difference in given:
+        for name in ("message.timestamp.before.max.ms", "message.timestamp.after.max.ms"):
+            if name not in overrides and name not in given:
+                values[name] = values[difference]
+    least, most = "min.compaction.lag.ms", "max.compaction.lag.ms"
+    if values[least] > values[most]:  # type: ignore[operator] # both whole numbers
+        raise InvalidConfig(
+            f"conflict topic config setting: {least} ({values[least]}) must not be more than "
+            f"{most} ({values[most]})"
+        )
+    return values
+
+
+def _given(broker_defaults: Mapping[str, str]) -> dict[str, list[tuple[str, str, Value]]]:
+    """By topic config: (name at the broker, text, value for the topic) of each that is set, first wins."""
+    given: dict[str, list[tuple[str, str, Value]]] = {}
+    for called, text in broker_defaults.items():
+        definition, factor = _BY_BROKER_NAME.get(called) or (_definition(called), 1)
+        name = definition.synonyms[0][0] if called == definition.name and definition.synonyms else called
+        value = parse(definition, text, called)
+        if factor != 1 and isinstance(value, int) and value >= 0:
+            value = parse(definition, str(value * factor), f"{called} in milliseconds")
+        given.setdefault(definition.name, []).append((name, text, value))
+    for name, places in given.items():
+        order = [synonym for synonym, _ in TOPIC_CONFIGS[name].synonyms]
+        places.sort(key=lambda place: order.index(place[0]) if place[0] in order else 0)
+    return given
+
+
+def _synonyms(definition: Definition, places: Iterable[tuple[str, str, Value]]) -> list[Synonym]:
+    """Where the value can come from but for the topic itself: the gateway's settings, then the default."""
+    synonyms = [Synonym(name, text, STATIC_BROKER_CONFIG) for name, text, _ in places]
+    if definition.synonyms:
+        name, factor = definition.synonyms[-1]
+        default = _DEFAULTS[definition.name]
+        if factor != 1 and isinstance(default, int):
+            default //= factor
+        synonyms.append(Synonym(name, to_text(default), DEFAULT_CONFIG))
+    return synonyms
+
+
+def _definition(name: str) -> Definition:
+    definition = TOPIC_CONFIGS.get(name)
+    if definition is None:
+        import difflib  # only when something is wrong
+
+        close = difflib.get_close_matches(name.lower().replace("_", "."), TOPIC_CONFIGS, 1)
+        meant = f". Did you mean {close[0]}?" if close else ""
+        raise InvalidConfig(f"Unknown topic config name: {name}{meant}")
+    return definition

@@ -1,0 +1,97 @@
+"""The reference pages of configs; ``python tests/unit/topics/test_docs.py`` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kgw_core.topics.broker_configs import BROKER_CONFIGS
+from kgw_core.topics.definitions import TOPIC_CONFIGS
+from kgw_core.topics.values import TYPE_NAMES, Definition, wanted
+
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
+
+TOPICS_INTRO = """\
+# Topic configs
+
+Every config of Kafka 4.4 can be set on a topic, with Kafka's name, type, default and bounds. A name that
+Kafka does not know, or a value that it would refuse, is refused with `INVALID_CONFIG`, which says what is
+allowed.
+
+A topic that does not set a config has the gateway's default from `[topics.defaults]` in the config file,
+else Kafka's. There, the broker's name for it (`log.retention.hours`) does as well as the topic's
+(`retention.ms`).
+
+**Effect here** says whether the gateway acts on the value yet. Where it does not, the value is checked, kept
+and told, and nothing else; but a topic with `cleanup.policy` compact does refuse records without a key.
+"""
+
+OBSOLETE_INTRO = """
+## From Kafka 3
+
+Kafka 4 no longer knows these. They are accepted, and told of only where they are set.
+"""
+
+BROKER_INTRO = """\
+# Broker configs
+
+What the gateway tells an admin tool that describes a broker's configs. All are read-only: the gateway is
+configured by its file and environment.
+
+**Value** says where a value comes from: a setting of the gateway, a fixed value, or Kafka's default. "Shown
+only" is the last: tools look for it, and it has no effect.
+"""
+
+
+def cell(text: str | None) -> str:
+    if text is None:
+        return "none"
+    return f"`{text}`" if text else "empty"
+
+
+def topic_rows(obsolete: bool) -> list[str]:
+    def row(definition: Definition) -> str:
+        synonyms = ", ".join(f"`{name}`" for name, _ in definition.synonyms) or "none"
+        effect = "yes" if definition.effective else "no"
+        kind, default = TYPE_NAMES[definition.type], cell(definition.default)
+        cells = (f"`{definition.name}`", kind, default, wanted(definition), synonyms, effect, definition.doc)
+        return "| " + " | ".join(cells) + " |\n"
+
+    rows = [row(entry) for entry in TOPIC_CONFIGS.values() if entry.obsolete is obsolete]
+    head = "| Name | Type | Default | Allowed | Broker's name | Effect here | |\n"
+    return [head, "|---|---|---|---|---|---|---|\n", *rows]
+
+
+def topic_page() -> str:
+    return "".join([TOPICS_INTRO, "\n", *topic_rows(False), OBSOLETE_INTRO, "\n", *topic_rows(True)])
+
+
+def broker_page() -> str:
+    rows = []
+    for config in BROKER_CONFIGS.values():
+        if config.setting is not None:
+            value = f"setting `{config.setting}`"
+        elif config.here is not None:
+            value = f"always {cell(config.here)}"
+        else:
+            value = "shown only"
+        cells = (f"`{config.name}`", TYPE_NAMES[config.type], cell(config.default), value, config.doc)
+        rows.append("| " + " | ".join(cells) + " |\n")
+    head = "| Name | Type | Kafka's default | Value | |\n|---|---|---|---|---|\n"
+    return "".join([BROKER_INTRO, "\n", head, *rows])
+
+
+PAGES: dict[str, Callable[[], str]] = {"topic-configs.md": topic_page, "broker-configs.md": broker_page}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_reference_page_shows_the_table(page: str) -> None:
+    text = (REFERENCE / page).read_text(encoding="utf-8")
+    assert text == PAGES[page](), f"run python {Path(__file__).name} to write docs/reference/{page}"
+
+
+if __name__ == "__main__":
+    for name, render in PAGES.items():
+        (REFERENCE / name).write_text(render(), encoding="utf-8")
