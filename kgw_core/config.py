@@ -1,0 +1,278 @@
+"""The core's settings: typed, each with a default, read from a TOML file and the environment.
+
+Precedence, highest first: options of the command line (:func:`dev`), the environment, the file, the
+defaults here. ``docs/reference/configuration.md`` shows them all; a test compares it with these classes.
+
+``KGW_<TABLE>__<KEY>=value`` sets one value: ``KGW_LIMITS__MAX_CONNECTIONS=500``, ``KGW_NODE_ID=2``,
+``KGW_LISTENERS__0__ADVERTISE=broker.example:9092`` (0 is the first). An empty variable counts as not set.
+Other names that begin with ``KGW_`` are left alone unless they contain two underscores in a row.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from kgw_core.spi.settings import (
+    ConfigError,
+    Duration,
+    GiB,
+    KafkaConfigs,
+    MiB,
+    Rest,
+    Size,
+    format_size,
+    overlay,
+    read_table,
+)
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+PositiveSize = Annotated[Size, msgspec.Meta(ge=1)]
+Timeout = Annotated[Duration, msgspec.Meta(gt=0)]
+
+
+def split_address(text: str) -> tuple[str, int | None]:
+    """Host and port of ``"host:port"``, ``"host"``, ``"[::1]:9092"`` or ``"::1"``.
+
+    :raises ValueError: no host, or a port that is not 1 to 65535; the message is for people.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or (host.count(":") and not host.endswith("]")) or text.endswith("]"):
+        host, port = text, ""
+    elif not (port.isdecimal() and port.isascii() and 1 <= int(port) <= 65535):
+        raise ValueError(f'"{text}" is not an address: expected "host:port" or "host"')
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or any(char.isspace() or char == "/" for char in host):
+        raise ValueError(f'"{text}" is not an address: expected "host:port" or "host"')
+    return host, int(port) if port else None
+
+
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
+    """One address that clients connect to: an entry of ``[[listeners]]``."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)] = "PLAINTEXT"
+    """What logs and messages call it; no two listeners share a name."""
+    host: str = "127.0.0.1"
+    """Address to bind; "0.0.0.0" for every IPv4 address, "::" for every address."""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9092
+    """TCP port to bind; 0 takes any free one."""
+    advertise: str | None = None
+    """"host:port" or "host" that clients are told to connect to. Not set: the address that the client itself
+    dialled, which is right unless NAT or a container lies between."""
+    backlog: Count = 128
+    """Connections that the kernel keeps waiting until they are accepted."""
+
+    def __post_init__(self) -> None:
+        try:
+            _ = self.advertised
+        except ValueError as error:
+            raise ValueError(f"advertise: {error}") from None
+
+    @property
+    def advertised(self) -> tuple[str, int | None] | None:
+        """Host and port of :attr:`advertise`; the port is None where it names none."""
+        return split_address(self.advertise) if self.advertise is not None else None
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client may ask of the gateway: ``[limits]``."""
+
+    max_request_size: PositiveSize = 100 * MiB
+    """Largest request; a larger one closes the connection. Kafka's socket.request.max.bytes."""
+    max_connections: Count = 10_000
+    """Connections open at once over all listeners; one more is closed at once. Kafka's max.connections."""
+    max_connections_per_address: Count | None = None
+    """Connections open at once from one client address. Not set: as many as max_connections."""
+    max_in_flight_requests: Count = 100
+    """Requests of one connection that are read and not yet answered; then reading stops."""
+    max_in_flight_bytes: PositiveSize = 128 * MiB
+    """Bytes of those requests; then reading stops. At least max_request_size."""
+    max_total_in_flight_bytes: PositiveSize = GiB
+    """The same over all connections. At least max_in_flight_bytes."""
+    max_queued_bytes: PositiveSize = MiB
+    """Answers that one connection may leave unread before its requests are no longer handled."""
+    idle_timeout: Duration = 600.0
+    """A connection with no request for this long is closed; 0 is never. Kafka's connections.max.idle.ms."""
+    handshake_timeout: Timeout = 10.0
+    """Time for the TLS and SASL handshakes of a new connection."""
+    drain_timeout: Duration = 10.0
+    """Time that requests in flight get to finish when the gateway stops."""
+    fetch_max_bytes: PositiveSize = 55 * MiB
+    """Most record bytes in one Fetch answer, whatever the client asks. Kafka's fetch.max.bytes."""
+    max_inflated_batch: PositiveSize = 128 * MiB
+    """What one compressed batch may grow to where it has to be decompressed; a larger one is refused."""
+    max_topics: Count = 10_000
+    """Topics that may exist; creating more is refused."""
+    max_partitions: Count = 100_000
+    """Partitions that may exist, over all topics; creating more is refused."""
+
+    def __post_init__(self) -> None:
+        names = ("max_request_size", "max_in_flight_bytes", "max_total_in_flight_bytes")
+        for small, large in itertools.pairwise(names):
+            low, high = getattr(self, small), getattr(self, large)
+            if high < low:
+                raise ValueError(
+                    f"{large} ({format_size(high)}) must be at least {small} ({format_size(low)})"
+                )
+
+
+class NewTopic(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic that is created at start unless it is there: an entry of ``[[topics.create]]``."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    """The topic's name."""
+    partitions: Count | None = None
+    """Its partitions. Not set: num_partitions. A topic that is there already keeps what it has."""
+    configs: KafkaConfigs = {}
+    """Its configs by Kafka's names, such as cleanup.policy = "compact"."""
+
+
+class Topics(msgspec.Struct, frozen=True, kw_only=True):
+    """How topics come to be: ``[topics]``."""
+
+    auto_create: bool = False
+    """Create a topic when a client that allows it asks for one that is not there. Kafka's
+    auto.create.topics.enable, which is on there; on in `kgw dev`."""
+    num_partitions: Count = 1
+    """Partitions of a topic where nobody says how many. Kafka's num.partitions."""
+    replication_factor: Literal["accept", "strict"] = "strict"
+    """A client asks for more replicas than there are brokers: "strict" refuses as Kafka does, "accept"
+    creates the topic with one."""
+    defaults: KafkaConfigs = {}
+    """Configs of every topic that does not set them, by Kafka's names, such as retention.ms = 3600000."""
+    create: tuple[NewTopic, ...] = ()
+    """Topics to create at start."""
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
+    """Which storage plugin keeps the records: ``[storage]``."""
+
+    use: str = "memory"
+    """The storage plugin; `kgw plugins` shows those installed."""
+    settings: Rest = {}
+    """Every other key of the table is the plugin's own and is checked against the plugin's settings."""
+
+
+class Ledger(msgspec.Struct, frozen=True, kw_only=True):
+    """Which plugin numbers records: ``[ledger]``."""
+
+    use: str | None = None
+    """The ledger plugin. Not set: the core's own, which is right for a store that one gateway writes."""
+    settings: Rest = {}
+    """Every other key of the table is the plugin's own and is checked against the plugin's settings."""
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gateway writes about itself: ``[log]``."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important messages that are written; "debug" shows every request."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of the core."""
+
+    node_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 1
+    """This gateway's broker id. Kafka's node.id."""
+    rack: str | None = None
+    """Where this gateway stands, for clients that fetch from near by. Kafka's broker.rack."""
+    cluster_id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """What clients are told the cluster is called. Not set: generated."""
+    listeners: tuple[Listener, ...] = (Listener(),)
+    """Addresses that clients connect to."""
+    limits: Limits = Limits()
+    """What a client may ask of the gateway."""
+    topics: Topics = Topics()
+    """How topics come to be."""
+    storage: Storage = Storage()
+    """Which plugin keeps the records."""
+    ledger: Ledger = Ledger()
+    """Which plugin numbers records."""
+    log: Log = Log()
+    """What the gateway writes about itself."""
+
+    def __post_init__(self) -> None:
+        if not self.listeners:
+            raise ValueError("listeners is empty: clients could not connect")
+        _distinct([listener.name for listener in self.listeners], "[[listeners]]")
+        bound = [f"{listener.host}:{listener.port}" for listener in self.listeners if listener.port]
+        _distinct(bound, "[[listeners]]")
+        _distinct([topic.name for topic in self.topics.create], "[[topics.create]]")
+
+
+def load(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
+    """The settings in the file at ``path`` (None: no file) and, over them, in ``env`` (None: the process's).
+
+    :raises ConfigError: the file cannot be read or is not TOML, or settings are wrong: all of them at once.
+    """
+    table: dict[str, Any] = {}
+    if path is not None:
+        import tomllib
+
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
+            raise ConfigError(f"{path}: is not TOML: {error}") from None
+    return _read(table, str(path or "environment"), os.environ if env is None else env)
+
+
+def dev(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    advertise: str | None = None,
+    topics: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> Config:
+    """The settings of ``kgw dev``: one listener, memory storage, topics made when asked for.
+
+    What is given here wins over ``env`` (None: the process's environment); ``topics`` are texts as
+    :func:`new_topic` takes them.
+
+    :raises ConfigError: settings are wrong, all of them at once.
+    """
+    env = os.environ if env is None else env
+    listener = {"host": host, "port": port, "advertise": advertise}
+    given = {key: value for key, value in listener.items() if value is not None}
+    table: dict[str, Any] = {
+        "topics": {"auto_create": True, "replication_factor": "accept"},
+        "storage": {"use": "memory"},
+        "listeners": [{}],
+    }
+    if topics:
+        table["topics"]["create"] = [new_topic(text) for text in topics]
+    ignored = {f"KGW_LISTENERS__0__{key.upper()}" for key in given}
+    table["listeners"][0] |= given
+    return _read(table, "kgw dev", {name: text for name, text in env.items() if name not in ignored})
+
+
+def new_topic(text: str) -> dict[str, Any]:
+    """The table of :class:`NewTopic` that ``"orders"`` or ``"orders:3"`` (three partitions) means."""
+    name, colon, partitions = text.rpartition(":")
+    if not colon:
+        return {"name": text}
+    return {"name": name, "partitions": int(partitions) if partitions.isdecimal() else partitions}
+
+
+def _read(table: dict[str, Any], where: str, env: Mapping[str, str]) -> Config:
+    problems = overlay(table, env, prefix="KGW_", top=("node_id", "rack", "cluster_id"))
+    try:
+        config = read_table(table, Config, where=where, env=env)
+    except ConfigError as error:
+        raise ConfigError(*problems, *error.problems) from None
+    if problems:
+        raise ConfigError(*problems)
+    return config
+
+
+def _distinct(names: Sequence[str], where: str) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{where}: more than one is {', '.join(twice)}")

@@ -1,0 +1,108 @@
+"""The five codecs of a record batch: their numbers, names, and bytes to bytes.
+
+The numbers are the low three bits of a batch's attributes. Gzip is RFC 1952, LZ4 the frame format (KIP-57),
+zstd RFC 8878 (KIP-110), snappy xerial's framing or none (:mod:`kgw_core.records.snappy`).
+"""
+
+from __future__ import annotations
+
+import zlib
+from enum import IntEnum
+
+import cramjam
+
+from kgw_core.errors import CorruptMessage, UnsupportedCompressionType
+from kgw_core.records.inflate import Data, InflatedTooLarge, inflate_gzip, inflate_into
+from kgw_core.records.snappy import compress_snappy, decompress_snappy
+
+__all__ = ["MAX_INFLATED", "Codec", "Data", "InflatedTooLarge", "compress", "decompress"]
+
+MAX_INFLATED = 100 * 1024 * 1024
+"""How many bytes a batch may inflate to unless the caller says otherwise: as many as Kafka lets a whole
+request have (``socket.request.max.bytes``)."""
+
+
+class Codec(IntEnum):
+    """A compression codec; ``codec.label`` is its name in Kafka's settings."""
+
+    NONE = 0
+    GZIP = 1
+    SNAPPY = 2
+    LZ4 = 3
+    ZSTD = 4
+
+    @property
+    def label(self) -> str:
+        """``none``, ``gzip``, ``snappy``, ``lz4`` or ``zstd``."""
+        return self.name.lower()
+
+    @classmethod
+    def of_number(cls, number: int) -> Codec:
+        """The codec of a number.
+
+        :raises UnsupportedCompressionType: there is none.
+        """
+        if 0 <= number < len(_CODECS):
+            return _CODECS[number]
+        raise UnsupportedCompressionType(f"there is no compression codec {number}")
+
+    @classmethod
+    def of_label(cls, label: str) -> Codec:
+        """The codec of a name in Kafka's settings; ``uncompressed`` (topics say so) is ``none``.
+
+        :raises UnsupportedCompressionType: there is none.
+        """
+        for codec in _CODECS:
+            if label == codec.label or (label == "uncompressed" and codec == 0):
+                return codec
+        raise UnsupportedCompressionType(f"there is no compression codec {label!r}")
+
+
+_CODECS = tuple(Codec)
+
+
+def compress(codec: int, data: Data, level: int | None = None) -> bytes:
+    """``data`` compressed; ``level`` is the codec's own scale, ``None`` what Kafka's clients use.
+
+    Snappy has no levels. LZ4 is written as independent blocks, the only ones that Java's client reads.
+
+    :raises UnsupportedCompressionType: an unknown codec number.
+    """
+    if codec == Codec.NONE:
+        return bytes(data)
+    if codec == Codec.GZIP:
+        return zlib.compress(data, -1 if level is None else level, zlib.MAX_WBITS | 16)
+    if codec == Codec.SNAPPY:
+        return compress_snappy(data)
+    if codec == Codec.LZ4:
+        stream = cramjam.lz4.Compressor(level=level or 0, content_checksum=False, block_linked=False)
+        stream.compress(bytes(data))  # it takes nothing but bytes
+        return bytes(stream.finish())
+    if codec == Codec.ZSTD:
+        return bytes(cramjam.zstd.compress(data, level=3 if level is None else level))
+    raise UnsupportedCompressionType(f"there is no compression codec {codec}")
+
+
+def decompress(codec: int, data: Data, limit: int = MAX_INFLATED) -> bytes:
+    """What ``data`` inflates to, at most ``limit`` bytes; no more than that is ever allocated for its output.
+
+    Several gzip members, LZ4 or zstd frames, or xerial streams may follow each other. What is not compressed
+    has nothing to inflate and is returned whatever its length.
+
+    :raises UnsupportedCompressionType: an unknown codec number.
+    :raises InflatedTooLarge: more than ``limit`` bytes (a :class:`CorruptMessage`).
+    :raises CorruptMessage: truncated, garbage, or something after the end.
+    """
+    if codec == Codec.NONE:
+        return bytes(data)
+    if not len(data):
+        raise CorruptMessage(f"{Codec.of_number(codec).label}: no bytes to decompress")
+    if codec == Codec.GZIP:
+        return inflate_gzip(data, limit)
+    if codec == Codec.SNAPPY:
+        return decompress_snappy(data, limit)
+    if codec == Codec.LZ4:
+        return inflate_into("lz4", cramjam.lz4.decompress_into, data, limit)
+    if codec == Codec.ZSTD:
+        return inflate_into("zstd", cramjam.zstd.decompress_into, data, limit)
+    raise UnsupportedCompressionType(f"there is no compression codec {codec}")

@@ -1,0 +1,72 @@
+"""Decompression that never makes more bytes than it may.
+
+A few kilobytes can inflate to gigabytes, so nothing here lets a decompressor allocate its own output: it is
+given a buffer, which grows up to the limit and no further, or it is asked for so many bytes and no more.
+An input that inflates past the limit costs at most ``limit`` bytes; one within it costs that twice, for the
+moment in which the result is copied.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import cramjam
+
+from kgw_core.errors import CorruptMessage
+
+Data = bytes | bytearray | memoryview
+
+
+class InflatedTooLarge(CorruptMessage):
+    """A compressed batch inflates past the limit it was read with (code of ``CORRUPT_MESSAGE``).
+
+    Kafka has no such limit and no such error.
+    """
+
+
+_FIRST = 16 * 1024
+_TOO_SMALL = "failed to write whole buffer"  # what Rust's Write::write_all says of a full slice
+
+
+def inflate_into(name: str, decompress_into: Callable[[Any, Any], int], data: Data, limit: int) -> bytes:
+    """Run one of cramjam's ``decompress_into`` with a buffer that grows fourfold up to ``limit`` bytes.
+
+    :raises InflatedTooLarge: ``limit`` bytes do not hold it.
+    :raises CorruptMessage: it cannot be decompressed.
+    """
+    size = min(limit, max(_FIRST, 4 * len(data)))
+    while True:
+        out = bytearray(size)
+        try:
+            made = decompress_into(data, out)
+        except cramjam.DecompressionError as error:
+            if _TOO_SMALL not in str(error):
+                raise CorruptMessage(f"{name}: {error}") from None
+        else:
+            return bytes(memoryview(out)[:made])
+        if size >= limit:
+            raise InflatedTooLarge(f"{name}: inflates to more than {limit} bytes")
+        del out  # before the next one is made
+        size = min(limit, 4 * size)
+
+
+def inflate_gzip(data: Data, limit: int) -> bytes:
+    """What gzip members inflate to, one after the other; zlib is the quicker for one, cramjam for many.
+
+    :raises InflatedTooLarge: more than ``limit`` bytes.
+    :raises CorruptMessage: anything else is wrong, bytes after the last member too.
+    """
+    member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        out = member.decompress(data, limit + 1)  # 0 would mean no limit
+    except zlib.error as error:
+        raise CorruptMessage(f"gzip: {error}") from None
+    if len(out) > limit:
+        raise InflatedTooLarge(f"gzip: inflates to more than {limit} bytes")
+    if member.unused_data:
+        return inflate_into("gzip", cramjam.gzip.decompress_into, data, limit)
+    if not member.eof:
+        raise CorruptMessage("gzip: cut short")
+    return out

@@ -1,0 +1,389 @@
+"""Record batches of one partition in memory: few large blocks instead of many small objects.
+
+Small batches are copied back to back into blocks of a fixed size, so that a read hands out many of them
+as one slice. A block never changes its size and no byte of it is written twice, so a reader's slices stay
+valid, also after the log has forgotten them. A large batch that nearly fills the frame it came in keeps
+that frame instead. An index entry stands for about a KiB of batches; the way from there is walked along
+the batches' own headers.
+
+A :class:`Segment` is a stretch of one block; a :class:`Segments` is the log made of them. The memory store
+is made of these, and so is the tail cache that the core keeps in front of any other store.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from kgw_core.errors import OffsetOutOfRange
+
+Buffer = bytes | bytearray | memoryview
+
+MIN_BLOCK: Final = 4 << 10
+MAX_BLOCK: Final = 1 << 20
+GRANULE: Final = 1 << 10
+"""Bytes of small batches that share one index entry."""
+KEEP: Final = 32 << 10
+"""Smallest batch that may keep its frame: half of the smallest frame worth keeping."""
+NEVER: Final = 1 << 63
+
+_header = struct.Struct(">qi11xi8xq").unpack_from  # base offset, length, last offset delta, max timestamp
+_by_base = attrgetter("base")
+_new_tuple = tuple.__new__  # a NamedTuple's own constructor takes twice as long
+_NO_NUMBERS = array("q")
+_NO_PLACES = array("i")
+
+
+class Run(NamedTuple):
+    """Whole batches back to back: offsets ``base_offset`` up to, not including, ``next_offset``.
+
+    ``next_offset`` is where reading goes on: after the last offset in ``data``, and not after the first
+    offset of the batch that follows in the log.
+    """
+
+    base_offset: int
+    next_offset: int
+    data: Buffer
+
+
+class Segment:
+    """Batches in ``view[begin:used]``, the first at offset ``base``.
+
+    The index counts granules. Granule 0 begins at ``begin``; the others have their first offset and
+    position in ``bases`` and ``places``. ``times`` holds the largest timestamp of each granule but the
+    last, ``top`` that of the last, ``peak`` that of all of ``times``.
+    """
+
+    __slots__ = ("base", "bases", "begin", "mark", "peak", "places", "times", "top", "used", "view")
+
+    def __init__(self, view: memoryview, base: int, begin: int, used: int, top: int) -> None:
+        self.view = view
+        self.base = base
+        self.begin = begin
+        self.used = used
+        self.mark = begin + GRANULE
+        self.bases = self.times = _NO_NUMBERS
+        self.places = _NO_PLACES
+        self.top = top
+        self.peak = -1
+
+    def note(self, base: int, at: int, max_timestamp: int) -> None:
+        """Begin a granule with the batch at ``at``."""
+        if not self.places:
+            self.bases, self.places, self.times = array("q"), array("i"), array("q")
+        self.bases.append(base)
+        self.places.append(at)
+        self.times.append(self.top)
+        if self.top > self.peak:
+            self.peak = self.top
+        self.top = max_timestamp
+        self.mark = at + GRANULE
+
+    def find(self, offset: int) -> tuple[int, int] | None:
+        """Base offset and position of the first batch whose last offset >= ``offset``."""
+        granule = bisect_right(self.bases, offset)
+        at = self.places[granule - 1] if granule else self.begin
+        view, used = self.view, self.used
+        while at < used:
+            base, length, delta, _ = _header(view, at)
+            if base + delta >= offset:
+                return base, at
+            at += 12 + length
+        return None
+
+    def cut(self, at: int, room: int) -> tuple[int, int]:
+        """Where whole batches from ``at`` on stop if they may take ``room`` bytes, less than there are.
+
+        Returns the position and the base offset of the batch there; ``at`` itself if not even one fits.
+        """
+        limit = at + room
+        granule = bisect_right(self.places, limit)
+        if granule and self.places[granule - 1] > at:
+            at = self.places[granule - 1]
+        while True:
+            base, length, _, _ = _header(self.view, at)
+            if at + 12 + length > limit:
+                return at, base
+            at += 12 + length
+
+    def split(self, at: int) -> Segment:
+        """Give up what lies from ``at`` on, inside this segment, to a new segment of the same block."""
+        before, after = bisect_left(self.places, at), bisect_right(self.places, at)
+        following = self.places[after] if after < len(self.places) else self.used
+        right = Segment(self.view, _header(self.view, at)[0], at, self.used, self.top)
+        right.mark = self.mark
+        right.bases, right.places, right.times = self.bases[after:], self.places[after:], self.times[after:]
+        if right.places:
+            right.times[0] = max(t for _, t in self.headers(at, following))
+            right.peak = max(right.times)
+        else:
+            right.top = max(t for _, t in self.headers(at, following))
+        self.bases, self.places, self.times = self.bases[:before], self.places[:before], self.times[:before]
+        self.used = at
+        self.top = max(t for _, t in self.headers(self.places[-1] if before else self.begin, at))
+        self.peak = max(self.times, default=-1)
+        return right
+
+    def headers(self, at: int, until: int) -> Iterator[tuple[int, int]]:
+        """Base offset and max timestamp of each batch in ``at..until``."""
+        while at < until:
+            base, length, _, max_timestamp = _header(self.view, at)
+            yield base, max_timestamp
+            at += 12 + length
+
+    def first_time(self, timestamp: int) -> int | None:
+        """Base offset of the first batch with a max timestamp of ``timestamp`` or later."""
+        if max(self.peak, self.top) < timestamp:
+            return None
+        granule = next((i for i, t in enumerate(self.times) if t >= timestamp), len(self.times))
+        at = self.places[granule - 1] if granule else self.begin
+        return next((base for base, t in self.headers(at, self.used) if t >= timestamp), None)
+
+
+_NOTHING = Segment(memoryview(b""), NEVER, 0, 0, -1)
+"""What stands for the last segment where there is none."""
+
+
+class Segments:
+    """A log of batches: offsets ``start`` to ``end``, ``size`` bytes (read these three, never set them).
+
+    Base offset, span and timestamp must be those in the header of the batch; offsets may have gaps.
+    """
+
+    __slots__ = (
+        "_block",
+        "_expected",
+        "_filled",
+        "_last_at",
+        "_last_base",
+        "_limit",
+        "_segments",
+        "_tail",
+        "end",
+        "size",
+        "start",
+    )
+
+    def __init__(self, start: int = 0) -> None:
+        self.start = start
+        self.end = start
+        self.size = 0
+        self._segments: list[Segment] = []
+        self._tail = _NOTHING
+        self._block = _NOTHING.view  # what small batches are written to
+        self._limit = -1  # its length, or -1: the tail is not the place to write to
+        self._filled = 0  # how far the block is written, while the tail is elsewhere
+        self._last_base = NEVER  # the newest batch
+        self._last_at = 0
+        self._expected = 0  # bytes known to come
+
+    def append(
+        self, base_offset: int, span: int, max_timestamp: int, data: Buffer, stable: bool = False
+    ) -> None:
+        """Add a batch at the end. ``stable``: its bytes will not change, so they may stay where they are."""
+        if base_offset < self.end:
+            raise ValueError(f"batch at offset {base_offset}, but the log ends at {self.end}")
+        size = len(data)
+        tail = self._tail
+        at = tail.used
+        used = at + size
+        if used > self._limit or (stable and size >= KEEP):
+            self._append_elsewhere(base_offset, max_timestamp, data, stable)
+        else:
+            self._block[at:used] = data
+            tail.used = used
+            if at >= tail.mark:
+                tail.note(base_offset, at, max_timestamp)
+            elif max_timestamp > tail.top:
+                tail.top = max_timestamp
+            self._last_at = at
+        self._last_base = base_offset
+        self.end = base_offset + span
+        self.size += size
+
+    def _append_elsewhere(self, base: int, max_timestamp: int, data: Buffer, stable: bool) -> None:
+        """Open a segment with this batch: in its frame, a block of its own, or a shared one."""
+        size = len(data)
+        if self._limit >= 0:
+            self._filled = self._tail.used
+        at, limit = 0, -1
+        kept = _frame(data) if stable and size >= KEEP else None
+        if kept is not None:
+            view = kept
+        elif self._filled + size <= len(self._block):
+            at, limit = self._filled, len(self._block)
+            self._block[at : at + size] = data
+            view = self._block.toreadonly()
+        else:
+            length = self._next_block()
+            if size > length or (size > MIN_BLOCK // 2 and size * 8 > length):
+                view = memoryview(bytes(data))
+            else:
+                block = memoryview(bytearray(length))
+                block[:size] = data
+                view, limit, self._block = block.toreadonly(), length, block
+        self._tail = Segment(view, base, at, at + size, max_timestamp)
+        self._segments.append(self._tail)
+        self._limit = limit
+        self._last_at = at
+
+    def _next_block(self) -> int:
+        """As large as half of what is held, so that what lies unused in the last block stays a small part."""
+        wanted = self._expected - self.size
+        if wanted <= 0:
+            wanted = 1 << max(0, self.size.bit_length() - 2)
+            return min(max(wanted, MIN_BLOCK), MAX_BLOCK)
+        return min(wanted, MAX_BLOCK)
+
+    def read(self, offset: int, max_bytes: int) -> list[Run]:
+        """Batches from the first whose last offset >= ``offset``: one at least, then up to ``max_bytes``.
+
+        :raises OffsetOutOfRange: ``offset`` is below the start or above the end.
+        """
+        end = self.end
+        if not self.start <= offset < end:
+            if offset == end:
+                return []
+            raise OffsetOutOfRange(f"offset {offset} is outside {self.start}..{end}")
+        tail = self._tail
+        if offset >= self._last_base:
+            data = tail.view[self._last_at : tail.used]
+            return [_new_tuple(Run, (self._last_base, end, data))]
+        if offset >= tail.base:
+            found = tail.find(offset)
+            if found is None:
+                return []
+            base, at = found
+            if tail.used - at <= max_bytes:
+                return [_new_tuple(Run, (base, end, tail.view[at : tail.used]))]
+            return self._read_on(len(self._segments) - 1, base, at, max_bytes)
+        index = max(0, bisect_right(self._segments, offset, key=_by_base) - 1)
+        found = self._segments[index].find(offset) if self._segments else None
+        if found is None:  # in a gap between two segments, or after the last batch
+            index += 1
+            if index >= len(self._segments):
+                return []
+            found = self._segments[index].base, self._segments[index].begin
+        return self._read_on(index, *found, max_bytes)
+
+    def _read_on(self, index: int, base: int, at: int, room: int) -> list[Run]:
+        """Runs from the batch at ``at`` of one segment into the next ones."""
+        runs: list[Run] = []
+        segments = self._segments
+        while True:
+            segment = segments[index]
+            index += 1
+            size = segment.used - at
+            if size > room:
+                break
+            following = segments[index].base if index < len(segments) else self.end
+            runs.append(_new_tuple(Run, (base, following, segment.view[at : segment.used])))
+            room -= size
+            if index == len(segments):
+                return runs
+            base, at = segments[index].base, segments[index].begin
+        stop, following = segment.cut(at, room)
+        if stop == at:
+            if runs:
+                return runs
+            _, length, delta, _ = _header(segment.view, at)
+            stop, following = at + 12 + length, base + delta + 1
+        runs.append(_new_tuple(Run, (base, following, segment.view[at:stop])))
+        return runs
+
+    def find_time(self, timestamp: int) -> int | None:
+        """Base offset of the first batch with a max timestamp of ``timestamp`` or later."""
+        for segment in self._segments:
+            base = segment.first_time(timestamp)
+            if base is not None:
+                return base
+        return None
+
+    def find_max_time(self) -> int | None:
+        """Base offset of the first batch that has the largest max timestamp, None for an empty log."""
+        if not self._segments:
+            return None
+        return self.find_time(max(max(segment.peak, segment.top) for segment in self._segments))
+
+    def trim(self, before: int) -> None:
+        """Make ``before`` the start. The batch that contains it stays whole.
+
+        :raises OffsetOutOfRange: ``before`` is above the end.
+        """
+        if before > self.end:
+            raise OffsetOutOfRange(f"cannot trim to {before}: the log ends at {self.end}")
+        if before > self.start:
+            self._put(0, self._split(before), [])
+            self.start = before
+
+    def truncate(self, end: int) -> None:
+        """Forget the batches from offset ``end`` on, the base offset of one; it becomes the end."""
+        if end < self.end:
+            self._put(self._split(end), len(self._segments), [])
+            self.end = end
+
+    def drop_oldest(self, max_bytes: int) -> int:
+        """Forget whole segments from the front until at most ``max_bytes`` are left; return how many went."""
+        before = size = self.size
+        count = 0
+        while size > max_bytes:
+            size -= self._segments[count].used - self._segments[count].begin
+            count += 1
+        if count:
+            self._put(0, count, [])
+            self.start = self._segments[0].base if self._segments else self.end
+        return before - size
+
+    def replace(self, first: int, last: int, batches: Sequence[tuple[int, int, int, Buffer, bool]]) -> None:
+        """Put ``batches`` (those of :meth:`append`) in place of all that hold offsets ``first..last``."""
+        stop = self._split(last + 1)
+        segments = len(self._segments)
+        begin = self._split(first)
+        stop += len(self._segments) - segments
+        batches = [batch for batch in batches if batch[0] + batch[1] > self.start]
+        packed = Segments(first)
+        packed._expected = sum(len(batch[3]) for batch in batches)
+        for batch in batches:
+            packed.append(*batch)
+        self._put(begin, stop, packed._segments)
+
+    def _split(self, offset: int) -> int:
+        """Make the first batch whose last offset >= ``offset`` begin a segment; return that one's index."""
+        index = bisect_right(self._segments, offset, key=_by_base) - 1
+        if index < 0:
+            return 0
+        segment = self._segments[index]
+        found = segment.find(offset)
+        if found is None:
+            return index + 1
+        if found[1] == segment.begin:
+            return index
+        self._segments.insert(index + 1, segment.split(found[1]))
+        if segment is self._tail:
+            self._tail = self._segments[-1]
+        return index + 1
+
+    def _put(self, begin: int, stop: int, segments: list[Segment]) -> None:
+        """Put ``segments`` in place of those from index ``begin`` to ``stop``."""
+        for gone in self._segments[begin:stop]:
+            self.size -= gone.used - gone.begin
+        for new in segments:
+            self.size += new.used - new.begin
+        self._segments[begin:stop] = segments
+        last = self._segments[-1] if self._segments else _NOTHING
+        if last is not self._tail:  # what was the tail is gone: never write where a reader may look
+            self._tail, self._limit, self._last_base = last, -1, NEVER
+            self._block, self._filled = _NOTHING.view, 0
+
+
+def _frame(data: Buffer) -> memoryview | None:
+    """A view of ``data`` to keep, if that holds not much more memory than the batch itself."""
+    view = memoryview(data)
+    frame = view.obj
+    if isinstance(frame, bytes | bytearray) and 2 * KEEP <= len(frame) <= 2 * len(data):
+        return view.toreadonly()
+    return None

@@ -1,0 +1,51 @@
+"""Types for settings, and :func:`read_table`, which checks a table of a TOML file against them.
+
+A plugin's ``Config`` is a msgspec Struct whose fields use these types; so are the core's own settings::
+
+    class Config(msgspec.Struct, frozen=True, kw_only=True):
+        path: Path                                          # relative to the directory of the config file
+        cache: Size = 64 * MiB                              # "64MiB" or 67108864 in TOML, an int here
+        timeout: Annotated[Duration, msgspec.Meta(gt=0)] = 5.0   # "5s" or 5 in TOML, seconds here
+        password: Secret | None = None                      # "text", {env = "NAME"} or {file = "PATH"}
+
+Nested Structs are TOML tables, ``list[Struct]`` and ``tuple[Struct, ...]`` arrays of tables. Ranges are
+``msgspec.Meta(ge=…, gt=…, le=…, lt=…)``. What one type cannot say goes into ``__post_init__``, which
+raises ``ValueError`` with a message for people.
+"""
+
+from __future__ import annotations
+
+from kgw_core.spi.settings._environment import overlay
+from kgw_core.spi.settings._table import read_table
+from kgw_core.spi.settings._types import ConfigError, Duration, FromEnv, KafkaConfigs, Rest, Secret, Size
+from kgw_core.spi.settings._units import (
+    GiB,
+    KiB,
+    MiB,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_size,
+)
+from kgw_core.spi.settings._words import expected, nearest
+
+__all__ = [
+    "ConfigError",
+    "Duration",
+    "FromEnv",
+    "GiB",
+    "KafkaConfigs",
+    "KiB",
+    "MiB",
+    "Rest",
+    "Secret",
+    "Size",
+    "expected",
+    "format_duration",
+    "format_size",
+    "nearest",
+    "overlay",
+    "parse_duration",
+    "parse_size",
+    "read_table",
+]
