@@ -16,6 +16,7 @@ import struct
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from mmap import mmap
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -381,9 +382,14 @@ class Segments:
 
 
 def _frame(data: Buffer) -> memoryview | None:
-    """A view of ``data`` to keep, if that holds not much more memory than the batch itself."""
+    """A view of ``data`` to keep, if that holds not much more memory than the batch itself.
+
+    A mapping is shared by frames that live about as long; who cut it says by ``stable`` what may be kept.
+    """
     view = memoryview(data)
     frame = view.obj
-    if isinstance(frame, bytes | bytearray) and 2 * KEEP <= len(frame) <= 2 * len(data):
+    if isinstance(frame, mmap) or (
+        isinstance(frame, bytes | bytearray) and 2 * KEEP <= len(frame) <= 2 * len(data)
+    ):
         return view.toreadonly()
     return None

@@ -21,7 +21,8 @@ The contract. *The core promises:*
 
 6. An append is all or nothing; where ``capabilities.durable`` it survives a crash once it has returned.
 7. If the first base offset is not the log's end, append raises :class:`OffsetConflict` and writes
-   nothing. With ``capabilities.numbers_records`` base offsets go in as -1 and the result is the truth.
+   nothing. With ``capabilities.numbers_records`` base offsets go in as -1, the bytes say 0, and the
+   result is the truth; what ``read`` returns carries it.
 8. ``read`` starts with the first batch whose last offset >= ``offset``, whole even where it exceeds
    ``max_bytes``; then whole batches until the next would exceed it; nothing where ``offset`` is the end;
    :class:`~kgw_core.errors.OffsetOutOfRange` outside ``start..end``.
@@ -261,9 +262,11 @@ class LogStore(ABC):
         return found
 
     async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
-        """Put ``batches`` in place of those covering ``first..last``, for compaction.
+        """Put ``batches`` in place of those covering ``first..last``, for compaction: all or nothing.
 
-        False (the default): this store keeps everything.
+        ``first`` is the base offset of a stored batch and ``last`` the last offset of one, below the last
+        batch of the log. The new ones lie within, in order, with gaps or none at all; a read in a gap starts
+        with the next batch. Start and end stay. False (the default): this store keeps everything.
         """
         return False
 

@@ -97,7 +97,7 @@ def operations(draw: st.DrawFn) -> list[tuple[str, float, float]]:
 
 
 @given(operations())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_sequence_of_operations_leaves_what_a_plain_list_would_hold(
     steps: list[tuple[str, float, float]],
 ) -> None:

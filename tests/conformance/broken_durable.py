@@ -1,0 +1,149 @@
+"""Stores that break a promise about doing things at the same time, or about being durable."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from anyio.lowlevel import checkpoint
+from broken_base import Broken, caught_by
+from file_store import FileLog, FileStore
+
+from kgw_core.errors import UnknownTopicOrPartition
+from kgw_core.spi.storage import (
+    Batch,
+    Bounds,
+    Run,
+    Topic,
+    TopicPartition,
+)
+
+# -- at the same time
+
+
+@caught_by("a_thousand_partitions_keep_their_logs_apart")
+class HasRoomFor512Partitions(Broken):
+    def _make_logs(self, topic: Topic, first: int) -> None:
+        super()._make_logs(topic, first)
+        for partition in range(512, topic.partitions):
+            log = self._logs[TopicPartition(topic.name, topic.id, partition - 512)]
+            self._logs[TopicPartition(topic.name, topic.id, partition)] = log
+
+
+@caught_by("appends_to_many_logs_and_reads_of_them_go_on_at_the_same_time")
+class HasOneCurrentLog(Broken):
+    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        self.current = tp
+        await checkpoint()
+        return self.read_now(self.current, min(offset, self._log(self.current).end), max_bytes)
+
+
+@caught_by("a_read_cancelled_while_it_waits_leaves_the_store_usable")
+class LeavesALockBehind(Broken):
+    def __init__(self) -> None:
+        super().__init__()
+        self.locked: set[TopicPartition] = set()
+
+    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        if tp in self.locked:
+            raise UnknownTopicOrPartition("locked for ever")
+        self.locked.add(tp)
+        await checkpoint()
+        self.locked.discard(tp)
+        return self.read_now(tp, offset, max_bytes)
+
+
+@caught_by("topics_come_and_go_while_others_are_used")
+class LosesTopicsMadeAtTheSameTime(Broken):
+    async def create_topic(self, topic: Topic) -> None:
+        topics = dict(self._topics)
+        await checkpoint()
+        self._topics = {**topics, topic.id: topic}
+        self._make_logs(topic, 0)
+
+
+@caught_by("nothing_blocks_the_event_loop")
+class Sleeps(Broken):
+    async def bounds(self, tp: TopicPartition) -> Bounds:
+        time.sleep(0.0001)  # noqa: ASYNC251
+        return await super().bounds(tp)
+
+
+# -- durable
+
+
+@caught_by("everything_is_there_after_reopening")
+class ForgetsTrims(FileStore):
+    async def trim(self, tp: TopicPartition, before: int) -> None:
+        self._log(tp).segments.trim(before)
+
+
+class ShrinkingLog(FileLog):
+    def apply(self, operation: str, *arguments: object) -> None:
+        super().apply(operation, *arguments)
+        if not self.segments.size:
+            os.ftruncate(self.file, 0)
+
+
+@caught_by("the_end_does_not_go_back_after_trimming_all_and_reopening")
+class KnowsTheEndByItsBatches(FileStore):
+    log_class = ShrinkingLog
+
+
+@caught_by("a_deleted_topic_stays_deleted_after_reopening")
+class BringsDeletedTopicsBack(FileStore):
+    async def delete_topic(self, topic_id: UUID) -> None:
+        topic = self._topics[topic_id]
+        await super().delete_topic(topic_id)
+        self._topics[topic_id] = topic
+        await self._save()
+        del self._topics[topic_id]
+
+
+@caught_by("replaced_batches_stay_replaced_after_reopening")
+class ReplacesInMemoryOnly(FileStore):
+    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+        self._log(tp).segments.replace(first, last, batches)
+        return True
+
+
+@caught_by("kill_during_appends_loses_nothing_that_was_acknowledged")
+class AcknowledgesBeforeItWrites(FileStore):
+    """It writes every tenth append, and what is left when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.waiting: dict[TopicPartition, list[Any]] = {}
+
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+        waiting = self.waiting.setdefault(tp, [])
+        waiting += batches
+        self._log(tp).apply("append", *batches)
+        if len(waiting) >= 30:
+            self._log(tp).write_frame("append", *[tuple(batch) for batch in waiting])
+            waiting.clear()
+        return batches[0].base_offset
+
+    async def close(self) -> None:
+        for tp, waiting in self.waiting.items():
+            self._log(tp).write_frame("append", *[tuple(batch) for batch in waiting])
+        await super().close()
+
+
+class TearingLog(FileLog):
+    def write_frame(self, operation: str, *arguments: object) -> None:
+        if operation == "append":
+            for batch in arguments:
+                super().write_frame(operation, batch)
+                time.sleep(0.002)
+        else:
+            super().write_frame(operation, *arguments)
+
+
+@caught_by("kill_during_appends_loses_nothing_that_was_acknowledged")
+class WritesBatchByBatch(FileStore):
+    log_class = TearingLog

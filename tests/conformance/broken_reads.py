@@ -1,0 +1,257 @@
+"""Stores that break a promise about reads, trims, times or replacing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from broken_base import Broken, caught_by, pieces
+
+from kgw_core.errors import OffsetOutOfRange
+from kgw_core.records import iter_batches
+from kgw_core.records.segments import Segments
+from kgw_core.spi.storage import (
+    Batch,
+    Bounds,
+    Read,
+    Run,
+    TopicPartition,
+)
+
+# -- reads
+
+
+@caught_by("a_read_in_the_middle_of_a_batch_starts_with_that_batch")
+class SkipsTheBatchInTheMiddle(Broken):
+    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        return [run for run in pieces(super().read_now(tp, offset, max_bytes)) if run.base_offset >= offset]
+
+
+@caught_by("the_first_batch_comes_whole_even_where_it_exceeds_max_bytes")
+class GivesNothingWhereTheFirstIsTooLarge(Broken):
+    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        runs = super().read_now(tp, offset, max_bytes)
+        return runs if sum(len(run.data) for run in runs) <= max_bytes else []
+
+
+@caught_by("a_read_stops_before_it_would_exceed_max_bytes")
+class ExceedsMaxBytes(Broken):
+    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        return super().read_now(tp, offset, max_bytes + 60)
+
+
+@caught_by("a_read_stops_before_it_would_exceed_max_bytes")
+class StopsTooEarly(Broken):
+    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        return super().read_now(tp, offset, max_bytes - 1)
+
+
+@caught_by("reading_on_from_next_offset_gives_the_whole_log")
+class GoesOnTooFar(Broken):
+    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        runs = list(super().read_now(tp, offset, max_bytes))
+        if runs and runs[-1].next_offset < self._log(tp).end:
+            runs[-1] = runs[-1]._replace(next_offset=runs[-1].next_offset + 3)
+        return runs
+
+
+@caught_by("at_the_end_there_is_nothing")
+class RaisesAtTheEnd(Broken):
+    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        if offset == self._log(tp).end:
+            raise OffsetOutOfRange("the end")
+        return super().read_now(tp, offset, max_bytes)
+
+
+@caught_by("a_read_outside_the_log_is_out_of_range")
+class GivesNothingOutside(Broken):
+    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        return [] if offset > self._log(tp).end else super().read_now(tp, offset, max_bytes)
+
+
+@caught_by("read_many_gives_each_log_its_own_result")
+class RaisesFromReadMany(Broken):
+    async def read_many(self, reads: Sequence[Read]) -> list[Sequence[Run] | Exception]:
+        return [self.read_now(*read) for read in reads]
+
+
+@caught_by("read_now_is_read_without_waiting")
+class ReadNowIgnoresMaxBytes(Broken):
+    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        return super().read_now(tp, offset, max_bytes)
+
+    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        return super().read_now(tp, offset, 1 << 20)
+
+
+# -- trims
+
+
+@caught_by("a_trim_at_a_batch_makes_it_the_first")
+class ReadsWhatWasTrimmed(Broken):
+    async def trim(self, tp: TopicPartition, before: int) -> None:
+        self._log(tp).start = before
+
+    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        log = self._log(tp)
+        start, log.start = log.start, 0
+        try:
+            return log.read(offset, max_bytes)
+        finally:
+            log.start = start
+
+
+@caught_by("a_trim_inside_a_batch_keeps_that_batch_readable")
+class StartsAtTheBatch(Broken):
+    async def bounds(self, tp: TopicPartition) -> Bounds:
+        bounds = await super().bounds(tp)
+        runs = self.everything(tp)
+        return bounds._replace(start=runs[0].base_offset if runs else bounds.end)
+
+
+@caught_by("a_trim_inside_a_batch_keeps_that_batch_readable")
+class DropsTheBatchThatContainsTheStart(Broken):
+    async def trim(self, tp: TopicPartition, before: int) -> None:
+        await super().trim(tp, before)
+        inside = [run for run in self.everything(tp) if run.base_offset < before]
+        if inside:
+            self._log(tp).trim(inside[0].next_offset)
+            self._log(tp).start = before
+
+
+@caught_by("a_log_trimmed_to_its_end_is_empty_and_goes_on")
+class EndGoesBackAfterTrim(Broken):
+    async def trim(self, tp: TopicPartition, before: int) -> None:
+        await super().trim(tp, before)
+        if not self.everything(tp):
+            self._logs[tp] = Segments()
+
+
+@caught_by("a_trim_below_the_start_changes_nothing")
+class StartGoesBack(Broken):
+    async def trim(self, tp: TopicPartition, before: int) -> None:
+        await super().trim(tp, before)
+        self._log(tp).start = before
+
+
+@caught_by("a_trim_above_the_end_is_out_of_range")
+class TrimsAboveTheEnd(Broken):
+    async def trim(self, tp: TopicPartition, before: int) -> None:
+        await super().trim(tp, min(before, self._log(tp).end))
+
+
+@caught_by("a_trim_leaves_other_logs_alone")
+class TrimsEveryPartition(Broken):
+    async def trim(self, tp: TopicPartition, before: int) -> None:
+        for log in self._logs.values():
+            log.trim(before)
+
+
+@caught_by("trims_of_a_long_log_go_step_by_step")
+class TrimsTooMuchInALongLog(Broken):
+    async def trim(self, tp: TopicPartition, before: int) -> None:
+        await super().trim(tp, before)
+        if self._log(tp).end > 350:
+            self._log(tp).drop_oldest(self._log(tp).size // 2)
+
+
+# -- times
+
+
+class Timed(Broken):
+    """Looks for times in a list of (base offset, timestamp)."""
+
+    def times(self, tp: TopicPartition) -> list[tuple[int, int]]:
+        log = self._log(tp)
+        return [
+            (b.base_offset, b.max_timestamp)
+            for r in log.read(log.start, 1 << 40)
+            for b in iter_batches(r.data)
+        ]
+
+    async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
+        return next((base for base, time in self.times(tp) if time >= timestamp), None)
+
+    async def find_max_time(self, tp: TopicPartition) -> int | None:
+        times = self.times(tp)
+        return max(times, key=lambda entry: entry[1])[0] if times else None
+
+
+@caught_by("find_time_gives_the_first_batch_at_or_after_a_time")
+class FindsOnlyLaterTimes(Timed):
+    async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
+        return await super().find_time(tp, timestamp + 1)
+
+
+@caught_by("find_time_takes_the_first_in_the_log_where_times_are_not_ascending")
+class FindsTheNearestTime(Timed):
+    async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
+        later = [(time, base) for base, time in self.times(tp) if time >= timestamp]
+        return min(later)[1] if later else None
+
+
+@caught_by("batches_without_a_time_are_never_at_or_after_one")
+class TakesNoTimeForNow(Timed):
+    def times(self, tp: TopicPartition) -> list[tuple[int, int]]:
+        return [(base, time if time >= 0 else 1 << 62) for base, time in super().times(tp)]
+
+
+@caught_by("find_max_time_gives_the_first_of_the_latest")
+class FindsTheLastOfTheLatest(Timed):
+    async def find_max_time(self, tp: TopicPartition) -> int | None:
+        return max(self.times(tp), key=lambda entry: (entry[1], entry[0]))[0] if self.times(tp) else None
+
+
+@caught_by("an_empty_log_has_no_times")
+class FindsATimeInAnEmptyLog(Timed):
+    async def find_max_time(self, tp: TopicPartition) -> int | None:
+        return await super().find_max_time(tp) or 0
+
+
+@caught_by("trimmed_batches_are_not_found_by_time", "a_replaced_log_is_trimmed_and_searched_like_any_other")
+class RemembersEveryTime(Timed):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: dict[TopicPartition, list[tuple[int, int]]] = {}
+
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+        self.seen.setdefault(tp, []).extend((batch.base_offset, batch.max_timestamp) for batch in batches)
+        return super().append_now(tp, batches)
+
+    def times(self, tp: TopicPartition) -> list[tuple[int, int]]:
+        return self.seen.get(tp, [])
+
+
+@caught_by("times_are_found_in_a_long_log")
+class LooksAtSomeTimesOnly(Timed):
+    def times(self, tp: TopicPartition) -> list[tuple[int, int]]:
+        return super().times(tp)[:250]
+
+
+# -- compaction
+
+
+@caught_by("replaced_batches_give_way_to_the_new_ones")
+class ReplacesNothing(Broken):
+    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+        return True
+
+
+@caught_by("a_read_in_a_gap_starts_with_the_next_batch")
+class ReadsNothingInAGap(Broken):
+    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        runs = super().read_now(tp, offset, max_bytes)
+        return [] if runs and runs[0].base_offset > offset else runs
+
+
+@caught_by("batches_may_be_replaced_by_nothing")
+class MovesTheStartWhenReplacing(Broken):
+    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+        await super().replace(tp, first, last, batches)
+        self._log(tp).start = self.everything(tp)[0].base_offset
+        return True
+
+
+@caught_by("a_log_that_is_not_there_is_not_replaced")
+class ReplacesInNoLog(Broken):
+    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+        return True
