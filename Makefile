@@ -1,10 +1,11 @@
 # Everything runs in .venv, which `setup` makes from pinned versions (constraints.txt).
 PYTHON ?= python3
-BIN := .venv/bin
-STAMP := .venv/.installed
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml plugins/storage_memory/pyproject.toml packaging/kgw/pyproject.toml
 
-.PHONY: setup dev test lint fmt help
+.PHONY: setup dev test test-newest clients lint fmt generate bench help
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -12,7 +13,7 @@ help: ## show what there is
 setup: $(STAMP) ## install the workspace into .venv
 
 $(STAMP): constraints.txt requirements-dev.txt $(PROJECTS)
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
 		-e . -e plugins/storage_memory -e packaging/kgw
@@ -24,6 +25,18 @@ dev: $(STAMP) ## run the broker: memory storage, 127.0.0.1:9092
 test: $(STAMP) ## the Python tests
 	$(BIN)/python -m pytest -m "not clients"
 
+clients: $(STAMP) ## programs in Go, Java and Node against a running gateway
+	$(BIN)/python -m pytest -m clients tests/clients
+
+test-newest: $(STAMP) ## unit and conformance tests on the newest Python here, if it is newer than .venv's
+	@newest=$$(tools/newest_python.sh); \
+	if [ "$$($$newest -c 'import sys; print(sys.version_info[:2])')" = "$$($(BIN)/python -c 'import sys; print(sys.version_info[:2])')" ]; then \
+		echo "no newer Python here than .venv's: skipped"; \
+	else \
+		$(MAKE) STAMP=.venv-newest/.installed BIN=.venv-newest/bin PYTHON=$$newest VENV=.venv-newest setup && \
+		.venv-newest/bin/python -m pytest -q tests/unit tests/conformance plugins; \
+	fi
+
 lint: $(STAMP) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,3 +46,11 @@ lint: $(STAMP) ## ruff, mypy, import-linter
 fmt: $(STAMP) ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+generate: $(STAMP) ## the wire's messages and codecs, and the pages that are made from the code
+	$(BIN)/python -m tools.generate_messages
+	$(BIN)/python -m tools.api_versions_page
+
+bench: $(STAMP) ## what a request costs, and a start
+	$(BIN)/python -m benchmarks.request_cost
+	$(BIN)/python -m benchmarks.startup

@@ -37,6 +37,7 @@ from kgw_core.wire.messages.list_offsets import (
 LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL = -1, -2, -3, -4
 LATEST_TIERED, EARLIEST_PENDING_UPLOAD = -5, -6
 READ_COMMITTED = 1
+LEADER_EPOCH = 4
 
 SINCE = {
     LATEST: 0,
@@ -148,7 +149,8 @@ def _put(
         answer.old_style_offsets = offsets[: max(asked.max_num_offsets, 0)]
     elif found is not None:
         answer.offset, answer.timestamp = found
-        answer.leader_epoch = log.leader_epoch
+        if context.version >= LEADER_EPOCH:
+            answer.leader_epoch = log.leader_epoch
 
 
 def _fail(answer: ListOffsetsPartitionResponse, error: Exception, context: RequestContext, name: str) -> None:

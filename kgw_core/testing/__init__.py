@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from kgw_core.testing.batches import make_batch
     from kgw_core.testing.faults import FaultyStore
     from kgw_core.testing.log_store import LogStoreSuite
+    from kgw_core.testing.state_store import StateStoreSuite
 
-__all__ = ["FaultyStore", "LogStoreSuite", "make_batch"]
+__all__ = ["FaultyStore", "LogStoreSuite", "StateStoreSuite", "make_batch"]
 
 _MODULES = {
     "FaultyStore": "kgw_core.testing.faults",
     "LogStoreSuite": "kgw_core.testing.log_store",
+    "StateStoreSuite": "kgw_core.testing.state_store",
     "make_batch": "kgw_core.testing.batches",
 }
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kgw_core.config import Config
     from kgw_core.testing.gateway import GatewayThread
 
-pytest.register_assert_rewrite("kgw_core.testing.log_store")
+pytest.register_assert_rewrite("kgw_core.testing.log_store", "kgw_core.testing.state_store")
 
 
 @pytest.fixture

@@ -1,0 +1,69 @@
+"""Gateways over sockets, shared where tests can share: topics are named after the test, so none meet."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside the tests: importlib mode leaves it alone
+
+with warnings.catch_warnings():
+    # kafka-python reads its message definitions by importlib.resources' deprecated functions when imported.
+    warnings.filterwarnings("ignore", r"(read|open)_text is deprecated", DeprecationWarning)
+    from python_clients import CLIENTS, Client
+
+from kgw_core.testing.gateway import GatewayProcess, gateway_process
+
+_numbers = itertools.count(1)
+
+SERVE = """
+[[listeners]]
+port = 0
+
+[storage]
+use = "memory"
+"""
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def dev_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """`kgw dev` in a process of its own, for all tests that do not end it."""
+    with gateway_process(tmp_path_factory.mktemp("dev")) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def serve_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """`kgw serve` with nothing set but a free port."""
+    with gateway_process(tmp_path_factory.mktemp("serve"), config=SERVE) as gateway:
+        yield gateway
+
+
+@pytest.fixture(params=CLIENTS, ids=lambda client: client.name)
+def client(request: pytest.FixtureRequest, dev_gateway: GatewayProcess) -> Client:
+    """Each client library in turn, talking to `dev_gateway`."""
+    return request.param(dev_gateway.bootstrap)
+
+
+@pytest.fixture
+def new_name(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Names of topics that nobody has used."""
+    stem = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:100]
+    return lambda: f"{stem}-{next(_numbers)}"
+
+
+@pytest.fixture
+def name(new_name: Callable[[], str]) -> str:
+    """The name of a topic that nobody has used."""
+    return new_name()
