@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kgw_core.clock import Clock
 from kgw_core.config import Config
-from kgw_core.errors import KafkaError
+from kgw_core.errors import KafkaError, UnknownServerError
 from kgw_core.events import Client
+from kgw_core.fetching.sessions import FetchSessions
+from kgw_core.groups.service import GroupService
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.placement import Placement
@@ -29,26 +31,40 @@ class Broker:
     cluster_id: str
     catalog: Catalog[PartitionLog]
     logs: LogManager
+    groups: GroupService
     placement: Placement
     producer_ids: ProducerIds
     clock: Clock
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     draining: bool = False
+    fetch_sessions: FetchSessions = field(default_factory=FetchSessions)
 
 
 class RequestContext:
-    """One request. ``stable``: its bytes stay as they are and may be kept, as those of a frame of its own."""
+    """One request. ``own_bytes``: size of the memory that the request alone is in, whose bytes stay as they
+    are and may be kept; 0 where they are gone after the call."""
 
-    __slots__ = ("api", "broker", "client", "stable", "version")
+    __slots__ = ("api", "broker", "client", "own_bytes", "version")
 
-    def __init__(self, broker: Broker, client: Client, api: str, version: int, stable: bool) -> None:
+    def __init__(self, broker: Broker, client: Client, api: str, version: int, own_bytes: int = 0) -> None:
         self.broker = broker
         self.client = client
         self.api = api
         self.version = version
-        self.stable = stable
+        self.own_bytes = own_bytes
 
     def failed(self, error: KafkaError, where: str = "") -> int:
         """Report that the answer carries ``error`` for ``where``; return its code."""
         self.client.sent_error(self.api, error, where)
         return error.code
+
+    def caught(self, error: Exception, where: str) -> KafkaError:
+        """Report that the answer tells of ``error`` for ``where``; return what it is for the client.
+
+        What is not a KafkaError is a fault of the gateway: logged, and UNKNOWN_SERVER_ERROR.
+        """
+        if not isinstance(error, KafkaError):
+            self.client.crashed(self.api, error)
+            error = UnknownServerError(f"the gateway failed at {where}: {error!r}")
+        self.failed(error, where)
+        return error

@@ -39,3 +39,18 @@ class SystemClock:
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+async def sleep(clock: Clock, seconds: float) -> None:
+    """Wait for ``seconds`` of ``clock``."""
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ring() -> None:
+        if not over.done():
+            over.set_result(None)
+
+    timer = clock.call_later(seconds, ring)
+    try:
+        await over
+    finally:
+        timer.cancel()

@@ -104,6 +104,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Time that requests in flight get to finish when the gateway stops."""
     fetch_max_bytes: PositiveSize = 55 * MiB
     """Most record bytes in one Fetch answer, whatever the client asks. Kafka's fetch.max.bytes."""
+    max_fetch_sessions: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 1000
+    """Fetch sessions that are remembered at once (KIP-227); 0 is none. A client without one asks for all of
+    its partitions in each Fetch. Kafka's max.incremental.fetch.session.cache.slots."""
+    max_fetch_session_partitions: Count = 200_000
+    """Partitions of all fetch sessions; each takes about 450 bytes."""
     max_inflated_batch: PositiveSize = 128 * MiB
     """What one compressed batch may grow to where it has to be decompressed; a larger one is refused."""
     max_topics: Count = 10_000
@@ -145,8 +150,46 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
     creates the topic with one."""
     defaults: KafkaConfigs = {}
     """Configs of every topic that does not set them, by Kafka's names, such as retention.ms = 3600000."""
+    retention_check_interval: Timeout = 300.0
+    """Time between two looks for records that retention.ms and retention.bytes let go. Kafka's
+    log.retention.check.interval.ms."""
     create: tuple[NewTopic, ...] = ()
     """Topics to create at start."""
+
+
+class Groups(msgspec.Struct, frozen=True, kw_only=True):
+    """Consumer groups and committed offsets: ``[groups]``."""
+
+    min_session_timeout: Timeout = 6.0
+    """Shortest session timeout that a member may ask for. Kafka's group.min.session.timeout.ms."""
+    max_session_timeout: Timeout = 1800.0
+    """Longest session timeout that a member may ask for. Kafka's group.max.session.timeout.ms."""
+    initial_rebalance_delay: Duration = 3.0
+    """How long the first rebalance of an empty group waits for more members. Kafka's
+    group.initial.rebalance.delay.ms; 0 in `kgw dev`."""
+    max_size: Count | None = None
+    """Most members of a group. Not set: any number. Kafka's group.max.size."""
+    offset_metadata_max_size: Annotated[Size, msgspec.Meta(ge=0)] = 4096
+    """Longest text that a client may commit with an offset. Kafka's offset.metadata.max.bytes."""
+    offsets_retention: Timeout = 604800.0
+    """Committed offsets are dropped this long after their group lost its last member, or after the commit
+    where nobody subscribes to the topic. Kafka's offsets.retention.minutes."""
+    offsets_check_interval: Timeout = 600.0
+    """Time between looks for offsets to drop. Kafka's offsets.retention.check.interval.ms."""
+
+    def __post_init__(self) -> None:
+        if self.max_session_timeout < self.min_session_timeout:
+            raise ValueError("max_session_timeout must be at least min_session_timeout")
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the gateway keeps its own state, such as committed offsets: ``[state]``."""
+
+    use: str | None = None
+    """The state plugin. Not set: the core's own, in an internal log of the storage where that is durable, in
+    memory where it is not."""
+    settings: Rest = {}
+    """Every other key of the table is the plugin's own and is checked against the plugin's settings."""
 
 
 class Storage(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,8 +232,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """What a client may ask of the gateway."""
     topics: Topics = Topics()
     """How topics come to be."""
+    groups: Groups = Groups()
+    """Consumer groups and committed offsets."""
     storage: Storage = Storage()
     """Which plugin keeps the records."""
+    state: State = State()
+    """Where the gateway keeps its own state."""
     ledger: Ledger = Ledger()
     """Which plugin numbers records."""
     log: Log = Log()
@@ -231,7 +278,7 @@ def dev(
     topics: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
 ) -> Config:
-    """The settings of ``kgw dev``: one listener, memory storage, topics made when asked for.
+    """The settings of ``kgw dev``: one listener, memory storage, topics made when asked for, groups at once.
 
     What is given here wins over ``env`` (None: the process's environment); ``topics`` are texts as
     :func:`new_topic` takes them.
@@ -243,6 +290,7 @@ def dev(
     given = {key: value for key, value in listener.items() if value is not None}
     table: dict[str, Any] = {
         "topics": {"auto_create": True, "replication_factor": "accept"},
+        "groups": {"initial_rebalance_delay": 0},
         "storage": {"use": "memory"},
         "listeners": [{}],
     }

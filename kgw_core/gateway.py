@@ -16,16 +16,21 @@ from kgw_core.api import registry
 from kgw_core.broker import Broker
 from kgw_core.clock import Clock, SystemClock
 from kgw_core.config import Config
+from kgw_core.errors import KafkaError
+from kgw_core.fetching.sessions import FetchSessions
+from kgw_core.groups.service import GroupService
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.placement import Placement
-from kgw_core.plugins import choose_ledger, choose_storage
+from kgw_core.plugins import choose_ledger, choose_state, choose_storage
 from kgw_core.producer_ids import ProducerIds
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.server import Server
 from kgw_core.spi.ledger import OffsetLedger
+from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore
+from kgw_core.state import default_state
 from kgw_core.topics.catalog import Catalog, TopicState
 
 logger = logging.getLogger("kgw")
@@ -67,35 +72,56 @@ async def running(
     :raises kgw_core.plugins.PluginError: a plugin that is selected cannot be used.
     :raises StartError: storage or an address cannot be had.
     """
-    store, ledger = _choose(config, where, store)
+    store, ledger, state = _choose(config, where, store)
     clock = clock or SystemClock()
     try:
         await store.open()
     except Exception as error:
         raise StartError(f"storage {store.name}: {error}") from error
     try:
-        async with anyio.create_task_group() as tasks:
-            async with _serving(config, store, ledger, clock, tasks) as gateway:
-                yield gateway
-            tasks.cancel_scope.cancel()
+        try:
+            await state.open()
+        except Exception as error:
+            raise StartError(f"state {state.name}: {error}") from error
+        try:
+            async with anyio.create_task_group() as tasks:
+                async with _serving(config, where, store, ledger, state, clock, tasks) as gateway:
+                    yield gateway
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await state.close()
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()
 
 
-def _choose(config: Config, where: str, store: LogStore | None) -> tuple[LogStore, OffsetLedger]:
+def _choose(
+    config: Config, where: str, store: LogStore | None
+) -> tuple[LogStore, OffsetLedger, StateStore]:
     chosen = None
     if store is None:
         chosen = choose_storage(config.storage.use, config.storage.settings, where=where)
     ledger: OffsetLedger = CountingLedger()
     if config.ledger.use is not None:
         ledger = choose_ledger(config.ledger.use, config.ledger.settings, where=where).make()
-    return store or chosen.make(), ledger  # type: ignore[union-attr] # one of the two is there
+    chosen_state = None
+    if config.state.use is not None:
+        chosen_state = choose_state(config.state.use, config.state.settings, where=where)
+    store = store or chosen.make()  # type: ignore[union-attr] # one of the two is there
+    state = chosen_state.make() if chosen_state is not None else default_state(store)
+    return store, ledger, state
 
 
 @asynccontextmanager
 async def _serving(
-    config: Config, store: LogStore, ledger: OffsetLedger, clock: Clock, tasks: anyio.abc.TaskGroup
+    config: Config,
+    where: str,
+    store: LogStore,
+    ledger: OffsetLedger,
+    state: StateStore,
+    clock: Clock,
+    tasks: anyio.abc.TaskGroup,
 ) -> AsyncIterator[Gateway]:
     async def guarded(work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -106,7 +132,14 @@ async def _serving(
     def spawn(work: Coroutine[Any, Any, None]) -> None:
         tasks.start_soon(guarded, work)
 
-    logs = LogManager(store, ledger, clock, spawn, config.limits.max_inflated_batch)
+    logs = LogManager(
+        store,
+        ledger,
+        clock,
+        spawn,
+        config.limits.max_inflated_batch,
+        config.topics.retention_check_interval,
+    )
     catalog: Catalog[PartitionLog] = Catalog(
         store,
         broker_defaults=config.topics.defaults,
@@ -117,18 +150,29 @@ async def _serving(
     catalog.on_deleted(_close_logs)
     await catalog.load()
     for wanted in config.topics.create:
-        await catalog.ensure(wanted.name, wanted.partitions or config.topics.num_partitions, wanted.configs)
+        try:
+            await catalog.ensure(
+                wanted.name, wanted.partitions or config.topics.num_partitions, wanted.configs
+            )
+        except KafkaError as error:
+            raise StartError(f'{where}: topic "{wanted.name}" cannot be created: {error}') from error
     catalog.on_created(lambda topic: logger.info("topic %s created: %s", topic.name, _partitions(topic)))
     catalog.on_deleted(lambda topic: logger.info("topic %s deleted", topic.name))
+    groups = GroupService(config.groups, state, clock, spawn, catalog.id_of)
+    catalog.on_deleted(lambda topic: groups.topic_deleted(topic.name, topic.topic.partitions))
     broker = Broker(
         config=config,
         cluster_id=config.cluster_id or base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
         catalog=catalog,
         logs=logs,
+        groups=groups,
         placement=Placement(config.node_id, config.rack),
         producer_ids=ProducerIds(clock),
         clock=clock,
         spawn=spawn,
+        fetch_sessions=FetchSessions(
+            config.limits.max_fetch_sessions, config.limits.max_fetch_session_partitions
+        ),
     )
     server = Server(Dispatcher(broker, registry.load()), config.limits)
     if not logs.immediate:
@@ -136,6 +180,11 @@ async def _serving(
             tasks.start_soon(logs.writers.run)
     tasks.start_soon(server.close_idle)
     tasks.start_soon(logs.upkeep)
+    tasks.start_soon(groups.upkeep)
+    if state.capabilities().immediate:
+        await groups.load()
+    else:
+        spawn(groups.load())
     addresses: dict[str, list[tuple[str, int]]] = {}
     try:
         for listener in config.listeners:
@@ -152,6 +201,7 @@ async def _serving(
             await server.stop_listening()
             broker.draining = True
             logs.wakes.finish_all()
+            await groups.stop()
             await server.drain(config.limits.drain_timeout)
             with anyio.move_on_after(config.limits.drain_timeout):
                 await logs.drained()

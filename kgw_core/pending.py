@@ -7,16 +7,23 @@ An ``asyncio.Future`` calls back through the loop, which costs a turn of it for 
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
 class Pending(Generic[T]):
-    """One value or one error, given once, heard by its listeners in order. Not thread-safe."""
+    """One value or one error, given once, heard by its listeners in order. Not thread-safe.
 
-    __slots__ = ("_error", "_listener", "_value", "done", "on_abandon")
+    A listener that fails is logged: whoever gives the value, and the other listeners, must not suffer for it.
+    """
+
+    __slots__ = ("_error", "_listener", "_more", "_value", "done", "on_abandon")
 
     def __init__(self) -> None:
         self.done = False
@@ -25,6 +32,7 @@ class Pending(Generic[T]):
         self._value: T | None = None
         self._error: BaseException | None = None
         self._listener: Callable[[Pending[T]], object] | None = None  # nearly always one at most
+        self._more: deque[Callable[[Pending[T]], object]] | None = None
 
     def resolve(self, value: T) -> None:
         """Give the value; nothing happens where there is a value or error already."""
@@ -46,22 +54,23 @@ class Pending(Generic[T]):
     def _finish(self) -> None:
         self.done = True
         listener, self._listener = self._listener, None
-        if listener is not None:
-            listener(self)
+        while listener is not None:
+            try:
+                listener(self)
+            except Exception:
+                logger.exception("a listener failed")
+            listener = self._more.popleft() if self._more else None
 
     def then(self, listener: Callable[[Pending[T]], object]) -> None:
         """Call ``listener(self)`` when done: now, if it is."""
         if self.done:
             listener(self)
-        elif (first := self._listener) is None:
+        elif self._listener is None:
             self._listener = listener
+        elif self._more is None:
+            self._more = deque((listener,))
         else:
-
-            def both(pending: Pending[T]) -> None:
-                first(pending)
-                listener(pending)
-
-            self._listener = both
+            self._more.append(listener)
 
     def result(self) -> T:
         """The value. :raises BaseException: the error that was given."""

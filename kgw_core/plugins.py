@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pluggy
 
     from kgw_core.spi.ledger import OffsetLedger
+    from kgw_core.spi.state import StateStore
     from kgw_core.spi.storage import LogStore
 
 GROUP = "kgw"
@@ -105,6 +106,16 @@ def choose_ledger(
     from kgw_core.spi.storage import API_VERSION
 
     kind = _Kind("ledger", "kgw_register_offset_ledger", OffsetLedger, API_VERSION)
+    return _choose(kind, use, settings, where, os.environ if env is None else env)
+
+
+def choose_state(
+    use: str, settings: Mapping[str, object], *, where: str, env: Mapping[str, str] | None = None
+) -> Choice[StateStore]:
+    """The state store called ``use``, checked but not made; like :func:`choose_storage`."""
+    from kgw_core.spi.state import API_VERSION, StateStore
+
+    kind = _Kind("state", "kgw_register_group_state", StateStore, API_VERSION)
     return _choose(kind, use, settings, where, os.environ if env is None else env)
 
 

@@ -20,9 +20,11 @@ from kgw_core.errors import (
     InvalidReplicationFactor,
     InvalidRequest,
     KafkaError,
+    TopicAlreadyExists,
     UnknownServerError,
 )
 from kgw_core.topics.configs import describe
+from kgw_core.topics.names import check_name
 from kgw_core.wire.messages.create_topics import (
     CreatableTopic,
     CreatableTopicConfigs,
@@ -60,6 +62,9 @@ async def _create(
     twice = [name for name, times in Counter(config.name for config in topic.configs).items() if times > 1]
     if twice:
         raise InvalidRequest(f"config {twice[0]} is set more than once")
+    check_name(topic.name)
+    if topic.name in catalog.by_name:  # before all else: who asks for what is there need not ask it rightly
+        raise TopicAlreadyExists(f"Topic '{topic.name}' already exists.")
     state = await catalog.create(
         topic.name,
         _partitions(topic, context),

@@ -30,13 +30,13 @@ async def handle(request: DeleteTopicsRequest, context: RequestContext) -> Delet
     asked = _asked(request, context.version)
     times = Counter((topic.name, topic.topic_id) for topic in asked)
     results = []
-    for topic in asked:
+    for topic in {(topic.name, topic.topic_id): topic for topic in asked}.values():
         result = DeletableTopicResult(topic.name, topic.topic_id)
         results.append(result)
         try:
             if times[topic.name, topic.topic_id] > 1:
                 raise InvalidRequest("the topic is in the request more than once")
-            if topic.name is not None and topic.topic_id != ZERO_UUID:
+            if (topic.name is None) == (topic.topic_id == ZERO_UUID):
                 raise InvalidRequest("a topic is named either by its name or by its id")
             state = await context.broker.catalog.delete(
                 topic.name if topic.name is not None else topic.topic_id

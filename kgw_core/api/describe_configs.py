@@ -1,20 +1,34 @@
-"""DescribeConfigs: of topics and of this broker.
+"""DescribeConfigs: of topics, of this broker, and of what else may have configs.
 
 Behaviour:
-- Unknown names among the keys are left out, as Kafka does; unknown resources fail on their own.
+- Unknown names among the keys are left out, as Kafka does. Unknown resources fail on their own, but an
+  unknown resource type fails the whole request.
+- The broker "" stands for what is set dynamically for all brokers: nothing can be.
+- There are no loggers, and no configs set on a group or a client metrics subscription: of these the defaults
+  are told.
 
 Versions: v1 sources and synonyms · v3 types and documentation.
 """
 
 from __future__ import annotations
 
+from kgw_core.api.config_resources import (
+    BROKER,
+    BROKER_LOGGER,
+    CLIENT_METRICS,
+    GROUP,
+    RESOURCE_TYPES,
+    TOPIC,
+    check_node,
+)
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.config import Config
-from kgw_core.errors import InvalidRequest, KafkaError, UnknownServerError
+from kgw_core.errors import InvalidRequest, KafkaError
 from kgw_core.topics.broker_configs import describe_broker
 from kgw_core.topics.configs import as_broker_configs, describe
 from kgw_core.topics.names import check_name
+from kgw_core.topics.resource_configs import CLIENT_METRICS_CONFIGS, GROUP_CONFIGS, describe_resource
 from kgw_core.topics.values import DEFAULT_CONFIG, ConfigEntry
 from kgw_core.wire.messages.describe_configs import (
     DescribeConfigsRequest,
@@ -25,43 +39,45 @@ from kgw_core.wire.messages.describe_configs import (
     DescribeConfigsSynonym,
 )
 
-TOPIC, BROKER = 2, 4
-
 
 def handle(request: DescribeConfigsRequest, context: RequestContext) -> DescribeConfigsResponse:
     """Each resource's configs."""
+    for resource in request.resources:
+        if resource.resource_type not in RESOURCE_TYPES:
+            raise InvalidRequest(
+                f"Unexpected resource type {resource.resource_type} for resource {resource.resource_name}"
+            )
     results = []
     for resource in request.resources:
         result = DescribeConfigsResult(0, None, resource.resource_type, resource.resource_name)
         results.append(result)
         try:
             result.configs = [_result(entry, request, context) for entry in _entries(resource, context)]
-        except Exception as error:
-            if not isinstance(error, KafkaError):
-                context.client.crashed(context.api, error)
-                error = UnknownServerError(f"the gateway failed at this resource: {error!r}")
-            result.error_code = context.failed(error, resource.resource_name)
-            result.error_message = str(error)
+        except Exception as caught:
+            error = context.caught(caught, resource.resource_name)
+            result.error_code, result.error_message = error.code, str(error)
     return DescribeConfigsResponse(0, results)
 
 
 def _entries(resource: DescribeConfigsResource, context: RequestContext) -> list[ConfigEntry]:
+    kind, name, names = resource.resource_type, resource.resource_name, resource.configuration_keys or None
     broker = context.broker
-    names = resource.configuration_keys or None
-    if resource.resource_type == TOPIC:
-        check_name(resource.resource_name)
-        state = broker.catalog.find(resource.resource_name)
-        return describe(state.topic.configs, broker.catalog.broker_defaults, names)
-    if resource.resource_type == BROKER:
-        if resource.resource_name == "":
-            return []  # what is set dynamically for all brokers: nothing can be, yet
-        if resource.resource_name != str(broker.placement.node_id):
-            raise InvalidRequest(
-                f"broker {resource.resource_name} is not {broker.placement.node_id}, the one that answers"
-            )
+    if kind == TOPIC:
+        check_name(name)
+        return describe(broker.catalog.find(name).topic.configs, broker.catalog.broker_defaults, names)
+    if kind == BROKER:
+        if not name:
+            return []
+        check_node(name, context)
         values = broker_values(broker.config) | as_broker_configs(broker.catalog.broker_defaults)
         return describe_broker(values, names)
-    raise InvalidRequest(f"resource type {resource.resource_type} has no configs here")
+    if not name:
+        called = {BROKER_LOGGER: "Broker id", GROUP: "Group name"}
+        raise InvalidRequest(f"{called.get(kind, 'Client metrics subscription name')} must not be empty")
+    if kind == BROKER_LOGGER:
+        check_node(name, context)
+        return []
+    return describe_resource(CLIENT_METRICS_CONFIGS if kind == CLIENT_METRICS else GROUP_CONFIGS, names)
 
 
 def broker_values(config: Config) -> dict[str, str]:
@@ -73,10 +89,12 @@ def broker_values(config: Config) -> dict[str, str]:
         "broker.id": str(config.node_id),
         "connections.max.idle.ms": str(round(limits.idle_timeout * 1000)),
         "fetch.max.bytes": str(limits.fetch_max_bytes),
+        "log.retention.check.interval.ms": str(round(config.topics.retention_check_interval * 1000)),
         "listeners": ",".join(
             f"{listener.name}://{listener.host}:{listener.port}" for listener in config.listeners
         ),
         "max.connections": str(limits.max_connections),
+        "max.incremental.fetch.session.cache.slots": str(limits.max_fetch_sessions),
         "max.connections.per.ip": str(limits.max_connections if per_address is None else per_address),
         "node.id": str(config.node_id),
         "num.partitions": str(config.topics.num_partitions),

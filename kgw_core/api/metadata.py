@@ -18,6 +18,7 @@ from kgw_core.api.operations import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
+    InvalidRequest,
     InvalidTopicException,
     KafkaError,
     UnknownTopicId,
@@ -37,6 +38,8 @@ from kgw_core.wire.messages.metadata import (
 )
 
 BY_ID = 12
+HAVE_ID = (10, 11)
+"""These versions have a place for an id, which no broker takes (KAFKA-12701)."""
 
 
 def handle(
@@ -45,6 +48,10 @@ def handle(
     """The cluster and the topics asked for; a coroutine where topics are to be created first."""
     catalog = context.broker.catalog
     wanted = request.topics
+    if context.version in HAVE_ID and any(
+        topic.name is None or topic.topic_id != ZERO_UUID for topic in wanted or ()
+    ):
+        raise InvalidRequest(f"topics cannot be asked for by id in Metadata v{context.version}")
     if wanted is None or (context.version == 0 and not wanted):
         return _response(
             request, context, [_topic(state, request, context) for state in catalog.by_name.values()]
@@ -79,7 +86,7 @@ def _found(
 ) -> MetadataResponseTopic:
     catalog = context.broker.catalog
     try:
-        if topic.name is None or (context.version >= BY_ID and topic.topic_id != ZERO_UUID):
+        if topic.name is None or topic.topic_id != ZERO_UUID:
             state = catalog.by_id.get(topic.topic_id)
             if state is None:
                 raise UnknownTopicId(f"there is no topic with id {topic.topic_id.hex()}")

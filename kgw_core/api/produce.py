@@ -5,12 +5,17 @@ Behaviour:
 - acks=0 is never answered; an error then closes the connection, as the only way to tell the client.
 - Topics are never created here; clients ask Metadata first.
 
-Versions: v3 is the first with v2 batches (KIP-98) · v5 log start offset · v7 zstd (KIP-110) · v8 record
-errors (KIP-467) · v10 current leader (KIP-951) · v13 topics by id (KIP-516).
+Versions: v0 to v2 carry message sets of formats v0 and v1, stored as v2 · v3 one v2 batch (KIP-98) · v5 log
+start offset · v7 zstd (KIP-110) · v8 record errors (KIP-467) · v10 current leader (KIP-951) · v13 topics by
+id (KIP-516).
 """
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
+from kgw_core.api.produce_legacy import FIRST_V2, Refused, convert, convert_in_thread, is_large
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
@@ -41,14 +46,35 @@ from kgw_core.wire.messages.produce import (
 BY_ID = 13
 ZSTD = 7
 _NO_RECORDS = memoryview(b"")
+_NOTHING_REFUSED: Refused = {}
 
 
 def handle(
     request: ProduceRequest, context: RequestContext
-) -> ProduceResponse | Pending[ProduceResponse] | None:
+) -> ProduceResponse | Pending[ProduceResponse] | Coroutine[Any, Any, ProduceResponse | None] | None:
     """Append each partition's batch; the answer waits for those that the store makes wait."""
     if request.acks not in (-1, 0, 1):
-        return refuse(request, InvalidRequiredAcks(f"acks must be -1, 0 or 1, not {request.acks}"), context)
+        raise InvalidRequiredAcks(f"acks must be -1, 0 or 1, not {request.acks}")
+    if context.version >= FIRST_V2:
+        return _append(request, context, _NOTHING_REFUSED)
+    if is_large(request):
+        if not context.own_bytes:  # the frame is gone when this call returns
+            for data in request.topic_data:
+                for part in data.partition_data:
+                    part.records = part.records and memoryview(bytearray(part.records))
+        return _append_converted(request, context)
+    return _append(request, context, convert(request, context.broker.config.limits.max_inflated_batch))
+
+
+async def _append_converted(request: ProduceRequest, context: RequestContext) -> ProduceResponse | None:
+    refused = await convert_in_thread(request, context.broker.config.limits.max_inflated_batch)
+    response = _append(request, context, refused)
+    return await response.wait() if isinstance(response, Pending) else response
+
+
+def _append(
+    request: ProduceRequest, context: RequestContext, refused: Refused
+) -> ProduceResponse | Pending[ProduceResponse] | None:
     waiting: list[tuple[Pending[Appended], PartitionProduceResponse, PartitionLog]] = []
     topics = []
     for data in request.topic_data:
@@ -58,6 +84,11 @@ def handle(
             partitions.append(answer)
             try:
                 log = find_log(data, part.index, context)
+                if refused and id(part) in refused:
+                    error = refused[id(part)]
+                    if error is not None:
+                        raise error
+                    continue
                 records = part.records
                 if records is None:
                     records = _NO_RECORDS
@@ -69,7 +100,9 @@ def handle(
                     raise UnsupportedCompressionType(
                         f"zstd needs Produce v{ZSTD}, this is v{context.version}"
                     )
-                outcome = log.append(records, context.stable)  # type: ignore[arg-type] # decoded as memoryview
+                # A frame is worth keeping for a batch that fills at least half of it.
+                stable = 2 * len(records) >= context.own_bytes > 0
+                outcome = log.append(records, stable)  # type: ignore[arg-type] # decoded as memoryview
             except Exception as error:
                 _fail(answer, error, context, data, part.index)
                 continue
@@ -181,14 +214,13 @@ def refuse(request: ProduceRequest, error: KafkaError, context: RequestContext) 
     """``error`` for every partition."""
     if request.acks == 0:
         raise Unanswerable(f"Produce with acks=0 failed: {error}")
-    code = context.failed(error)
     return ProduceResponse(
         [
             TopicProduceResponse(
                 data.name,
                 data.topic_id,
                 [
-                    PartitionProduceResponse(part.index, code, -1, error_message=str(error))
+                    PartitionProduceResponse(part.index, error.code, -1, error_message=str(error))
                     for part in data.partition_data
                 ],
             )
@@ -197,4 +229,4 @@ def refuse(request: ProduceRequest, error: KafkaError, context: RequestContext) 
     )
 
 
-API = Api("Produce", (3, 13), handle, refuse)
+API = Api("Produce", (0, 13), handle, refuse)

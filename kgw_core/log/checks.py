@@ -38,8 +38,8 @@ _HIGHEST_CODEC = 4
 def check_batch(data: memoryview, configs: TopicConfigs, now: int) -> Header:
     """Return the header of the one batch that ``data`` is; ``now`` in ms since the epoch.
 
-    :raises InvalidRecord: not exactly one batch, or its header contradicts itself.
-    :raises CorruptMessage: cut off, or the CRC32C does not fit.
+    :raises InvalidRecord: not exactly one whole batch, or its header contradicts itself.
+    :raises CorruptMessage: a length or format that cannot be, or the CRC32C does not fit.
     :raises MessageTooLarge: larger than the topic's ``max.message.bytes``.
     :raises InvalidTimestamp: typed LogAppendTime by the client, or outside the topic's
         ``message.timestamp.before/after.max.ms``.
@@ -52,7 +52,7 @@ def check_batch(data: memoryview, configs: TopicConfigs, now: int) -> Header:
     base, length, _, magic, crc, attributes, last_delta = header[:7]
     base_time, max_time, producer, _, sequence, count = header[7:]
     if magic != 2:
-        raise InvalidRecord(f"batch has magic {magic}, this version of Produce takes magic 2")
+        raise wrong_magic(magic)
     if length + LOG_OVERHEAD != size:
         raise wrong_length(length + LOG_OVERHEAD, size)
     if size > configs.max_message_bytes:
@@ -87,13 +87,24 @@ def too_short(data: memoryview) -> InvalidRecord | CorruptMessage:
     """The error for bytes that cannot hold a v2 header."""
     if len(data) == 0:
         return InvalidRecord("no record batch: a partition of a Produce request holds exactly one")
-    if len(data) > MAGIC_AT and data[MAGIC_AT] < 2:
-        return InvalidRecord(f"message of magic {data[MAGIC_AT]}, this version of Produce takes magic 2")
-    return CorruptMessage(f"record batch of {len(data)} bytes is shorter than its header")
+    if len(data) > MAGIC_AT and data[MAGIC_AT] != 2:
+        return wrong_magic(data[MAGIC_AT])
+    if len(data) > MAGIC_AT and int.from_bytes(data[8:LOG_OVERHEAD], "big") + LOG_OVERHEAD <= len(data):
+        return CorruptMessage(f"record batch of {len(data)} bytes is shorter than its header")
+    return InvalidRecord(f"no whole record batch: {len(data)} bytes are shorter than its header")
+
+
+def wrong_magic(magic: int) -> InvalidRecord | CorruptMessage:
+    """The error for a format other than v2: one that there was, or one that nobody knows."""
+    if magic in (0, 1):
+        return InvalidRecord(f"message of magic {magic}, this version of Produce takes magic 2")
+    return CorruptMessage(f"no record batch: there is no magic {magic}")
 
 
 def wrong_length(said: int, size: int) -> InvalidRecord | CorruptMessage:
     """The error for a batch that does not end where its partition's bytes end."""
-    if HEADER_SIZE <= said < size:
+    if said < HEADER_SIZE:
+        return CorruptMessage(f"record batch says that it has {said} bytes, which is less than its header")
+    if said < size:
         return InvalidRecord("more than one record batch: a partition of a Produce request holds exactly one")
-    return CorruptMessage(f"record batch says {said} bytes, there are {size}")
+    return InvalidRecord(f"no whole record batch: it says {said} bytes, there are {size}")

@@ -10,6 +10,7 @@ import anyio.to_thread
 
 from kgw_core.log.partition import PartitionLog
 from kgw_core.records.batch import RecordBatch, iter_batches
+from kgw_core.records.record import iter_records
 from kgw_core.records.scan import find_by_time, max_time_record
 
 T = TypeVar("T")
@@ -29,8 +30,7 @@ async def offset_for_time(log: PartitionLog, timestamp: int, max_inflated: int) 
     offset = await log.find_time(timestamp)
     if offset is None:
         return None
-    offset = max(offset, log.start)
-    while True:
+    while (offset := max(offset, log.start)) < log.high_watermark:
         runs = await log.read(offset, _READ_BYTES)
         if not runs:
             return None
@@ -47,18 +47,28 @@ async def offset_for_time(log: PartitionLog, timestamp: int, max_inflated: int) 
                 if found is not None:
                     return found
         offset = runs[-1].next_offset
+    return None
 
 
 async def offset_of_max_time(log: PartitionLog, max_inflated: int) -> Found | None:
     """The first record that has the largest timestamp of the log (KIP-734)."""
     await log.open()
     offset = await log.find_max_time()
-    if offset is None:
+    if offset is None or (offset := max(offset, log.start)) >= log.high_watermark:
         return None
-    for run in await log.read(max(offset, log.start), 1):
+    for run in await log.read(offset, 1):
         for batch in iter_batches(run.data):
-            return await _looking(batch, partial(max_time_record, batch, max_inflated=max_inflated))
+            if batch.base_offset >= log.start:
+                return await _looking(batch, partial(max_time_record, batch, max_inflated=max_inflated))
+            return await _looking(batch, partial(_max_time_from, batch, log.start, max_inflated))
     return None
+
+
+def _max_time_from(batch: RecordBatch, start: int, max_inflated: int) -> Found | None:
+    """:func:`max_time_record` of a batch whose first records were trimmed."""
+    records = iter_records(batch, max_inflated=max_inflated)
+    found = ((record.offset, record.timestamp) for record in records if record.offset >= start)
+    return max(found, key=lambda each: (each[1], -each[0]), default=None)
 
 
 async def _looking(batch: RecordBatch, look: Callable[[], T]) -> T:

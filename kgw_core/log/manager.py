@@ -9,8 +9,9 @@ from weakref import WeakSet
 import anyio
 import anyio.lowlevel
 
-from kgw_core.clock import Clock
+from kgw_core.clock import Clock, sleep
 from kgw_core.log.partition import PartitionLog
+from kgw_core.log.retention import CHECK_SECONDS, Retention
 from kgw_core.log.waiting import Wakes
 from kgw_core.log.writer import Writers
 from kgw_core.spi.ledger import OffsetLedger
@@ -27,7 +28,8 @@ class LogManager:
     """Store, ledger, clock and writers, as each :class:`PartitionLog` uses them.
 
     ``spawn`` starts a coroutine that nobody waits for. ``max_inflated`` is what one batch may
-    decompress to, in bytes, where the log has to look inside.
+    decompress to, in bytes, where the log has to look inside. ``retention_interval`` (seconds) lies between
+    two looks for records that may go.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class LogManager:
         clock: Clock,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         max_inflated: int,
+        retention_interval: float = CHECK_SECONDS,
     ) -> None:
         capabilities = store.capabilities()
         self.store = store
@@ -44,11 +47,13 @@ class LogManager:
         self.clock = clock
         self.spawn = spawn
         self.max_inflated = max_inflated
-        self.immediate = capabilities.immediate
+        # append_now takes offsets from the core: a store that numbers records goes through the queue.
+        self.immediate = capabilities.immediate and not capabilities.numbers_records
         self.numbers_records = capabilities.numbers_records
         self.wakes = Wakes()
         self.writers = Writers(store)
         self.logs: WeakSet[PartitionLog] = WeakSet()
+        self.retention = Retention(store, clock, lambda: self.logs, retention_interval)
 
     def make_log(self, topic: TopicState[PartitionLog], partition: int) -> PartitionLog:
         """The log of one partition, not opened yet."""
@@ -57,9 +62,15 @@ class LogManager:
         return log
 
     async def upkeep(self) -> None:
-        """Forget producers that have not written for :data:`PRODUCER_EXPIRATION_MS`; runs until cancelled."""
+        """What has to be done from time to time: retention, old producers; runs until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.retention.run)
+            tasks.start_soon(self._forget_producers)
+
+    async def _forget_producers(self) -> None:
+        """Forget producers that have not written for :data:`PRODUCER_EXPIRATION_MS`, again and again."""
         while True:
-            await anyio.sleep(UPKEEP_SECONDS)
+            await sleep(self.clock, UPKEEP_SECONDS)
             before = self.clock.time_ms() - PRODUCER_EXPIRATION_MS
             for log in list(self.logs):
                 log.producers.expire(before)

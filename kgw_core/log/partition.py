@@ -93,6 +93,10 @@ class PartitionLog:
         self._lock: anyio.Lock | None = None
 
     @property
+    def topic(self) -> TopicState[PartitionLog]:
+        return self._topic
+
+    @property
     def last_stable_offset(self) -> int:
         return self.high_watermark
 
@@ -138,10 +142,12 @@ class PartitionLog:
                             batch.producer_epoch,
                             batch.base_sequence,
                             batch.last_sequence,
-                            Appended(batch.base_offset),
+                            Appended(batch.base_offset, batch.max_timestamp if batch.log_append_time else -1),
                             batch.max_timestamp,
                         )
             offset = runs[-1].next_offset
+        self._check_exists()  # it may have gone meanwhile
+        moved = position.committed > self.high_watermark or position.start > self.start
         self.producers = producers
         self.start = position.start
         self.high_watermark = position.committed
@@ -152,13 +158,15 @@ class PartitionLog:
         for data, pending in deferred:
             try:
                 outcome = self.append(data, stable=True)
-            except KafkaError as error:
+            except Exception as error:
                 pending.fail(error)
             else:
                 if isinstance(outcome, Pending):
                     outcome.then(_forward_to(pending))
                 else:
                     pending.resolve(outcome)
+        if moved:
+            self._changed()
 
     async def _open_for_appends(self) -> None:
         try:
@@ -210,9 +218,9 @@ class PartitionLog:
         _EPOCH.pack_into(data, 12, self.leader_epoch)
         try:
             manager.store.append_now(self.tp, (Batch(base, span, max_timestamp, data, stable),))
+            self.high_watermark = manager.ledger.committed(self.tp, base + span)
         except Exception as error:
             raise self._failed(error, base) from error
-        self.high_watermark = manager.ledger.committed(self.tp, base + span)
         appended = Appended(base, log_append_time)
         if producer_id >= 0:
             self.producers.put(producer_id, header[10], first, last, appended, now)
@@ -254,10 +262,18 @@ class PartitionLog:
     def settle(self, outcome: int | Exception) -> None:
         """What the store said of the append of ``in_flight``: its base offset, or why not."""
         written, self.in_flight = self.in_flight, []
+        if isinstance(outcome, int):
+            end = outcome + sum(item.batch.span for item in written)
+            try:
+                self.high_watermark = self._manager.ledger.committed(self.tp, end)
+            except Exception as error:
+                outcome = error
         if not isinstance(outcome, int):
             failure = self._failed(outcome, written[0].batch.base_offset)
             if failure is not outcome:
                 failure.__cause__ = outcome
+            if len(written) > 1:
+                failure = self._retriable(failure)  # which of them the store does not like is not known
             for item in written:
                 item.pending.fail(failure)
             return
@@ -271,7 +287,6 @@ class PartitionLog:
                 self.producers.settle(item.producer_id, item.pending, appended)
             offset += item.batch.span
             size += len(item.batch.data)
-        self.high_watermark = self._manager.ledger.committed(self.tp, offset)
         for item, appended in settled:
             item.pending.resolve(appended)
         if self.waiting:
@@ -285,9 +300,17 @@ class PartitionLog:
         if base >= 0:
             self._manager.ledger.released(self.tp, base)
         queue, self.queue = self.queue, []
-        for item in queue:
-            item.pending.fail(failure)
+        if queue:
+            retriable = self._retriable(failure)
+            for item in queue:
+                item.pending.fail(retriable)
         return failure
+
+    def _retriable(self, failure: KafkaError) -> KafkaError:
+        """What batches are told that are refused only because they stood beside another one."""
+        if failure.retriable:
+            return failure
+        return KafkaStorageError(f"{self.tp}: another append failed: {failure}")
 
     def _explained(self, error: Exception) -> KafkaError:
         if isinstance(error, KafkaError):
@@ -297,6 +320,11 @@ class PartitionLog:
             return NotLeaderOrFollower(f"{self.tp}: {error}")
         logger.error("storage failed on %s: %r", self.tp, error, exc_info=error)
         return KafkaStorageError(f"storage failed on {self.tp}: {error}")
+
+    def _changed(self) -> None:
+        """The log is other than waiting fetches know it: they read again."""
+        for fetch in list(self.waiting):
+            self._manager.wakes.add(fetch)
 
     def _wake(self, size: int) -> None:
         for fetch in list(self.waiting):
@@ -309,7 +337,7 @@ class PartitionLog:
 
         :raises FencedLeaderEpoch: the client's is older. :raises UnknownLeaderEpoch: it is newer.
         """
-        if current_leader_epoch >= 0 and current_leader_epoch != self.leader_epoch:
+        if current_leader_epoch not in (-1, self.leader_epoch):
             if current_leader_epoch < self.leader_epoch:
                 raise FencedLeaderEpoch(f"leader epoch is {self.leader_epoch}, not {current_leader_epoch}")
             raise UnknownLeaderEpoch(f"leader epoch is {self.leader_epoch}, not yet {current_leader_epoch}")
@@ -318,6 +346,7 @@ class PartitionLog:
         """Runs from ``offset``, at least one batch if there is one; immediate stores, ready logs only.
 
         :raises OffsetOutOfRange: below the log start offset or above the high watermark.
+        :raises UnknownTopicOrPartition: the topic was deleted.
         """
         if not self.start <= offset < self.high_watermark:
             self._check_offset(offset)
@@ -361,6 +390,7 @@ class PartitionLog:
         return kept
 
     def _check_offset(self, offset: int) -> None:
+        self._check_exists()
         if offset < self.start or offset > self.high_watermark:
             raise OffsetOutOfRange(
                 f"offset {offset} of {self.tp} is not within {self.start} to {self.high_watermark}"
@@ -396,8 +426,10 @@ class PartitionLog:
                 await self._manager.store.trim(self.tp, before)
             except Exception as error:
                 raise self._explained(error) from error
-            self.start = before
-            self._manager.ledger.trimmed(self.tp, before)
+            if before > self.start:  # another trim may have gone further meanwhile
+                self.start = before
+                self._manager.ledger.trimmed(self.tp, before)
+                self._changed()
         return self.start
 
     # -- the end
@@ -410,8 +442,7 @@ class PartitionLog:
         """The topic is gone: who waits is told at once."""
         self._failed(UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted"), -1)
         self._manager.ledger.closed(self.tp)
-        for fetch in list(self.waiting):
-            self._manager.wakes.add(fetch)
+        self._changed()
 
 
 def _forward_to(pending: Pending[Appended]) -> Callable[[Pending[Appended]], None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from crc32c import crc32c
 
-from kgw_core.errors import InvalidRecord
+from kgw_core.errors import InvalidRecord, MessageTooLarge
 from kgw_core.records.batch import (
     ATTRIBUTES_AT,
     CODEC_MASK,
@@ -19,8 +19,12 @@ from kgw_core.records.batch import (
     set_log_append_time,
 )
 from kgw_core.records.compression import Codec, compress, decompress
+from kgw_core.records.record import iter_records
 from kgw_core.records.scan import has_null_key
 from kgw_core.topics.configs import TopicConfigs
+
+_LZ4_FAST = 9
+"""The default of ``compression.lz4.level``, with which Kafka takes its fast compressor instead."""
 
 
 class RefusedRecords(InvalidRecord):
@@ -39,16 +43,24 @@ def rewritten(
 
     :raises RefusedRecords: a record without a key on a compacted topic.
     :raises CorruptMessage: the records cannot be read.
+    :raises MessageTooLarge: repacked, the batch is over ``max.message.bytes``.
     """
     if configs.compact:
-        index = has_null_key(RecordBatch(data), max_inflated=max_inflated)
-        if index is not None:
-            raise RefusedRecords("compacted topics take no record without a key", [index])
+        batch = RecordBatch(data)
+        if has_null_key(batch, max_inflated=max_inflated) is not None:
+            records = iter_records(batch, max_inflated=max_inflated)
+            without = [index for index, record in enumerate(records) if record.key is None]
+            raise RefusedRecords("compacted topics take no record without a key", without)
     target = configs.compression_type
     if target != "producer":
         codec = Codec.NONE if target == "uncompressed" else Codec.of_label(target)
         if codec != data[ATTRIBUTES_AT + 1] & CODEC_MASK:
-            data, stable = repacked(data, codec, max_inflated), True
+            data, stable = repacked(data, codec, max_inflated, _level(codec, configs)), True
+            if len(data) > configs.max_message_bytes:
+                raise MessageTooLarge(
+                    f"batch of {len(data)} bytes, repacked with {target}, "
+                    f"is over max.message.bytes = {configs.max_message_bytes}"
+                )
     log_append_time = -1
     if configs.log_append_time:
         set_log_append_time(data, now)
@@ -56,10 +68,19 @@ def rewritten(
     return data, RecordBatch(data).max_timestamp, log_append_time, stable
 
 
-def repacked(data: memoryview, codec: Codec, max_inflated: int) -> memoryview:
+def _level(codec: Codec, configs: TopicConfigs) -> int | None:
+    """The effort that the topic asks of ``codec``; None is what Kafka's clients take."""
+    if codec == Codec.GZIP:
+        return configs.compression_gzip_level
+    if codec == Codec.LZ4 and configs.compression_lz4_level != _LZ4_FAST:
+        return configs.compression_lz4_level
+    return configs.compression_zstd_level if codec == Codec.ZSTD else None
+
+
+def repacked(data: memoryview, codec: Codec, max_inflated: int, level: int | None = None) -> memoryview:
     """The same batch with its records compressed by ``codec``; header otherwise unchanged, CRC made anew."""
     batch = RecordBatch(data)
-    payload = compress(codec, decompress(batch.codec, batch.payload, max_inflated))
+    payload = compress(codec, decompress(batch.codec, batch.payload, max_inflated), level)
     packed = bytearray(HEADER_SIZE + len(payload))
     packed[:HEADER_SIZE] = data[:HEADER_SIZE]
     packed[HEADER_SIZE:] = payload

@@ -7,6 +7,7 @@ the more goes into one.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,6 +17,8 @@ from kgw_core.spi.storage import Append, LogStore
 
 if TYPE_CHECKING:
     from kgw_core.log.partition import PartitionLog
+
+logger = logging.getLogger(__name__)
 
 MAX_APPEND_BYTES = 16 << 20
 """What one partition may put into one append; the rest goes into the next."""
@@ -76,7 +79,10 @@ class Writers:
         except Exception as error:
             outcomes = [error] * len(appends)
         for log, outcome in zip(logs, outcomes, strict=True):
-            log.settle(outcome)
+            try:
+                log.settle(outcome)
+            except Exception:  # a fault of one log: the writer serves the others, too
+                logger.exception("%s: an append could not be settled", log.tp)
             if log.queue:
                 self.submit(log)
 

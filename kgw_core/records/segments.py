@@ -21,6 +21,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from kgw_core.errors import OffsetOutOfRange
+from kgw_core.records.arena import block as new_block
 
 Buffer = bytes | bytearray | memoryview
 
@@ -224,7 +225,7 @@ class Segments:
             if size > length or (size > MIN_BLOCK // 2 and size * 8 > length):
                 view = memoryview(bytes(data))
             else:
-                block = memoryview(bytearray(length))
+                block = new_block(length)
                 block[:size] = data
                 view, limit, self._block = block.toreadonly(), length, block
         self._tail = Segment(view, base, at, at + size, max_timestamp)

@@ -7,8 +7,8 @@ Rules:
 2. Whole frames that may not start yet are held; past a limit of them, or while the client does not read
    its answers, nothing more is read from the socket.
 3. Small frames are read into a buffer that all connections of the loop share, and are gone after the call;
-   a frame that did not arrive whole gets memory of its own, filled by the kernel directly. That memory
-   grows with what arrives, not with the length that the client claims.
+   a frame that did not arrive whole gets memory of its own, filled by the kernel directly. For a large one
+   that is mapped, not touched: it costs what arrives, not what the client claims.
 4. A connection ends with a reason in the log, unless the client ended it between requests.
 """
 
@@ -20,6 +20,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
+from kgw_core.api.produce_legacy import FIRST_V2
 from kgw_core.errors import Unanswerable
 from kgw_core.events import Client
 from kgw_core.pending import Pending
@@ -35,9 +36,19 @@ SHARED_SIZE = 64 << 10
 """Size of the receive buffer that all connections share; what one read takes of small frames."""
 
 _PRODUCE = 0
+_KEY_AND_VERSION = struct.Struct(">hh")
 _SIZE = struct.Struct(">i")
-_FIRST_ALLOCATION = 1 << 20
-_PREFIX = 4
+MAPPED = 32 << 10
+"""A frame of at least this many bytes is cut from the arena; a smaller one is a bytearray."""
+PREFIX = 4
+
+
+def _is_produce(frame: memoryview) -> bool:
+    """Whether the request is one that may overlap others: older Produces are converted first."""
+    if len(frame) < _KEY_AND_VERSION.size:
+        return False
+    key, version = _KEY_AND_VERSION.unpack_from(frame)
+    return bool(key == _PRODUCE and version >= FIRST_V2)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -58,6 +69,7 @@ class Connection(asyncio.BufferedProtocol):
         "_reading",
         "_server",
         "_transport",
+        "_unsent",
         "_writable",
         "active",
         "client",
@@ -70,7 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         self.client: Client = None  # type: ignore[assignment] # set when the connection is made
         self.active = True
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # likewise
-        self._own: bytearray | None = None  # what arrives of a frame that has memory of its own
+        self._own: memoryview | None = None  # what arrives of a frame that has memory of its own
         self._filled = 0
         self._frame_size = -1  # of that frame; -1 while its length is still arriving
         self._answers: deque[Pending[Answer] | Answer] = deque()  # in order; the first is never finished
@@ -78,6 +90,7 @@ class Connection(asyncio.BufferedProtocol):
         self._held: deque[tuple[memoryview, bool]] = deque()
         self._held_bytes = 0
         self._out: list[Buffer] = []
+        self._unsent = 0  # when `at_work` was asked last
         self._reading = True
         self._writable = True
         self._ended = False  # the client sends nothing more
@@ -95,7 +108,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._own is not None:
-            return memoryview(self._own)[self._filled :]
+            return self._own[self._filled :]
         return self._server.shared
 
     def buffer_updated(self, size: int) -> None:
@@ -149,19 +162,19 @@ class Connection(asyncio.BufferedProtocol):
         """Go through the frames in the shared buffer; keep what is left over of the last."""
         shared = self._server.shared
         at = 0
-        while size - at >= _PREFIX:
+        while size - at >= PREFIX:
             (length,) = _SIZE.unpack_from(shared, at)
-            end = at + _PREFIX + length
+            end = at + PREFIX + length
             if end > size or length <= 0:
                 self._check_length(length)
-                self._begin_own(shared[at + _PREFIX : size], length)
+                self._begin_own(shared[at + PREFIX : size], length)
                 return
-            self._frame(shared[at + _PREFIX : end], False)
+            self._frame(shared[at + PREFIX : end], False)
             if self._closing:
                 return
             at = end
         if at < size:
-            self._own = bytearray(_PREFIX)
+            self._own = memoryview(bytearray(PREFIX))
             self._filled = size - at
             self._own[: self._filled] = shared[at:size]
             self._frame_size = -1
@@ -169,7 +182,12 @@ class Connection(asyncio.BufferedProtocol):
     def _begin_own(self, arrived: memoryview, length: int) -> None:
         self._frame_size = length
         self._filled = len(arrived)
-        self._own = bytearray(min(length, max(_FIRST_ALLOCATION, 4 * len(arrived))))
+        if length < MAPPED:
+            self._own = memoryview(bytearray(length))
+        else:
+            arena = self._server.arena
+            arena.rewind()
+            self._own = arena.take(length)
         self._own[: len(arrived)] = arrived
 
     def _fill(self, size: int) -> None:
@@ -182,11 +200,9 @@ class Connection(asyncio.BufferedProtocol):
             (length,) = _SIZE.unpack(own)
             self._check_length(length)
             self._begin_own(memoryview(b""), length)
-        elif len(own) < self._frame_size:
-            self._begin_own(memoryview(own), self._frame_size)
         else:
             self._own = None
-            self._frame(memoryview(own), True)
+            self._frame(own, True)
 
     def _check_length(self, length: int) -> None:
         most = self._server.limits.max_request_size
@@ -196,7 +212,7 @@ class Connection(asyncio.BufferedProtocol):
             )
 
     def _frame(self, frame: memoryview, stable: bool) -> None:
-        if (self._answers or self._held or not self._writable) and not self._may_overlap(frame):
+        if self._held or not self._writable or (self._answers and not self._may_overlap(frame)):
             if not stable:
                 frame = memoryview(bytearray(frame))
             self._held.append((frame, True))
@@ -208,17 +224,14 @@ class Connection(asyncio.BufferedProtocol):
     def _may_overlap(self, frame: memoryview) -> bool:
         return (
             self._only_produces
-            and not self._held
-            and self._writable
             and len(self._answers) < self._server.limits.max_in_flight_requests
-            and bytes(frame[:2]) == b"\0\0"
+            and _is_produce(frame)
         )
 
     def _start(self, frame: memoryview, stable: bool) -> None:
         answer = self._server.dispatcher.start(frame, self.client, stable)
         if isinstance(answer, Pending):
-            produce = frame[0] == 0 and frame[1] == _PRODUCE
-            self._only_produces = produce and (self._only_produces or not self._answers)
+            self._only_produces = _is_produce(frame) and (self._only_produces or not self._answers)
             self._answers.append(answer)
             answer.then(self._answered)
         elif answer is None:
@@ -227,6 +240,7 @@ class Connection(asyncio.BufferedProtocol):
             self._answers.append(answer)
         elif type(answer) is list:
             self._out += answer
+            self._flush()  # a large one: what comes next has to know whether the client reads it
         else:
             self._out.append(answer)  # type: ignore[arg-type] # bytes, as the other kinds are ruled out
 
@@ -267,7 +281,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             while held and self._writable and not self._closing:
                 frame, stable = held[0]
-                if self._answers:
+                if self._answers and not self._may_overlap(frame):
                     break
                 held.popleft()
                 self._held_bytes -= len(frame)
@@ -310,10 +324,10 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._transport.pause_reading()
 
-    @property
-    def busy(self) -> bool:
-        """Whether a request is being worked on or answered."""
-        return bool(self._answers or self._held or self._transport.get_write_buffer_size())
+    def at_work(self) -> bool:
+        """Whether a request is being worked on, or the client has read of its answers since the last call."""
+        before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
+        return bool(self._answers) or self._unsent != before
 
     def drain(self) -> None:
         """Answer what has been asked, then close."""
@@ -337,7 +351,14 @@ class Connection(asyncio.BufferedProtocol):
         if self._out:
             self._flush()
         self._closing = True
+        self._own = None
         self._transport.close()
+
+    def expire(self, reason: str) -> None:
+        """Close as idle; a client that does not read what is on its way is not waited for."""
+        self.close(reason)
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
 
     def abort(self) -> None:
         """Close at once."""

@@ -99,7 +99,7 @@ class Dispatcher:
             logger.debug("%s %s v%d #%d: %r", client, route.api.name, version, correlation, request)
             if end != len(frame):
                 logger.debug("%s: %d bytes follow the request", client, len(frame) - end)
-        context = RequestContext(self._broker, client, route.api.name, version, stable)
+        context = RequestContext(self._broker, client, route.api.name, version, len(frame) if stable else 0)
         try:
             response = route.api.handle(request, context)
         except Exception as error:
@@ -123,8 +123,9 @@ class Dispatcher:
             try:
                 value = response.result()
             except Exception as error:
-                value = self._refused(route, request, error, context)
-            self._give(answer, route, correlation, value)
+                self._give_refusal(answer, route, correlation, request, error, context)
+            else:
+                self._give(answer, route, correlation, value)
 
         response.then(done)
         answer.on_abandon = response.abandon
@@ -144,8 +145,9 @@ class Dispatcher:
             try:
                 value = await response
             except Exception as error:
-                value = self._refused(route, request, error, context)
-            self._give(answer, route, correlation, value)
+                self._give_refusal(answer, route, correlation, request, error, context)
+            else:
+                self._give(answer, route, correlation, value)
 
         self._broker.spawn(run())
         return answer
@@ -157,6 +159,22 @@ class Dispatcher:
             answer.fail(error)
         else:
             answer.resolve(encoded)
+
+    def _give_refusal(
+        self,
+        answer: Pending[Answer],
+        route: Route,
+        correlation: int,
+        request: Any,
+        error: Exception,
+        context: RequestContext,
+    ) -> None:
+        try:
+            value = self._refused(route, request, error, context)
+        except Exception as failure:  # Unanswerable: the connection is told, not whoever brought the error
+            answer.fail(failure)
+        else:
+            self._give(answer, route, correlation, value)
 
     def _refused(self, route: Route, request: Any, error: Exception, context: RequestContext) -> Any:
         if isinstance(error, Unanswerable):

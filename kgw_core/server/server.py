@@ -13,7 +13,8 @@ import anyio
 
 from kgw_core.config import Limits, Listener, split_address
 from kgw_core.events import Client
-from kgw_core.server.connection import SHARED_SIZE, Connection
+from kgw_core.records.arena import Arena
+from kgw_core.server.connection import PREFIX, SHARED_SIZE, Connection
 from kgw_core.server.dispatch import Dispatcher
 
 logger = logging.getLogger("kgw")
@@ -31,7 +32,8 @@ class Server:
     def __init__(self, dispatcher: Dispatcher, limits: Limits) -> None:
         self.dispatcher = dispatcher
         self.limits = limits
-        self.shared = memoryview(bytearray(SHARED_SIZE))
+        self.shared = memoryview(bytearray(min(SHARED_SIZE, limits.max_request_size + PREFIX)))
+        self.arena = Arena()
         self.connections: set[Connection] = set()
         self._per_address: Counter[str] = Counter()
         self._listeners: list[asyncio.Server] = []
@@ -108,12 +110,12 @@ class Server:
             await anyio.sleep(timeout / steps)
             before, asleep = asleep, {}
             for connection in list(self.connections):
-                if connection.active or connection.busy:
+                if connection.at_work() or connection.active:
                     connection.active = False
                     continue
                 asleep[connection] = before.get(connection, 0) + 1
                 if asleep[connection] >= steps:
-                    connection.close(f"idle for {timeout:g} s (limits.idle_timeout)")
+                    connection.expire(f"idle for {timeout:g} s (limits.idle_timeout)")
 
     # -- the end
 

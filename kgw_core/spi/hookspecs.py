@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import pluggy
 
 from kgw_core.spi.ledger import OffsetLedger
+from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore
 
 PROJECT = "kgw"
@@ -28,3 +29,8 @@ def kgw_register_storage() -> Sequence[type[LogStore]]:  # type: ignore[empty-bo
 @hookspec
 def kgw_register_offset_ledger() -> Sequence[type[OffsetLedger]]:  # type: ignore[empty-body]
     """Return the :class:`~kgw_core.spi.ledger.OffsetLedger` classes of this plugin."""
+
+
+@hookspec
+def kgw_register_group_state() -> Sequence[type[StateStore]]:  # type: ignore[empty-body]
+    """Return the :class:`~kgw_core.spi.state.StateStore` classes of this plugin."""

@@ -437,6 +437,7 @@ _TABLE = (
         LONG,
         "300000",
         "Time between looks for records that retention may drop.",
+        setting="topics.retention_check_interval",
     ),
     BrokerConfig(
         "log.retention.hours",
@@ -521,6 +522,7 @@ _TABLE = (
         INT,
         "1000",
         "Fetch sessions that are remembered at once.",
+        setting="limits.max_fetch_sessions",
     ),
     BrokerConfig(
         "max.request.partition.size.limit", INT, "2000", "Most partitions in one request to describe them."

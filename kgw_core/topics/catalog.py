@@ -32,7 +32,7 @@ from kgw_core.errors import (
 from kgw_core.spi.storage import LogStore, Topic
 from kgw_core.topics.configs import TopicConfigs, usable, validate
 from kgw_core.topics.index import P, TopicIndex, TopicState
-from kgw_core.topics.names import check_name, unified
+from kgw_core.topics.names import check_name, is_hidden, unified
 from kgw_core.topics.turns import Turns
 
 __all__ = ["NO_ID", "Catalog", "TopicState"]
@@ -81,6 +81,8 @@ class Catalog(TopicIndex[P]):
         :raises KafkaError: the store cannot say.
         """
         for topic in await self._store.topics():
+            if is_hidden(topic.name):
+                continue
             try:
                 check_name(topic.name)
             except InvalidTopicException as error:
@@ -208,6 +210,8 @@ class Catalog(TopicIndex[P]):
     ) -> dict[str, str]:
         if name in self.by_name:
             raise TopicAlreadyExists(f"Topic '{name}' already exists.")
+        if is_hidden(name):
+            raise InvalidTopicException(f"Topic name is invalid: '{name}' is the gateway's own")
         others = self._by_unified.get(unified(name))
         if others:
             raise InvalidTopicException(

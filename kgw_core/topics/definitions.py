@@ -43,6 +43,7 @@ _TABLE = (
         "What becomes of old records: delete drops them by age and size, compact keeps the last of each key.",
         synonyms=(("log.cleanup.policy", 1),),
         choices=("compact", "delete"),
+        effective=True,
     ),
     Definition(
         "compression.gzip.level",
@@ -53,6 +54,7 @@ _TABLE = (
         low=1,
         high=9,
         also=-1,
+        effective=True,
     ),
     Definition(
         "compression.lz4.level",
@@ -62,6 +64,7 @@ _TABLE = (
         synonyms=(("compression.lz4.level", 1),),
         low=1,
         high=17,
+        effective=True,
     ),
     Definition(
         "compression.type",
@@ -80,6 +83,7 @@ _TABLE = (
         synonyms=(("compression.zstd.level", 1),),
         low=-131072,
         high=22,
+        effective=True,
     ),
     Definition(
         "delete.retention.ms",
@@ -314,6 +318,7 @@ _TABLE = (
         "-1",
         "Size of a partition above which its oldest records go, with cleanup.policy delete; -1 is no limit.",
         synonyms=(("log.retention.bytes", 1),),
+        effective=True,
     ),
     Definition(
         "retention.ms",
@@ -326,6 +331,7 @@ _TABLE = (
             ("log.retention.hours", _HOUR),
         ),
         low=-1,
+        effective=True,
     ),
     Definition(
         "segment.bytes",

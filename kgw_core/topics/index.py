@@ -80,6 +80,11 @@ class TopicIndex(Generic[P]):
             raise UnknownTopicId(f"there is no topic with id {id_bytes.hex()}")
         return state
 
+    def id_of(self, name: str) -> bytes | None:
+        """The 16 bytes of the id of the topic of that name, None where there is none."""
+        state = self.by_name.get(name)
+        return state.id_bytes if state is not None else None
+
     def on_created(self, callback: Callable[[TopicState[P]], object]) -> None:
         """Call ``callback`` with each topic that is made from now on, not with those found at start."""
         self._listeners["created"].append(callback)

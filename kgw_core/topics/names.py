@@ -8,6 +8,9 @@ MAX_LENGTH = 249
 """Characters in a topic's name: with "-" and a partition number it is still a file name."""
 
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+STATE_TOPIC = "__kgw_state"
+"""The topic whose log holds the gateway's own state, where no plugin does. No client sees it."""
+
 _INTERNAL = frozenset({"__consumer_offsets", "__transaction_state"})
 
 
@@ -42,3 +45,8 @@ def collides(a: str, b: str) -> bool:
 def is_internal(name: str) -> bool:
     """Whether the topic is the gateway's own: hidden from patterns, and not counted against limits."""
     return name in _INTERNAL or name.startswith("__kgw")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether the topic is kept from clients altogether, and may not be made by one."""
+    return name == STATE_TOPIC

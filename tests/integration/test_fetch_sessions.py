@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +13,14 @@ import aiokafka
 import confluent_kafka
 import kafka
 import pytest
+from python_clients import SECONDS, AIOKafka, Client, Confluent, KafkaPython, Rec
+from raw import RawClient, produce, produced
 
 from kgw_core.broker import RequestContext
 from kgw_core.errors import FetchSessionIdNotFound, InvalidFetchSessionEpoch, UnknownTopicOrPartition
 from kgw_core.fetching.sessions import FetchSessions
 from kgw_core.testing.gateway import GatewayThread, gateway_thread
 from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic, ForgottenTopic
-from python_clients import SECONDS, AIOKafka, Client, Confluent, KafkaPython, Rec
-from raw import RawClient, produce, produced
 
 PARTITIONS = 6
 RECORDS = 30
@@ -61,6 +62,14 @@ def fetches(monkeypatch: pytest.MonkeyPatch) -> dict[str | None, Seen]:
 
     monkeypatch.setattr(fetch, "_fetch", counting)
     return seen
+
+
+def await_fetches(fetches: dict[str | None, Seen], client_id: str, count: int) -> None:
+    """Wait until a client has sent that many."""
+    deadline = time.monotonic() + SECONDS
+    while client_id not in fetches or fetches[client_id].full + fetches[client_id].incremental < count:
+        assert time.monotonic() < deadline, fetches
+        time.sleep(0.001)
 
 
 def sessions(gateway: GatewayThread) -> FetchSessions:
@@ -150,6 +159,7 @@ def test_clients_get_all_that_is_produced(
             for partition in range(0, PARTITIONS, 1 + number % 3):
                 producer.produce(name, b"%d:%d" % (partition, number), partition=partition)
             assert producer.flush(SECONDS) == 0
+            await_fetches(fetches, name, number // 2)
             if lossy and number % 5 == 4:
                 gateway.call(end_all)
 

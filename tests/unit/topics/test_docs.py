@@ -24,8 +24,18 @@ A topic that does not set a config has the gateway's default from `[topics.defau
 else Kafka's. There, the broker's name for it (`log.retention.hours`) does as well as the topic's
 (`retention.ms`).
 
-**Effect here** says whether the gateway acts on the value yet. Where it does not, the value is checked, kept
-and told, and nothing else; but a topic with `cleanup.policy` compact does refuse records without a key.
+**Effect here** says whether the gateway acts on the value. Where it does not, the value is checked, kept and
+told, and nothing else. A change counts from the next append on, for retention from the next look on.
+
+**Retention** looks every `topics.retention_check_interval` at the topics whose `cleanup.policy` has delete.
+There are no segments here: whole batches go from the front of a partition while they are older than
+`retention.ms` (by their largest timestamp), then while at least `retention.bytes` would be left. So less is
+kept beyond its time than in Kafka, where records go a segment at a time, and `segment.*` has no effect. A
+batch without a timestamp goes with the dated one before it, at the front with the first dated one. A store
+that has a retention of its own (`native_retention`) sees to it itself.
+
+**Compaction** there is none yet: a topic with `cleanup.policy` compact refuses records without a key, and
+keeps the others.
 """
 
 OBSOLETE_INTRO = """

@@ -1,0 +1,68 @@
+"""AlterPartitionReassignments: a partition may be assigned to where it is already, and nowhere else.
+
+Behaviour:
+- A broker that is not there is INVALID_REPLICA_ASSIGNMENT. One that changes nothing is done at once.
+- Replicas null cancels a reassignment: NO_REASSIGNMENT_IN_PROGRESS, as none ever is.
+
+Versions: v1 whether the number of replicas may change.
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.create_partitions import check_replicas
+from kgw_core.api.partitions import find_log
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import InvalidReplicaAssignment, KafkaError, NoReassignmentInProgress
+from kgw_core.wire.messages.alter_partition_reassignments import (
+    AlterPartitionReassignmentsRequest,
+    AlterPartitionReassignmentsResponse,
+    ReassignablePartition,
+    ReassignablePartitionResponse,
+    ReassignableTopicResponse,
+)
+
+
+def handle(
+    request: AlterPartitionReassignmentsRequest, context: RequestContext
+) -> AlterPartitionReassignmentsResponse:
+    """Each partition on its own."""
+    topics = []
+    for topic in request.topics:
+        partitions = []
+        for asked in topic.partitions:
+            partition = ReassignablePartitionResponse(asked.partition_index, 0, None)
+            partitions.append(partition)
+            try:
+                _reassign(topic.name, asked, context)
+            except Exception as caught:
+                error = context.caught(caught, f"{topic.name}-{asked.partition_index}")
+                partition.error_code, partition.error_message = error.code, str(error)
+        topics.append(ReassignableTopicResponse(topic.name, partitions))
+    return AlterPartitionReassignmentsResponse(
+        allow_replication_factor_change=request.allow_replication_factor_change,
+        error_message=None,
+        responses=topics,
+    )
+
+
+def _reassign(name: str, asked: ReassignablePartition, context: RequestContext) -> None:
+    log = find_log(context, name, asked.partition_index)
+    if asked.replicas is None:
+        raise NoReassignmentInProgress("No partition reassignment is in progress.")
+    check_replicas(asked.replicas, context)
+    if asked.replicas != context.broker.placement.replicas(log.tp):
+        raise InvalidReplicaAssignment(f"{log.tp} cannot be moved to {asked.replicas}")
+
+
+def refuse(
+    request: AlterPartitionReassignmentsRequest, error: KafkaError, context: RequestContext
+) -> AlterPartitionReassignmentsResponse:
+    return AlterPartitionReassignmentsResponse(
+        allow_replication_factor_change=request.allow_replication_factor_change,
+        error_code=error.code,
+        error_message=str(error),
+    )
+
+
+API = Api("AlterPartitionReassignments", (0, 1), handle, refuse)

@@ -1,0 +1,108 @@
+"""CreatePartitions: each topic gets more partitions, or fails, on its own.
+
+Behaviour:
+- ``count`` is how many there shall be in all; as many or fewer than there are is INVALID_PARTITIONS.
+- Assignments are one list of brokers for each new partition. Where ``topics.replication_factor`` is "accept"
+  they may name brokers that are not there, as in CreateTopics.
+- At most :data:`MOST` partitions a topic and request, and no more in all than ``limits.max_partitions``.
+
+Versions: v1 throttling before the answer · v2 flexible · v3 tells of quotas, which there are none of here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import (
+    InvalidPartitions,
+    InvalidReplicaAssignment,
+    InvalidRequest,
+    KafkaError,
+    PolicyViolation,
+)
+from kgw_core.wire.messages.create_partitions import (
+    CreatePartitionsRequest,
+    CreatePartitionsResponse,
+    CreatePartitionsTopic,
+    CreatePartitionsTopicResult,
+)
+
+MOST = 10_000
+"""Partitions that one request may add to a topic (Kafka's limit)."""
+
+
+async def handle(request: CreatePartitionsRequest, context: RequestContext) -> CreatePartitionsResponse:
+    """Add to, or only check, each topic."""
+    times = Counter(topic.name for topic in request.topics)
+    results = []
+    for topic in {topic.name: topic for topic in request.topics}.values():
+        result = CreatePartitionsTopicResult(topic.name)
+        results.append(result)
+        try:
+            if times[topic.name] > 1:
+                raise InvalidRequest(f"topic '{topic.name}' is in the request {times[topic.name]} times")
+            _check(topic, context)
+            await context.broker.catalog.add_partitions(
+                topic.name, topic.count, validate_only=request.validate_only
+            )
+        except Exception as caught:
+            error = context.caught(caught, topic.name)
+            result.error_code, result.error_message = error.code, str(error)
+    return CreatePartitionsResponse(0, results)
+
+
+def _check(topic: CreatePartitionsTopic, context: RequestContext) -> None:
+    have = len(context.broker.catalog.find(topic.name).partitions)
+    more = topic.count - have
+    if more == 0:
+        raise InvalidPartitions(f"Topic already has {have} partition(s).")
+    if more < 0:
+        raise InvalidPartitions(
+            f"The topic {topic.name} currently has {have} partition(s); "
+            f"{topic.count} would not be an increase."
+        )
+    if more > MOST:
+        raise PolicyViolation(f"{more} partitions more: at most {MOST} can be added at once")
+    if topic.assignments is None:
+        return
+    if len(topic.assignments) != more:
+        raise InvalidReplicaAssignment(
+            f"Attempted to add {more} additional partition(s), but only "
+            f"{len(topic.assignments)} assignment(s) were specified."
+        )
+    strict = context.broker.config.topics.replication_factor == "strict"
+    for assignment in topic.assignments:
+        check_replicas(assignment.broker_ids, context, strict)
+
+
+def check_replicas(replicas: list[int], context: RequestContext, strict: bool = True) -> None:
+    """Return if a partition may be assigned to ``replicas``; ``strict`` wants them to be there.
+
+    :raises InvalidReplicaAssignment: none, one twice, or one that is not there.
+    """
+    if not replicas:
+        raise InvalidReplicaAssignment("The manual partition assignment includes an empty replica list.")
+    present = {node.id for node in context.broker.placement.nodes(context.client)}
+    for broker, times in sorted(Counter(replicas).items()):
+        if strict and broker not in present:
+            raise InvalidReplicaAssignment(
+                f"The manual partition assignment includes broker {broker}, but no such broker is registered."
+            )
+        if times > 1:
+            raise InvalidReplicaAssignment(
+                f"The manual partition assignment includes the broker {broker} more than once."
+            )
+
+
+def refuse(
+    request: CreatePartitionsRequest, error: KafkaError, context: RequestContext
+) -> CreatePartitionsResponse:
+    """``error`` for every topic."""
+    return CreatePartitionsResponse(
+        0, [CreatePartitionsTopicResult(topic.name, error.code, str(error)) for topic in request.topics]
+    )
+
+
+API = Api("CreatePartitions", (0, 3), handle, refuse)

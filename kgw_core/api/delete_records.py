@@ -1,0 +1,77 @@
+"""DeleteRecords: raises the log start offset of partitions.
+
+Behaviour:
+- -1 is the high watermark: everything. Below the start nothing happens. Above the high watermark, or any
+  other negative number, is OFFSET_OUT_OF_RANGE.
+- A topic that is only compacted refuses (POLICY_VIOLATION), an internal one too (INVALID_TOPIC_EXCEPTION).
+- Where a partition is named twice the last one counts.
+
+Versions: v1 throttling before the answer · v2 flexible.
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.partitions import find_log
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import InvalidTopicException, KafkaError, PolicyViolation
+from kgw_core.wire.messages.delete_records import (
+    DeleteRecordsPartitionResult,
+    DeleteRecordsRequest,
+    DeleteRecordsResponse,
+    DeleteRecordsTopicResult,
+)
+
+NO_OFFSET = -1
+
+
+async def handle(request: DeleteRecordsRequest, context: RequestContext) -> DeleteRecordsResponse:
+    """Trim each partition."""
+    asked: dict[str, dict[int, int]] = {}
+    for topic in request.topics:
+        offsets = asked.setdefault(topic.name, {})
+        offsets.update((each.partition_index, each.offset) for each in topic.partitions)
+    topics = []
+    for name, offsets in asked.items():
+        results = []
+        for index, offset in offsets.items():
+            result = DeleteRecordsPartitionResult(index, NO_OFFSET)
+            results.append(result)
+            try:
+                result.low_watermark = await _delete(name, index, offset, context)
+            except Exception as caught:
+                result.error_code = context.caught(caught, f"{name}-{index}").code
+        topics.append(DeleteRecordsTopicResult(name, results))
+    return DeleteRecordsResponse(0, topics)
+
+
+async def _delete(name: str, index: int, offset: int, context: RequestContext) -> int:
+    log = find_log(context, name, index)
+    state = context.broker.catalog.find(name)
+    if state.is_internal:
+        raise InvalidTopicException(f"Cannot delete records of internal topic {name}")
+    if state.configs.compact and not state.configs.delete:
+        raise PolicyViolation(f"topic {name} is compacted: its cleanup.policy does not say delete")
+    return await log.trim(offset)
+
+
+def refuse(
+    request: DeleteRecordsRequest, error: KafkaError, context: RequestContext
+) -> DeleteRecordsResponse:
+    """``error`` for every partition."""
+    return DeleteRecordsResponse(
+        0,
+        [
+            DeleteRecordsTopicResult(
+                topic.name,
+                [
+                    DeleteRecordsPartitionResult(each.partition_index, NO_OFFSET, error.code)
+                    for each in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ],
+    )
+
+
+API = Api("DeleteRecords", (0, 2), handle, refuse)

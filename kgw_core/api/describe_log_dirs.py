@@ -1,0 +1,93 @@
+"""DescribeLogDirs: how many bytes each partition takes, in the one log dir that the store stands for.
+
+Behaviour:
+- The dir is called after the store. How much room it has nobody can say: -1, "unknown".
+- Topics null means all; partitions that are not there are left out.
+- A store that fails makes the dir fail, with KAFKA_STORAGE_ERROR.
+
+Versions: v2 flexible · v3 an error for the whole · v4 bytes in all and free (KIP-827) · v5 cordoned dirs.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import KafkaError, KafkaStorageError, UnknownTopicOrPartition
+from kgw_core.log.partition import PartitionLog
+from kgw_core.wire.messages.describe_log_dirs import (
+    DescribeLogDirsPartition,
+    DescribeLogDirsRequest,
+    DescribeLogDirsResponse,
+    DescribeLogDirsResult,
+    DescribeLogDirsTopic,
+)
+
+AT_ONCE = 64
+"""Partitions whose size is asked for at the same time."""
+
+
+async def handle(request: DescribeLogDirsRequest, context: RequestContext) -> DescribeLogDirsResponse:
+    """The sizes of the partitions that are asked for."""
+    log_dir = f"/kgw/{context.broker.logs.store.name}"
+    topics: dict[str, DescribeLogDirsTopic] = {}
+    logs = _wanted(request, context)
+    for at in range(0, len(logs), AT_ONCE):
+        piece = logs[at : at + AT_ONCE]
+        for log, size in zip(piece, await _measured(piece, context), strict=True):
+            if isinstance(size, UnknownTopicOrPartition):
+                continue  # deleted meanwhile
+            if isinstance(size, Exception):
+                failure = size if isinstance(size, KafkaError) else KafkaStorageError(f"{log.tp}: {size}")
+                code = context.failed(failure, str(log.tp))
+                return DescribeLogDirsResponse(results=[DescribeLogDirsResult(code, log_dir)])
+            name = log.tp.topic
+            topic = topics.setdefault(name, DescribeLogDirsTopic(name, []))
+            topic.partitions.append(DescribeLogDirsPartition(log.tp.partition, size))
+    return DescribeLogDirsResponse(
+        results=[DescribeLogDirsResult(0, log_dir, [topics[name] for name in sorted(topics)])]
+    )
+
+
+def _wanted(request: DescribeLogDirsRequest, context: RequestContext) -> list[PartitionLog]:
+    by_name = context.broker.catalog.by_name
+    if request.topics is None:
+        return [log for state in by_name.values() for log in state.partitions]
+    logs: dict[PartitionLog, None] = {}
+    for topic in request.topics:
+        state = by_name.get(topic.topic)
+        if state is not None:
+            there = range(len(state.partitions))
+            logs |= {state.partitions[index]: None for index in topic.partitions if index in there}
+    return list(logs)
+
+
+async def _measured(logs: list[PartitionLog], context: RequestContext) -> list[int | Exception]:
+    """The size of each log, or why it is not known."""
+    store = context.broker.logs.store
+    sizes: list[int | Exception] = [0] * len(logs)
+
+    async def measure(index: int) -> None:
+        try:
+            sizes[index] = (await store.bounds(logs[index].tp)).size
+        except Exception as error:
+            sizes[index] = error
+
+    async with anyio.create_task_group() as tasks:
+        for index in range(len(logs)):
+            tasks.start_soon(measure, index)
+    return sizes
+
+
+def refuse(
+    request: DescribeLogDirsRequest, error: KafkaError, context: RequestContext
+) -> DescribeLogDirsResponse:
+    """``error`` for the whole from v3 on, else for the one dir."""
+    if context.version >= 3:
+        return DescribeLogDirsResponse(error_code=error.code)
+    log_dir = f"/kgw/{context.broker.logs.store.name}"
+    return DescribeLogDirsResponse(results=[DescribeLogDirsResult(error.code, log_dir)])
+
+
+API = Api("DescribeLogDirs", (0, 5), handle, refuse)

@@ -1,0 +1,66 @@
+"""DescribeProducers: the producers that a partition remembers (KIP-664).
+
+Behaviour: ``lastTimestamp`` is when the gateway took the producer's last batch, after a restart the batch's
+own largest timestamp. No transaction is open, so there is no coordinator epoch and no start offset.
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.partitions import find_log
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import KafkaError
+from kgw_core.topics.names import check_name
+from kgw_core.wire.messages.describe_producers import (
+    DescribeProducersRequest,
+    DescribeProducersResponse,
+    PartitionResponse,
+    ProducerState,
+    TopicResponse,
+)
+
+NONE = -1
+
+
+async def handle(request: DescribeProducersRequest, context: RequestContext) -> DescribeProducersResponse:
+    """Each partition's producers, in the order of their ids."""
+    topics = []
+    for topic in request.topics:
+        answers = []
+        for index in topic.partition_indexes:
+            answer = PartitionResponse(index)
+            answers.append(answer)
+            try:
+                check_name(topic.name)
+                log = find_log(context, topic.name, index)
+                await log.open()
+                answer.active_producers = [
+                    ProducerState(
+                        producer_id, state.epoch, state.last_sequence, state.last_timestamp, NONE, NONE
+                    )
+                    for producer_id, state in sorted(log.producers, key=lambda each: each[0])
+                ]
+            except Exception as caught:
+                error = context.caught(caught, f"{topic.name}-{index}")
+                answer.error_code, answer.error_message = error.code, str(error)
+        topics.append(TopicResponse(topic.name, answers))
+    return DescribeProducersResponse(0, topics)
+
+
+def refuse(
+    request: DescribeProducersRequest, error: KafkaError, context: RequestContext
+) -> DescribeProducersResponse:
+    """``error`` for every partition."""
+    return DescribeProducersResponse(
+        0,
+        [
+            TopicResponse(
+                topic.name,
+                [PartitionResponse(index, error.code, str(error)) for index in topic.partition_indexes],
+            )
+            for topic in request.topics
+        ],
+    )
+
+
+API = Api("DescribeProducers", (0, 0), handle, refuse)

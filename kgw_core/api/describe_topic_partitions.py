@@ -1,0 +1,103 @@
+"""DescribeTopicPartitions: topics with their partitions, a page at a time (KIP-966).
+
+Behaviour:
+- No topics named means all. They come sorted by name, each once.
+- A page holds at most ``responsePartitionLimit`` partitions, from 1 to :data:`MOST`; what comes next is in
+  the cursor, which may name a topic that is not there. Topics that are not there take no room.
+- A cursor has to name one of the topics that are asked for, if any are; at a partition that the topic
+  does not have, it comes with none.
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.operations import TOPIC_OPERATIONS
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import InvalidRequest, KafkaError, UnknownTopicOrPartition
+from kgw_core.topics.names import check_name
+from kgw_core.wire.messages.describe_topic_partitions import (
+    DescribeTopicPartitionsRequest,
+    DescribeTopicPartitionsResponse,
+    DescribeTopicPartitionsResponseCursor,
+    DescribeTopicPartitionsResponsePartition,
+    DescribeTopicPartitionsResponseTopic,
+)
+
+MOST = 2000
+"""Partitions in one answer (Kafka's max.request.partition.size.limit)."""
+
+
+def handle(
+    request: DescribeTopicPartitionsRequest, context: RequestContext
+) -> DescribeTopicPartitionsResponse:
+    """The page that begins at the cursor."""
+    cursor_topic, cursor_partition = "", 0
+    if request.cursor is not None:
+        cursor_topic, cursor_partition = request.cursor.topic_name, request.cursor.partition_index
+    everything = not request.topics
+    names = {topic.name for topic in request.topics} or set(context.broker.catalog.by_name)
+    if request.cursor is not None and request.topics and cursor_topic not in names:
+        raise InvalidRequest(f"the cursor's topic '{cursor_topic}' is not among those asked for")
+    if cursor_partition < 0:
+        raise InvalidRequest(f"the cursor is at partition {cursor_partition}")
+    room = max(1, min(request.response_partition_limit, MOST))
+    response = DescribeTopicPartitionsResponse()
+    topics = response.topics = []
+    for name in sorted(name for name in names if name >= cursor_topic):
+        if room == 0:
+            response.next_cursor = DescribeTopicPartitionsResponseCursor(name, 0)
+            break
+        first = cursor_partition if name == cursor_topic else 0
+        topic, following = _describe(name, first, room, context)
+        if topic.error_code and everything:
+            continue  # deleted while others were described
+        topics.append(topic)
+        if following is not None:
+            response.next_cursor = DescribeTopicPartitionsResponseCursor(name, following)
+            break
+        room -= len(topic.partitions)
+    return response
+
+
+def _describe(
+    name: str, first: int, room: int, context: RequestContext
+) -> tuple[DescribeTopicPartitionsResponseTopic, int | None]:
+    """The topic with up to ``room`` partitions from ``first`` on, and the partition after them, if any."""
+    topic = DescribeTopicPartitionsResponseTopic(name=name, topic_authorized_operations=TOPIC_OPERATIONS)
+    try:
+        check_name(name)
+        state = context.broker.catalog.find(name)
+    except KafkaError as error:
+        if not isinstance(error, UnknownTopicOrPartition):
+            topic.topic_authorized_operations = -(1 << 31)
+        topic.error_code = context.failed(error, name)
+        return topic, None
+    topic.topic_id, topic.is_internal = state.id_bytes, state.is_internal
+    placement = context.broker.placement
+    end = min(first + room, len(state.partitions))
+    topic.partitions = [
+        DescribeTopicPartitionsResponsePartition(
+            0,
+            index,
+            placement.leader(log.tp),
+            log.leader_epoch,
+            placement.replicas(log.tp),
+            placement.replicas(log.tp),
+            [],
+            [],
+        )
+        for index, log in enumerate(state.partitions[first:end], first)
+    ]
+    return topic, end if end < len(state.partitions) else None
+
+
+def refuse(
+    request: DescribeTopicPartitionsRequest, error: KafkaError, context: RequestContext
+) -> DescribeTopicPartitionsResponse:
+    """``error`` for every topic that was named."""
+    return DescribeTopicPartitionsResponse(
+        topics=[DescribeTopicPartitionsResponseTopic(error.code, topic.name) for topic in request.topics]
+    )
+
+
+API = Api("DescribeTopicPartitions", (0, 0), handle, refuse)

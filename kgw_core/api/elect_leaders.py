@@ -1,0 +1,58 @@
+"""ElectLeaders: nothing to elect, as the one replica of every partition leads it already.
+
+Behaviour:
+- Preferred and unclean elections alike: ELECTION_NOT_NEEDED for each partition that is asked for.
+- Partitions null means all; then those that need no election are left out, so every topic comes empty.
+
+Versions: v1 type of the election, an error for the whole (KIP-460) · v2 flexible.
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.partitions import find_log
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import ElectionNotNeeded, InvalidRequest, KafkaError
+from kgw_core.wire.messages.elect_leaders import (
+    ElectLeadersRequest,
+    ElectLeadersResponse,
+    PartitionResult,
+    ReplicaElectionResult,
+)
+
+PREFERRED, UNCLEAN = 0, 1
+
+
+def handle(request: ElectLeadersRequest, context: RequestContext) -> ElectLeadersResponse:
+    """Why there is no election."""
+    if request.election_type not in (PREFERRED, UNCLEAN):
+        raise InvalidRequest(f"Unknown election type {request.election_type}")
+    if request.topic_partitions is None:
+        names = sorted(context.broker.catalog.by_name)
+        return ElectLeadersResponse(0, 0, [ReplicaElectionResult(name) for name in names])
+    results = []
+    for topic in request.topic_partitions:
+        partitions = []
+        for index in topic.partitions:
+            try:
+                find_log(context, topic.topic, index)
+                raise ElectionNotNeeded("Leader election not needed for topic partition.")
+            except KafkaError as error:
+                code = context.failed(error, f"{topic.topic}-{index}")
+                partitions.append(PartitionResult(index, code, str(error)))
+        results.append(ReplicaElectionResult(topic.topic, partitions))
+    return ElectLeadersResponse(0, 0, results)
+
+
+def refuse(request: ElectLeadersRequest, error: KafkaError, context: RequestContext) -> ElectLeadersResponse:
+    """``error`` for the whole from v1 on, and for every partition."""
+    results = [
+        ReplicaElectionResult(
+            topic.topic, [PartitionResult(index, error.code, str(error)) for index in topic.partitions]
+        )
+        for topic in request.topic_partitions or ()
+    ]
+    return ElectLeadersResponse(0, error.code if context.version >= 1 else 0, results)
+
+
+API = Api("ElectLeaders", (0, 2), handle, refuse)

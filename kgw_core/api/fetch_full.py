@@ -1,0 +1,68 @@
+"""A full Fetch: every partition that it is asked for, and perhaps the beginning of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kgw_core.api.fetch_reading import BY_ID, Fetch
+from kgw_core.broker import RequestContext
+from kgw_core.fetching.sessions import NO_SESSION, Key, Part
+from kgw_core.wire.messages.fetch import (
+    FetchableTopicResponse,
+    FetchRequest,
+    FetchResponse,
+    PartitionData,
+)
+
+
+class FullFetch(Fetch):
+    """Answers for all partitions of the request, in its order; begins a session where ``begins``.
+
+    Which partition is read first rotates from one full fetch of a connection to the next, so that a small
+    max_bytes starves none.
+    """
+
+    __slots__ = ("_begins", "_parts", "_turn")
+
+    def __init__(self, request: FetchRequest, context: RequestContext, *, begins: bool) -> None:
+        super().__init__(request, context)
+        self._begins = begins
+        by_id = context.version >= BY_ID
+        self._parts = [
+            Part(topic.topic_id if by_id else topic.topic, asked)
+            for topic in request.topics
+            for asked in topic.partitions
+        ]
+        self._turn = context.client.fetch_turn
+        context.client.fetch_turn += 1
+
+    def _order(self) -> Iterable[Part]:
+        parts = self._parts
+        if len(parts) < 2:
+            return parts
+        first = self._turn % len(parts)
+        return parts[first:] + parts[:first]
+
+    def _response(self) -> FetchResponse:
+        answers = self._answers
+        if len(answers) > 1:  # from the order of reading back to that of the request
+            first = len(answers) - self._turn % len(answers)
+            answers = answers[first:] + answers[:first]
+        topics: list[FetchableTopicResponse] = []
+        at = 0
+        for topic in self._request.topics:
+            end = at + len(topic.partitions)
+            topics.append(FetchableTopicResponse(topic.topic, topic.topic_id, answers[at:end]))
+            at = end
+        session = self._begin_session(answers) if self._begins else NO_SESSION
+        return FetchResponse(0, 0, session, topics, self._endpoints())
+
+    def _begin_session(self, answers: list[PartitionData]) -> int:
+        broker = self._context.broker
+        parts: dict[Key, Part] = {}
+        with_data: dict[Key, Part] = {}  # these had their turn, and are read last next time
+        for part, answer in zip(self._parts, answers, strict=True):
+            part.told(answer)
+            (with_data if answer.records else parts)[part.topic, part.asked.partition] = part
+        parts |= with_data
+        return broker.fetch_sessions.begin(self._context.version >= BY_ID, parts, broker.clock.monotonic())

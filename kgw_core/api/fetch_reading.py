@@ -1,0 +1,354 @@
+"""A Fetch at work: it reads partitions in turn, waits for more where there is too little, and answers.
+
+What full fetches (:mod:`kgw_core.api.fetch_full`) and those of a session
+(:mod:`kgw_core.api.fetch_incremental`) have in common:
+
+- Whole batches only. The response's and each partition's max_bytes hold, but the first batch of the first
+  partition that has any is given even where it is larger (KIP-74).
+- Less than min_bytes, nothing that failed and max_wait left: the answer waits for appends to the partitions,
+  and then reads anew. A topic that is not there does not hurry the answer, unless there is no other: as in
+  Kafka, so that a client that goes on asking for it does not ask all the time.
+- Truncation detection (KIP-595): an offset past the end of the epoch that the client fetched last is
+  answered with that end, if the log knows it. It knows its own epoch only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from kgw_core.broker import RequestContext
+from kgw_core.errors import (
+    FencedLeaderEpoch,
+    InconsistentTopicId,
+    KafkaError,
+    NotLeaderOrFollower,
+    OffsetOutOfRange,
+    UnknownTopicId,
+    UnknownTopicOrPartition,
+)
+from kgw_core.fetching.sessions import Part
+from kgw_core.log.partition import PartitionLog
+from kgw_core.log.waiting import WaitingFetch
+from kgw_core.pending import Pending
+from kgw_core.spi.storage import Run
+from kgw_core.topics.catalog import TopicState
+from kgw_core.wire import Buffer
+from kgw_core.wire.messages.fetch import (
+    AbortedTransaction,
+    EpochEndOffset,
+    FetchPartition,
+    FetchRequest,
+    FetchResponse,
+    LeaderIdAndEpoch,
+    NodeEndpoint,
+    PartitionData,
+)
+
+BY_ID = 13
+LEADERS = 16
+READ_COMMITTED = 1
+
+
+class Fetch:
+    """One Fetch request. ``_looked``: the parts that the last read looked at; ``_answers``: theirs."""
+
+    __slots__ = (
+        "_answers",
+        "_budget",
+        "_context",
+        "_hurry",
+        "_least",
+        "_left",
+        "_looked",
+        "_readable",
+        "_request",
+        "_total",
+    )
+
+    def __init__(self, request: FetchRequest, context: RequestContext) -> None:
+        self._request = request
+        self._context = context
+        self._budget = min(request.max_bytes, context.broker.config.limits.fetch_max_bytes)
+        self._least = min(request.min_bytes, self._budget)  # more than max_bytes never comes
+        self._begin()
+
+    def _begin(self) -> None:
+        self._total = 0  # bytes read
+        self._left = self._budget
+        self._hurry = False  # an error, or an epoch that diverges
+        self._readable = False  # some partition can be waited for
+        self._looked: list[Part] = []
+        self._answers: list[PartitionData] = []
+
+    # -- what the two kinds do each in its way
+
+    def _order(self) -> Iterable[Part]:
+        """The parts in the order of reading."""
+        raise NotImplementedError
+
+    def _response(self) -> FetchResponse:
+        """The answer from what was read last."""
+        raise NotImplementedError
+
+    # -- the ways to an answer
+
+    def start(self) -> FetchResponse | Pending[FetchResponse] | None:
+        """Read now and wait where there is too little; None where a log has to be opened first."""
+        if not self._read_now():
+            return None
+        if self.satisfied:
+            return self._response()
+        pending: Pending[FetchResponse] = Pending()
+        waiting = self._wait(lambda: self._complete(pending))
+        pending.on_abandon = waiting.leave
+        return pending
+
+    def _complete(self, pending: Pending[FetchResponse]) -> None:
+        try:
+            if self._read_now():
+                pending.resolve(self._response())
+            else:
+                self._context.broker.spawn(self._complete_slowly(pending))
+        except Exception as error:
+            pending.fail(error)
+
+    async def _complete_slowly(self, pending: Pending[FetchResponse]) -> None:
+        try:
+            await self._read()
+            pending.resolve(self._response())
+        except Exception as error:
+            pending.fail(error)
+
+    async def run(self, answer: Pending[FetchResponse]) -> None:
+        """The same for any store; ends without an answer where that is abandoned."""
+        more: Pending[bool] = Pending()
+        answer.on_abandon = lambda: more.resolve(False)
+        try:
+            await self._read()
+            while not self.satisfied and self._outrun():
+                await self._read()
+            if not self.satisfied:
+                waiting = self._wait(lambda: more.resolve(True))
+                try:
+                    if not await more.wait():
+                        return
+                finally:
+                    waiting.leave()
+                await self._read()
+            answer.resolve(self._response())
+        except Exception as error:
+            answer.fail(error)
+
+    def _outrun(self) -> bool:
+        """Whether a log has grown since it was read, while others were: no append would wake the fetch."""
+        read = {
+            id(part): answer.high_watermark for part, answer in zip(self._looked, self._answers, strict=True)
+        }
+        return any(
+            part.log is not None and part.log.high_watermark > read.get(id(part), part.quiet)
+            for part in self._order()
+        )
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether the last read brought enough, or something that should be told at once."""
+        request = self._request
+        return (
+            self._total >= self._least
+            or request.max_wait_ms <= 0
+            or self._hurry
+            or not self._readable
+            or self._context.broker.draining
+        )
+
+    def _wait(self, complete: Callable[[], object]) -> WaitingFetch:
+        """Call ``complete()`` when there is enough, or the client's max_wait is over."""
+        request, logs = self._request, self._context.broker.logs
+        self._answers = []  # what they hold of the store need not be held
+        return WaitingFetch(
+            [part.log for part in self._order() if part.log is not None],
+            max(self._least - self._total, 1),
+            request.max_wait_ms / 1000,
+            complete,
+            logs.clock,
+            logs.wakes,
+        )
+
+    # -- reading
+
+    def _read_now(self) -> bool:
+        """Read what may have news from an immediate store; False if a log has to be opened first."""
+        self._begin()
+        for part in self._order():
+            log = part.log
+            if (
+                log is not None
+                and log.high_watermark == part.quiet
+                and log.start == part.told_start
+                and log.leader_epoch == part.epoch
+                and log.ready
+            ):
+                self._readable = True
+                continue
+            log = self._look(part)
+            if log is None:
+                continue
+            if not log.ready:
+                return False
+            asked = part.asked
+            try:
+                if not self._diverges(part, log):
+                    most = self._room(asked, log)
+                    runs = log.read_now(asked.fetch_offset, most) if most >= 0 else ()
+                    self._fill(part, log, runs)
+            except Exception as error:
+                self._fail(part, log, error)
+        return True
+
+    async def _read(self) -> None:
+        """The same for any store."""
+        self._begin()
+        for part in list(self._order()):
+            log = part.log
+            if (
+                log is not None
+                and log.high_watermark == part.quiet
+                and log.start == part.told_start
+                and log.leader_epoch == part.epoch
+                and log.ready
+            ):
+                self._readable = True
+                continue
+            log = self._look(part)
+            if log is None:
+                continue
+            asked = part.asked
+            try:
+                await log.open()
+                if not self._diverges(part, log):
+                    most = self._room(asked, log)
+                    runs = await log.read(asked.fetch_offset, most) if most >= 0 else ()
+                    self._fill(part, log, runs)
+            except Exception as error:
+                self._fail(part, log, error)
+
+    def _look(self, part: Part) -> PartitionLog | None:
+        """The part's log, if there is one; else its answer is the error."""
+        self._looked.append(part)
+        log = part.log
+        if log is None or part.state is None or part.state.deleted:
+            try:
+                part.log = log = self._find(part)
+            except KafkaError as error:
+                part.log = None
+                self._answers.append(self._error(part, error))
+                return None
+        self._readable = True
+        return log
+
+    def _find(self, part: Part) -> PartitionLog:
+        catalog = self._context.broker.catalog
+        topic, before = part.topic, part.state
+        state: TopicState[PartitionLog] | None
+        if isinstance(topic, str):
+            state = catalog.by_name.get(topic)
+            if state is None:
+                raise UnknownTopicOrPartition(f"there is no topic '{topic}'")
+        elif before is not None and before.deleted:  # Kafka keeps the name that it has found for an id
+            if before.name in catalog.by_name:
+                raise InconsistentTopicId(f"topic '{before.name}' no longer has the id {topic.hex()}")
+            raise UnknownTopicOrPartition(f"topic '{before.name}' was deleted")
+        else:
+            state = catalog.by_id.get(topic)
+            if state is None:
+                raise UnknownTopicId(f"there is no topic with id {topic.hex()}")
+        part.state = state
+        partition = part.asked.partition
+        if not 0 <= partition < len(state.partitions):
+            raise UnknownTopicOrPartition(f"{state.name} has {len(state.partitions)} partitions")
+        return state.partitions[partition]
+
+    def _room(self, asked: FetchPartition, log: PartitionLog) -> int:
+        """How many bytes may be read; -1 where there is no room, nor an offset that reading would refuse."""
+        most = min(self._left, asked.partition_max_bytes)
+        if most > 0:
+            return most
+        if not self._total or not log.start <= asked.fetch_offset <= log.high_watermark:
+            return 0
+        return -1
+
+    def _diverges(self, part: Part, log: PartitionLog) -> bool:
+        """Compare the client's epochs with the log's; answer and return True where its log is another."""
+        asked = part.asked
+        if asked.current_leader_epoch >= 0:
+            log.check_epoch(asked.current_leader_epoch)
+        fetched = asked.last_fetched_epoch
+        if fetched < 0:
+            return False
+        if fetched > log.leader_epoch:
+            raise OffsetOutOfRange(f"the epoch fetched last, {fetched}, is newer than {log.leader_epoch}")
+        if fetched < log.leader_epoch or asked.fetch_offset <= log.high_watermark:
+            return False
+        self._fill(part, log, ())
+        self._answers[-1].diverging_epoch = EpochEndOffset(fetched, log.high_watermark)
+        self._hurry = True
+        return True
+
+    def _fill(self, part: Part, log: PartitionLog, runs: Sequence[Run]) -> None:
+        """Answer with what was read, if there is room for it."""
+        records: bytes | list[Buffer] = b""
+        if runs:
+            records = [run.data for run in runs]
+            size = sum(map(len, records))
+            if self._total and size > min(self._left, part.asked.partition_max_bytes):
+                records = b""  # only the first may be larger than what is left
+            else:
+                self._total += size
+                self._left -= size
+        part.epoch = log.leader_epoch
+        aborted: list[AbortedTransaction] | None = (
+            [] if self._request.isolation_level == READ_COMMITTED else None
+        )
+        self._answers.append(
+            PartitionData(
+                part.asked.partition,
+                0,
+                log.high_watermark,
+                log.last_stable_offset,
+                log.start,
+                None,
+                None,
+                None,
+                aborted,
+                -1,
+                records,
+            )
+        )
+
+    # -- errors
+
+    def _fail(self, part: Part, log: PartitionLog, error: Exception) -> None:
+        answer = self._error(part, error)
+        self._answers.append(answer)
+        self._hurry = True
+        if self._context.version >= LEADERS and isinstance(error, NotLeaderOrFollower | FencedLeaderEpoch):
+            leader = self._context.broker.placement.leader(log.tp)
+            answer.current_leader = LeaderIdAndEpoch(leader, log.leader_epoch)
+
+    def _error(self, part: Part, error: Exception) -> PartitionData:
+        name = part.topic if isinstance(part.topic, str) else part.topic.hex()
+        if part.state is not None:
+            name = part.state.name
+        code = self._context.caught(error, f"{name}-{part.asked.partition}").code
+        return PartitionData(part.asked.partition, code, -1, records=b"")
+
+    def _endpoints(self) -> list[NodeEndpoint]:
+        """Where the leaders are that answers name."""
+        if self._context.version < LEADERS or not self._hurry:
+            return []
+        named = [answer.current_leader for answer in self._answers]
+        leaders = {leader.leader_id for leader in named if leader is not None}
+        if not leaders:
+            return []
+        nodes = self._context.broker.placement.nodes(self._context.client)
+        return [NodeEndpoint(*node) for node in nodes if node.id in leaders]

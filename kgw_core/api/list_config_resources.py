@@ -1,0 +1,44 @@
+"""ListConfigResources: the names of what has configs (KIP-1142).
+
+Behaviour:
+- No types asked for means all. A type that there is none of is UNSUPPORTED_VERSION.
+- Client metrics subscriptions and groups with configs of their own: there are none here.
+
+Versions: v0 is ListClientMetricsResources: client metrics only · v1 every type.
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.config_resources import BROKER, BROKER_LOGGER, RESOURCE_TYPES, TOPIC
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import KafkaError, UnsupportedVersion
+from kgw_core.wire.messages.list_config_resources import (
+    ConfigResource,
+    ListConfigResourcesRequest,
+    ListConfigResourcesResponse,
+)
+
+
+def handle(request: ListConfigResourcesRequest, context: RequestContext) -> ListConfigResourcesResponse:
+    """The resources of the types that are asked for."""
+    if context.version == 0:
+        return ListConfigResourcesResponse()
+    wanted = set(request.resource_types or RESOURCE_TYPES)
+    unknown = wanted.difference(RESOURCE_TYPES)
+    if unknown:
+        raise UnsupportedVersion(f"there are no config resources of type {min(unknown)}")
+    node = str(context.broker.placement.node_id)
+    resources = [ConfigResource(node, kind) for kind in (BROKER, BROKER_LOGGER) if kind in wanted]
+    if TOPIC in wanted:
+        resources += [ConfigResource(name, TOPIC) for name in sorted(context.broker.catalog.by_name)]
+    return ListConfigResourcesResponse(config_resources=resources)
+
+
+def refuse(
+    request: ListConfigResourcesRequest, error: KafkaError, context: RequestContext
+) -> ListConfigResourcesResponse:
+    return ListConfigResourcesResponse(error_code=error.code)
+
+
+API = Api("ListConfigResources", (0, 1), handle, refuse)

@@ -1,0 +1,121 @@
+"""OffsetCommit: a group's place in its partitions.
+
+Behaviour:
+- All partitions of a request are one write; a partition or topic that is not there, or metadata that is too
+  long, fails alone.
+- A member's commit is a sign of life, like a heartbeat.
+- Without generation and member id (always in v0) it is a consumer that manages its partitions itself, or an
+  admin tool: allowed while the group has no members.
+
+Versions: v1 generation and member, a timestamp in v1 only · v2 to v4 a retention · v6 leader epochs · v7
+group.instance.id · v8 flexible · v9 GROUP_ID_NOT_FOUND · v10 topics by id (KIP-848).
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.group_errors import code_of
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import KafkaError, OffsetMetadataTooLarge, UnknownTopicId, UnknownTopicOrPartition
+from kgw_core.groups.records import Committed
+from kgw_core.pending import Pending
+from kgw_core.wire.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitResponse,
+    OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+)
+
+BY_ID = 10
+TELLS_UNKNOWN = 9
+
+
+def handle(
+    request: OffsetCommitRequest, context: RequestContext
+) -> OffsetCommitResponse | Pending[OffsetCommitResponse]:
+    """Check each partition, then write those that are right."""
+    broker, by_id = context.broker, context.version >= BY_ID
+    now_ms = broker.clock.time_ms()
+    expires_ms = now_ms + request.retention_time_ms if request.retention_time_ms != -1 else -1
+    longest = broker.groups.settings.offset_metadata_max_size
+    committed: list[tuple[str, int, Committed]] = []
+    accepted: list[OffsetCommitResponsePartition] = []
+    topics = []
+    for asked in request.topics:
+        state = broker.catalog.by_id.get(asked.topic_id) if by_id else broker.catalog.by_name.get(asked.name)
+        partitions = []
+        for part in asked.partitions:
+            index, metadata = part.partition_index, part.committed_metadata or ""
+            answer = OffsetCommitResponsePartition(index)
+            partitions.append(answer)
+            if state is None or not 0 <= index < len(state.partitions):
+                answer.error_code = _unknown(state is None and by_id, asked.name, index, context)
+            elif len(metadata) > longest:
+                error = OffsetMetadataTooLarge(f"{len(metadata)} characters of metadata, {longest} may be")
+                answer.error_code = context.failed(error, f"{state.name}-{index}")
+            else:
+                time_ms = part.commit_timestamp if part.commit_timestamp != -1 else now_ms
+                offset, epoch = part.committed_offset, part.committed_leader_epoch
+                place = Committed(offset, epoch, metadata, time_ms, expires_ms, state.id_bytes)
+                committed.append((state.name, index, place))
+                accepted.append(answer)
+        topics.append(OffsetCommitResponseTopic(asked.name, asked.topic_id, partitions))
+    response = OffsetCommitResponse(0, topics)
+    if not accepted:
+        return response
+    try:
+        written = broker.groups.commit(
+            request.group_id,
+            request.generation_id_or_member_epoch,
+            request.member_id,
+            request.group_instance_id,
+            committed,
+            tells_unknown=context.version >= TELLS_UNKNOWN,
+        )
+    except KafkaError as error:
+        _fail(accepted, code_of(error, context, request.group_id))
+        return response
+    if written.done:
+        _fail(accepted, code_of(written.result(), context, request.group_id))
+        return response
+    whole: Pending[OffsetCommitResponse] = Pending()
+
+    def done(written: Pending[KafkaError | None]) -> None:
+        _fail(accepted, code_of(written.result(), context, request.group_id))
+        whole.resolve(response)
+
+    written.then(done)
+    return whole
+
+
+def _unknown(id_unknown: bool, name: str, index: int, context: RequestContext) -> int:
+    if id_unknown:
+        return context.failed(UnknownTopicId("there is no topic with this id"))
+    return context.failed(UnknownTopicOrPartition(f"there is no partition {name}-{index}"), f"{name}-{index}")
+
+
+def _fail(answers: list[OffsetCommitResponsePartition], code: int) -> None:
+    if code:
+        for answer in answers:
+            answer.error_code = code
+
+
+def refuse(request: OffsetCommitRequest, error: KafkaError, context: RequestContext) -> OffsetCommitResponse:
+    """``error`` for every partition."""
+    return OffsetCommitResponse(
+        0,
+        [
+            OffsetCommitResponseTopic(
+                topic.name,
+                topic.topic_id,
+                [
+                    OffsetCommitResponsePartition(part.partition_index, error.code)
+                    for part in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ],
+    )
+
+
+API = Api("OffsetCommit", (0, 10), handle, refuse)

@@ -1,0 +1,163 @@
+"""OffsetFetch: how far groups have come.
+
+Behaviour:
+- A partition without a committed offset has offset -1 and no error, also in a group that is not there.
+- No list of topics means all that the group has committed (v2 on).
+- An error of the group stands in every partition in v0 and v1, at the top from v2 on, at the group from v8.
+- With require_stable a partition whose offset an open transaction will change is UNSTABLE_OFFSET_COMMIT.
+
+Versions: v2 all topics · v5 leader epochs · v6 flexible · v7 require_stable (KIP-447) · v8 several groups
+(KIP-709) · v9 member epochs (KIP-848) · v10 topics by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kgw_core.api.group_errors import code_of
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import GroupIdNotFound, KafkaError, UnknownTopicId, UnstableOffsetCommit
+from kgw_core.groups.group import Group
+from kgw_core.groups.records import Committed
+from kgw_core.wire import ZERO_UUID
+from kgw_core.wire.messages.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopics,
+    OffsetFetchResponse,
+    OffsetFetchResponseGroup,
+    OffsetFetchResponsePartition,
+    OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
+)
+
+ERROR_AT_TOP = 2
+GROUPS = 8
+BY_ID = 10
+
+
+def handle(request: OffsetFetchRequest, context: RequestContext) -> OffsetFetchResponse:
+    """Look the offsets up."""
+    if context.version >= GROUPS:
+        return OffsetFetchResponse(groups=[_group(asked, request, context) for asked in request.groups])
+    topics = None
+    if request.topics is not None:
+        topics = [
+            OffsetFetchRequestTopics(topic.name, ZERO_UUID, topic.partition_indexes)
+            for topic in request.topics
+        ]
+    asked = OffsetFetchRequestGroup(request.group_id, topics=topics)
+    return _single(_group(asked, request, context), context)
+
+
+def _group(
+    asked: OffsetFetchRequestGroup, request: OffsetFetchRequest, context: RequestContext
+) -> OffsetFetchResponseGroup:
+    group: Group | None
+    try:
+        group = context.broker.groups.find(asked.group_id)
+    except GroupIdNotFound:
+        group = None
+    except KafkaError as error:
+        return _failed(asked, code_of(error, context, asked.group_id))
+    if asked.topics is None:
+        return OffsetFetchResponseGroup(asked.group_id, _all(group, request, context))
+    catalog = context.broker.catalog
+    topics = []
+    for topic in asked.topics:
+        name = topic.name
+        if context.version >= BY_ID:
+            state = catalog.by_id.get(topic.topic_id)
+            if state is None:
+                code = context.failed(UnknownTopicId(f"there is no topic with id {topic.topic_id.hex()}"))
+                topics.append(_nothing(topic, code))
+                continue
+            name = state.name
+        known = group.offsets.get(name, {}) if group is not None else {}
+        partitions = ((index, known.get(index)) for index in topic.partition_indexes)
+        topics.append(_topic(group, name, topic.topic_id, partitions, request))
+    return OffsetFetchResponseGroup(asked.group_id, topics)
+
+
+def _all(
+    group: Group | None, request: OffsetFetchRequest, context: RequestContext
+) -> list[OffsetFetchResponseTopics]:
+    topics = []
+    for name, known in group.offsets.items() if group is not None else ():
+        state = context.broker.catalog.by_name.get(name)
+        if state is not None:
+            topics.append(_topic(group, name, state.id_bytes, known.items(), request))
+    return topics
+
+
+def _topic(
+    group: Group | None,
+    name: str,
+    topic_id: bytes,
+    partitions: Iterable[tuple[int, Committed | None]],
+    request: OffsetFetchRequest,
+) -> OffsetFetchResponseTopics:
+    answers = []
+    unsettled = group is not None and bool(group.transactions) and request.require_stable
+    for index, place in partitions:
+        if unsettled and group is not None and group.has_pending_offset(name, index):
+            answers.append(OffsetFetchResponsePartitions(index, -1, -1, "", UnstableOffsetCommit.code))
+        elif place is None:
+            answers.append(OffsetFetchResponsePartitions(index, -1, -1, ""))
+        else:
+            answers.append(
+                OffsetFetchResponsePartitions(index, place.offset, place.leader_epoch, place.metadata)
+            )
+    return OffsetFetchResponseTopics(name, topic_id, answers)
+
+
+def _nothing(topic: OffsetFetchRequestTopics, code: int) -> OffsetFetchResponseTopics:
+    partitions = [OffsetFetchResponsePartitions(index, -1, -1, "", code) for index in topic.partition_indexes]
+    return OffsetFetchResponseTopics(topic.name, topic.topic_id, partitions)
+
+
+def _failed(asked: OffsetFetchRequestGroup, code: int) -> OffsetFetchResponseGroup:
+    return OffsetFetchResponseGroup(
+        asked.group_id, [_nothing(topic, code) for topic in asked.topics or ()], code
+    )
+
+
+def _single(group: OffsetFetchResponseGroup, context: RequestContext) -> OffsetFetchResponse:
+    """The answer of before v8, with one group at the top."""
+    if group.error_code and context.version >= ERROR_AT_TOP:
+        return OffsetFetchResponse(0, [], group.error_code)
+    topics = [
+        OffsetFetchResponseTopic(
+            topic.name,
+            [
+                OffsetFetchResponsePartition(
+                    part.partition_index,
+                    part.committed_offset,
+                    part.committed_leader_epoch,
+                    part.metadata,
+                    part.error_code,
+                )
+                for part in topic.partitions
+            ],
+        )
+        for topic in group.topics
+    ]
+    return OffsetFetchResponse(0, topics, group.error_code)
+
+
+def refuse(request: OffsetFetchRequest, error: KafkaError, context: RequestContext) -> OffsetFetchResponse:
+    """``error`` for every group."""
+    if context.version >= GROUPS:
+        groups = [OffsetFetchResponseGroup(asked.group_id, [], error.code) for asked in request.groups]
+        return OffsetFetchResponse(groups=groups)
+    topics = [
+        OffsetFetchRequestTopics(topic.name, ZERO_UUID, topic.partition_indexes)
+        for topic in request.topics or ()
+    ]
+    asked = OffsetFetchRequestGroup(request.group_id, topics=topics)
+    return _single(_failed(asked, error.code), context)
+
+
+API = Api("OffsetFetch", (0, 10), handle, refuse)

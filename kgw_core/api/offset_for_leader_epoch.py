@@ -1,0 +1,62 @@
+"""OffsetForLeaderEpoch: where a leader epoch ends, so that a client sees whether its records are still there.
+
+Behaviour:
+- Answers with the largest epoch up to the one asked for, and the offset after its last record; -1 and -1
+  where the epoch is newer than the log's (KIP-320).
+- The epochs are those of the store's bounds and batches.
+
+Versions: v1 the epoch in the answer · v2 the epoch that the client believes in · v3 replica id · v4 flexible.
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.partitions import find_log
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import KafkaError
+from kgw_core.log.epochs import end_of_epoch
+from kgw_core.wire.messages.offset_for_leader_epoch import (
+    EpochEndOffset,
+    OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse,
+    OffsetForLeaderTopicResult,
+)
+
+
+async def handle(
+    request: OffsetForLeaderEpochRequest, context: RequestContext
+) -> OffsetForLeaderEpochResponse:
+    """The end of each epoch."""
+    topics = []
+    for topic in request.topics:
+        answers = []
+        for asked in topic.partitions:
+            answer = EpochEndOffset(0, asked.partition)
+            answers.append(answer)
+            try:
+                log = find_log(context, topic.topic, asked.partition)
+                await log.open()
+                log.check_epoch(asked.current_leader_epoch)
+                answer.leader_epoch, answer.end_offset = await end_of_epoch(log, asked.leader_epoch)
+            except Exception as caught:
+                answer.error_code = context.caught(caught, f"{topic.topic}-{asked.partition}").code
+        topics.append(OffsetForLeaderTopicResult(topic.topic, answers))
+    return OffsetForLeaderEpochResponse(0, topics)
+
+
+def refuse(
+    request: OffsetForLeaderEpochRequest, error: KafkaError, context: RequestContext
+) -> OffsetForLeaderEpochResponse:
+    """``error`` for every partition."""
+    return OffsetForLeaderEpochResponse(
+        0,
+        [
+            OffsetForLeaderTopicResult(
+                topic.topic, [EpochEndOffset(error.code, asked.partition) for asked in topic.partitions]
+            )
+            for topic in request.topics
+        ],
+    )
+
+
+API = Api("OffsetForLeaderEpoch", (0, 4), handle, refuse)

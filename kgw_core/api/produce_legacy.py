@@ -1,0 +1,70 @@
+"""Message sets of formats v0 and v1 in a Produce v0-v2, made into v2 batches before they are appended.
+
+Kafka stores them as v2 as well, since 3.0. Up to :data:`LARGE` bytes that happens at once; more, and what is
+compressed, in a worker thread. (The connection starts nothing else meanwhile: only Produces from v3 on
+overlap, so an old client's sets stay in order.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import anyio.to_thread
+
+from kgw_core.errors import KafkaError
+from kgw_core.records.batch import CODEC_MASK, magic_of
+from kgw_core.records.convert import upconvert
+from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest
+
+FIRST_V2 = 3
+"""Produce versions below this one carry message sets."""
+
+LARGE = 8 << 10
+"""Message sets of more bytes than this in one request leave the event loop (about 5 us a record)."""
+
+_LEGACY_ATTRIBUTES_AT = 17
+
+Refused: TypeAlias = Mapping[int, "KafkaError | None"]
+"""By ``id`` of the partition's data: why it is not appended; None where there is nothing to append."""
+
+
+def is_large(request: ProduceRequest) -> bool:
+    """Whether converting takes long enough to leave the event loop."""
+    sets = [part.records for topic in request.topic_data for part in topic.partition_data if part.records]
+    return sum(map(len, sets)) > LARGE or any(
+        len(each) > _LEGACY_ATTRIBUTES_AT and each[_LEGACY_ATTRIBUTES_AT] & CODEC_MASK for each in sets
+    )
+
+
+def convert(request: ProduceRequest, max_inflated: int) -> Refused:
+    """Put v2 batches in the place of the request's message sets.
+
+    ``max_inflated``: the most bytes a set may decompress to.
+    """
+    refused: dict[int, KafkaError | None] = {}
+    for topic in request.topic_data:
+        for part in topic.partition_data:
+            try:
+                if not _convert_part(part, max_inflated):
+                    refused[id(part)] = None
+            except KafkaError as error:
+                refused[id(part)] = error
+    return refused
+
+
+async def convert_in_thread(request: ProduceRequest, max_inflated: int) -> Refused:
+    """:func:`convert`, off the event loop."""
+    return await anyio.to_thread.run_sync(convert, request, max_inflated)
+
+
+def _convert_part(part: PartitionProduceData, max_inflated: int) -> bool:
+    """False if the set is empty."""
+    records = part.records
+    if not records:
+        return False
+    if magic_of(records) < 2:
+        batch = upconvert(records, max_inflated=max_inflated)
+        part.records = memoryview(batch)
+        return bool(batch)
+    return True  # Kafka takes a v2 batch from old versions as well

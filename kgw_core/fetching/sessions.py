@@ -1,0 +1,254 @@
+"""Fetch sessions (KIP-227): what clients asked and were told before, so that neither has to be said again.
+
+Pure: no I/O and no clock; ``now`` is handed in, in seconds of a clock that never goes back. Kafka's rules
+(``FetchManager``, ``FetchSessionCacheShard``):
+
+1. A full fetch of epoch 0 begins a session: a random id above 0. The next fetch has epoch 1, each later one
+   the next, and after 2^31-1 comes 1. Another epoch is an error, and changes nothing.
+2. A session belongs to no connection: whoever has its id and epoch goes on with it.
+3. It speaks of topics either by name or by id, for as long as it lives.
+4. Where there are ``max_sessions``, a new one takes the place of the one that was used least recently, if
+   that was over :data:`EVICTION_SECONDS` ago; else of the smallest of those begun over
+   :data:`EVICTION_SECONDS` ago, if that has fewer partitions. Else it is not begun: the client gets id 0
+   and goes on with full fetches.
+5. It ends when it has no partition left, or when a full fetch names it.
+
+Not Kafka's: ``max_partitions`` over all sessions, which bounds their memory. A session that would go past it
+is not begun, and one that grows past it ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from kgw_core.errors import FetchSessionIdNotFound, FetchSessionTopicIdError, InvalidFetchSessionEpoch
+from kgw_core.log.partition import PartitionLog
+from kgw_core.topics.catalog import TopicState
+from kgw_core.wire.messages.fetch import FetchPartition, FetchTopic, ForgottenTopic, PartitionData
+
+EVICTION_SECONDS = 120.0
+"""Kafka's MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS, which is no setting there either."""
+
+NO_SESSION = 0
+FIRST_EPOCH = 1
+LAST_EPOCH = 2**31 - 1
+
+Key: TypeAlias = tuple[str | bytes, int]
+"""Topic, by name or by its 16-byte id, and partition."""
+
+
+class Part:
+    """One partition of a fetch: what is asked of it and, in a session, what the client knows of it.
+
+    ``state`` and ``log`` are what the topic was found to be, None until it is. ``told_end`` and
+    ``told_start`` are the high watermark and log start offset of the last answer that had the partition; the
+    end is -1 after an error, so that its going away is told.
+
+    While ``quiet`` is the log's high watermark there is nothing to read and nothing to tell, unless the log's
+    start or its leader epoch have moved from ``told_start`` and ``epoch``. -1: it has to be looked at.
+    """
+
+    __slots__ = ("asked", "epoch", "log", "quiet", "state", "told_end", "told_start", "topic")
+
+    def __init__(self, topic: str | bytes, asked: FetchPartition) -> None:
+        self.topic = topic
+        self.asked = asked
+        self.state: TopicState[PartitionLog] | None = None
+        self.log: PartitionLog | None = None
+        self.told_end = -1
+        self.told_start = -1
+        self.quiet = -1
+        self.epoch = -1
+
+    def is_news(self, answer: PartitionData) -> bool:
+        """Whether ``answer`` says what the client does not know: data, an error, or that offsets moved."""
+        return (
+            bool(answer.records)
+            or answer.error_code != 0
+            or answer.high_watermark != self.told_end
+            or answer.log_start_offset != self.told_start
+            or answer.diverging_epoch is not None
+        )
+
+    def told(self, answer: PartitionData) -> None:
+        """The client knows what ``answer`` says."""
+        end = answer.high_watermark
+        self.told_start = answer.log_start_offset
+        if answer.error_code or answer.records or answer.diverging_epoch is not None:
+            self.told_end = -1 if answer.error_code else end
+            self.quiet = -1
+        else:
+            self.told_end = end
+            self.quiet = end if self.asked.fetch_offset == end else -1
+
+
+class FetchSession:
+    """One session. ``parts`` are in the order in which they are read. ``epoch`` is that of the next fetch."""
+
+    __slots__ = ("_listed", "begun", "by_id", "epoch", "id", "parts", "size", "used")
+
+    def __init__(self, id: int, by_id: bool, parts: dict[Key, Part], now: float) -> None:
+        self.id = id
+        self.by_id = by_id
+        self.parts = parts
+        self.epoch = FIRST_EPOCH
+        self.begun = self.used = now
+        self.size = len(parts)  # as it is counted
+        self._listed = False  # among those that a larger one may evict
+
+    def change(self, topics: Sequence[FetchTopic], forgotten: Sequence[ForgottenTopic]) -> None:
+        """Take over what a fetch adds, changes and, after that, forgets."""
+        parts = self.parts
+        for topic in topics:
+            key = topic.topic_id if self.by_id else topic.topic
+            for asked in topic.partitions:
+                part = parts.get((key, asked.partition))
+                if part is None:
+                    parts[key, asked.partition] = Part(key, asked)
+                else:
+                    part.asked = asked
+                    part.quiet = -1
+        for gone in forgotten:
+            key = gone.topic_id if self.by_id else gone.topic
+            for partition in gone.partitions:
+                parts.pop((key, partition), None)
+
+    def move_to_end(self, part: Part) -> None:
+        """Read the part last from now on: it had its turn."""
+        key = part.topic, part.asked.partition
+        if self.parts.pop(key, None) is not None:
+            self.parts[key] = part
+
+
+class FetchSessions:
+    """All sessions. ``begun`` and ``evicted`` count; ``partitions`` are what all of them have now."""
+
+    def __init__(self, max_sessions: int = 1000, max_partitions: int = 200_000) -> None:
+        self.max_sessions = max_sessions
+        self.max_partitions = max_partitions
+        self.begun = 0
+        self.evicted = 0
+        self.partitions = 0
+        self._sessions: OrderedDict[int, FetchSession] = OrderedDict()  # the least recently used first
+        self._by_size: dict[int, dict[int, FetchSession]] = {}  # of those that a larger one may evict
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    def get(self, id: int) -> FetchSession | None:
+        """The session, if there is one, without using it."""
+        return self._sessions.get(id)
+
+    def begin(self, by_id: bool, parts: dict[Key, Part], now: float) -> int:
+        """Begin a session; return its id, or 0 where there is no room for it."""
+        size = len(parts)
+        if not self._has_room(size, now):
+            return NO_SESSION
+        id = NO_SESSION
+        while id == NO_SESSION or id in self._sessions:
+            id = int.from_bytes(os.urandom(4), "big") >> 1
+        self._sessions[id] = FetchSession(id, by_id, parts, now)
+        self.partitions += size
+        self.begun += 1
+        return id
+
+    def resume(
+        self,
+        id: int,
+        epoch: int,
+        by_id: bool,
+        topics: Sequence[FetchTopic],
+        forgotten: Sequence[ForgottenTopic],
+        now: float,
+    ) -> FetchSession | None:
+        """Go on with a session, changed as asked; None if that left it empty and so ended it.
+
+        :raises FetchSessionIdNotFound: there is no such session (any more), or it grew past what is allowed.
+        :raises InvalidFetchSessionEpoch: another epoch is due.
+        :raises FetchSessionTopicIdError: it speaks of topics by name and the fetch by id, or the reverse.
+        """
+        session = self._sessions.get(id)
+        if session is None:
+            raise FetchSessionIdNotFound(f"there is no fetch session {id}")
+        if session.epoch != epoch:
+            raise InvalidFetchSessionEpoch(f"epoch {session.epoch} of fetch session {id} is due, not {epoch}")
+        if session.by_id != by_id:
+            raise FetchSessionTopicIdError(
+                f"fetch session {id} has topics by {'id' if session.by_id else 'name'}"
+            )
+        if topics or forgotten:
+            session.change(topics, forgotten)
+            if not session.parts:
+                self._end(session)
+                return None
+        self._touch(session, now)
+        if self.partitions > self.max_partitions:
+            self._end(session)
+            raise FetchSessionIdNotFound(
+                f"fetch session {id} grew to {session.size} partitions, over {self.max_partitions} in all"
+                " sessions (limits.max_fetch_session_partitions)"
+            )
+        session.epoch = epoch + 1 if epoch < LAST_EPOCH else FIRST_EPOCH
+        return session
+
+    def close(self, id: int) -> None:
+        """End a session, if there is one."""
+        session = self._sessions.get(id)
+        if session is not None:
+            self._end(session)
+
+    # -- room
+
+    def _has_room(self, size: int, now: float) -> bool:
+        """Make room for one more session of ``size`` partitions, if that may be."""
+        if size > self.max_partitions:
+            return False
+        while self.partitions + size > self.max_partitions:
+            if not self._evict_stale(now):
+                return False
+        if len(self._sessions) < self.max_sessions or self._evict_stale(now):
+            return True
+        smallest = min(self._by_size, default=size)
+        if smallest >= size:
+            return False
+        self._evict(next(iter(self._by_size[smallest].values())))
+        return True
+
+    def _evict_stale(self, now: float) -> bool:
+        oldest = next(iter(self._sessions.values()), None)
+        if oldest is None or now - oldest.used <= EVICTION_SECONDS:
+            return False
+        self._evict(oldest)
+        return True
+
+    def _touch(self, session: FetchSession, now: float) -> None:
+        self._sessions.move_to_end(session.id)
+        session.used = now
+        size = len(session.parts)
+        if size != session.size:
+            self._unlist(session)
+            self.partitions += size - session.size
+            session.size = size
+        if not session._listed and now - session.begun > EVICTION_SECONDS:
+            session._listed = True
+            self._by_size.setdefault(size, {})[session.id] = session
+
+    def _evict(self, session: FetchSession) -> None:
+        self.evicted += 1
+        self._end(session)
+
+    def _end(self, session: FetchSession) -> None:
+        self._unlist(session)
+        del self._sessions[session.id]
+        self.partitions -= session.size
+
+    def _unlist(self, session: FetchSession) -> None:
+        if session._listed:
+            session._listed = False
+            same = self._by_size[session.size]
+            del same[session.id]
+            if not same:
+                del self._by_size[session.size]

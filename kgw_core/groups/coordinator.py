@@ -1,0 +1,443 @@
+"""All groups of a gateway: events go in, answers, records and deadlines come out.
+
+Rules:
+
+1. Pure: no I/O and no clock. Who drives it commits each :class:`Write` of the effects in order, tells
+   :meth:`Coordinator.committed` how that ended, and does with *its* effects the same.
+2. :meth:`Coordinator.apply` is the only place where a record changes something, live and at replay.
+3. While a group's own record is being written, what would change the group waits in its ``deferred``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from kgw_core.config import Groups as GroupSettings
+from kgw_core.errors import (
+    CoordinatorLoadInProgress,
+    CoordinatorNotAvailable,
+    GroupIdNotFound,
+    IllegalGeneration,
+    InvalidGroupId,
+    InvalidSessionTimeout,
+    KafkaError,
+    KafkaStorageError,
+    NonEmptyGroup,
+    NotCoordinator,
+    NotLeaderOrFollower,
+    RebalanceInProgress,
+    UnknownMemberId,
+)
+from kgw_core.groups import offsets
+from kgw_core.groups.deadlines import NEVER, Deadline, Deadlines
+from kgw_core.groups.events import Effects, Join, Joined, Leaving, Now, Sync, Synced, Token, Write
+from kgw_core.groups.group import Group, GroupTimer, Member, PendingMember
+from kgw_core.groups.joining import Joining
+from kgw_core.groups.machine import DEAD, EMPTY, Machine
+from kgw_core.groups.records import Committed, DropGroup, DropOffset, PutGroup, PutOffset, Record
+
+logger = logging.getLogger("kgw.groups")
+
+
+class Coordinator:
+    """See the module's docstring. ``new_id`` makes what is unique in a member id.
+
+    ``loading``: the kept state is not all here yet. ``stopped``: the gateway stops.
+    """
+
+    def __init__(self, settings: GroupSettings, new_id: Callable[[], str]) -> None:
+        self.settings = settings
+        self.groups: dict[str, Group] = {}
+        self.deadlines = Deadlines()
+        self.loading = True
+        self.stopped = False
+        self.machine = Machine(settings, self.deadlines)
+        self._joining = Joining(self.machine, new_id)
+        self._min_session_ms = int(settings.min_session_timeout * 1000)
+        self._max_session_ms = int(settings.max_session_timeout * 1000)
+
+    def check(self, group_id: str, *, may_be_empty: bool = False) -> None:
+        """Return if requests for this group can be served.
+
+        :raises InvalidGroupId: :raises CoordinatorNotAvailable: :raises CoordinatorLoadInProgress:
+        """
+        if not group_id and not may_be_empty:
+            raise InvalidGroupId("the group id is empty")
+        if self.stopped:
+            raise CoordinatorNotAvailable("the gateway stops")
+        if self.loading:
+            raise CoordinatorLoadInProgress("groups are being loaded")
+
+    # -- membership
+
+    def join(self, join: Join, token: Token, now: Now) -> Effects:
+        """A JoinGroup; ``token`` gets a :class:`Joined`."""
+        effects = Effects()
+        try:
+            self.check(join.group_id)
+            if not self._min_session_ms <= join.session_ms <= self._max_session_ms:
+                raise InvalidSessionTimeout(
+                    f"a session timeout of {join.session_ms} ms is not within"
+                    f" {self._min_session_ms} to {self._max_session_ms} ms"
+                )
+        except KafkaError as error:
+            effects.reply(token, Joined(error, join.member_id))
+        else:
+            self._join(join, token, now, effects)
+        return effects
+
+    def _join(self, join: Join, token: Token, now: Now, effects: Effects) -> None:
+        group = self.groups.get(join.group_id)
+        if group is None:
+            if join.member_id:
+                unknown = UnknownMemberId(f"there is no group {join.group_id}")
+                effects.reply(token, Joined(unknown, join.member_id))
+                return
+            group = self.groups[join.group_id] = Group(join.group_id)
+        if group.writing or group.deleting:
+            group.deferred.append(lambda now, effects: self._join(join, token, now, effects))
+            return
+        self._joining.join(group, join, token, now, effects)
+        if group.bare:
+            del self.groups[group.id]
+
+    def abandoned(self, group_id: str, token: Token, now: Now) -> Effects:
+        """The client that ``token`` stands for is gone. A member that does not know its id yet goes with it,
+        so that a client that tries again and again leaves nothing behind."""
+        effects = Effects()
+        self._abandoned(group_id, token, now, effects)
+        return effects
+
+    def _abandoned(self, group_id: str, token: Token, now: Now, effects: Effects) -> None:
+        group = self.groups.get(group_id)
+        if group is None:
+            return
+        if group.writing:
+            group.deferred.append(lambda now, effects: self._abandoned(group_id, token, now, effects))
+            return
+        member = next((member for member in group.members.values() if member.joining is token), None)
+        if member is not None and member.is_new:
+            self.machine.remove(
+                group, member, f"the client of new member {member.id} went away", now, effects
+            )
+
+    def sync(self, sync: Sync, token: Token, now: Now) -> Effects:
+        """A SyncGroup; ``token`` gets a :class:`Synced`."""
+        effects = Effects()
+        try:
+            self.check(sync.group_id)
+        except CoordinatorLoadInProgress:  # clients do not know that one here; they are to join again
+            effects.reply(token, Synced(RebalanceInProgress("groups are being loaded")))
+        except KafkaError as error:
+            effects.reply(token, Synced(error))
+        else:
+            self._sync(sync, token, now, effects)
+        return effects
+
+    def _sync(self, sync: Sync, token: Token, now: Now, effects: Effects) -> None:
+        group = self.groups.get(sync.group_id)
+        if group is None:
+            effects.reply(token, Synced(UnknownMemberId(f"there is no group {sync.group_id}")))
+        elif group.writing:
+            group.deferred.append(lambda now, effects: self._sync(sync, token, now, effects))
+        else:
+            self.machine.sync(group, sync, token, now, effects)
+
+    def heartbeat(
+        self, group_id: str, generation: int, member_id: str, instance_id: str | None, now_ms: int
+    ) -> None:
+        """A Heartbeat. :raises KafkaError: what the member is told."""
+        group = self.groups.get(group_id)
+        if group is None or self.loading or self.stopped:
+            try:
+                self.check(group_id)
+            except CoordinatorLoadInProgress:
+                return  # clients do not know that one here
+            raise UnknownMemberId(f"there is no group {group_id}")
+        self.machine.heartbeat(group, generation, member_id, instance_id, now_ms)
+
+    def leave(self, group_id: str, leaving: Sequence[Leaving], token: Token, now: Now) -> Effects:
+        """A LeaveGroup; ``token`` gets an error or None for each member.
+
+        :raises KafkaError: the whole request is refused.
+        """
+        self.check(group_id)
+        effects = Effects()
+        self._leave(group_id, leaving, [], token, now, effects)
+        return effects
+
+    def _leave(
+        self, group_id: str, leaving: Sequence[Leaving], outcomes: list[KafkaError | None], token: Token,
+        now: Now, effects: Effects,
+    ) -> None:  # fmt: skip
+        group = self.groups.get(group_id)
+        for one in leaving[len(outcomes) :]:
+            if group is not None and group.writing:
+                group.deferred.append(
+                    lambda now, effects: self._leave(group_id, leaving, outcomes, token, now, effects)
+                )
+                return
+            try:
+                if group is None:
+                    raise UnknownMemberId(f"there is no group {group_id}")
+                self.machine.leave(group, one, now, effects)
+            except KafkaError as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+        if group is not None and group.bare:
+            del self.groups[group.id]
+        effects.reply(token, outcomes)
+
+    # -- offsets
+
+    def commit(
+        self,
+        group_id: str,
+        generation: int,
+        member_id: str,
+        instance_id: str | None,
+        committed: Iterable[tuple[str, int, Committed]],
+        token: Token,
+        now: Now,
+        *,
+        tells_unknown: bool = False,
+    ) -> Effects:
+        """An OffsetCommit of (topic, partition, offset); ``token`` gets an error or None.
+
+        ``tells_unknown``: the client knows GROUP_ID_NOT_FOUND (v9).
+
+        :raises KafkaError: the commit is refused.
+        """
+        if self.loading or self.stopped:
+            self.check(group_id, may_be_empty=True)
+        group = self.groups.get(group_id)
+        if group is None:
+            if generation >= 0:
+                if tells_unknown:
+                    raise GroupIdNotFound(f"there is no group {group_id}")
+                raise IllegalGeneration(f"there is no group {group_id}")
+            group = self.groups[group_id] = Group(group_id)
+        offsets.may_commit(self.machine, group, generation, member_id, instance_id, now.ms)
+        effects = Effects()
+        records = [PutOffset(group_id, topic, partition, offset) for topic, partition, offset in committed]
+        self._write(group, records, token, effects)
+        return effects
+
+    def _write(self, group: Group, records: Sequence[Record], token: Token, effects: Effects) -> None:
+        """Write offsets; ``token`` gets an error or None."""
+        group.in_flight += 1
+
+        def written(error: KafkaError | None, now: Now, effects: Effects) -> None:
+            group.in_flight -= 1
+            effects.replies.append((token, error))
+
+        effects.writes.append(Write(group.id, records, written, False))
+
+    def delete_offsets(
+        self, group_id: str, partitions: Iterable[tuple[str, int]], token: Token
+    ) -> tuple[Effects, set[str]]:
+        """An OffsetDelete; ``token`` gets an error or None. Also the topics that are subscribed to and kept.
+
+        :raises GroupIdNotFound: no such group.
+        :raises NonEmptyGroup: its members are no consumers, so what they subscribe to is not known.
+        """
+        self.check(group_id)
+        group = self.groups.get(group_id)
+        if group is None or group.state is DEAD:
+            raise GroupIdNotFound(f"there is no group {group_id}")
+        asked = list(partitions)
+        subscribed: set[str] = set()
+        if group.state is not EMPTY:
+            if group.protocol_type != "consumer":
+                raise NonEmptyGroup(f"group {group_id} has members")
+            subscribed = {topic for topic, _ in asked if group.is_subscribed_to(topic)}
+        records = [
+            DropOffset(group_id, topic, partition) for topic, partition in asked if topic not in subscribed
+        ]
+        effects = Effects()
+        if records:
+            self._write(group, records, token, effects)
+        else:
+            effects.reply(token, None)
+        return effects, subscribed
+
+    def delete_group(self, group_id: str, token: Token, now: Now) -> Effects:
+        """A DeleteGroups of one; ``token`` gets an error or None. :raises KafkaError: it is refused."""
+        self.check(group_id, may_be_empty=True)
+        effects = Effects()
+        self._delete(group_id, token, now, effects)
+        return effects
+
+    def _delete(self, group_id: str, token: Token, now: Now, effects: Effects) -> None:
+        group = self.groups.get(group_id)
+        if group is not None:
+            group.deleting = False
+        if group is None:
+            effects.reply(token, GroupIdNotFound(f"there is no group {group_id}"))
+        elif group.writing or (group.in_flight and group.state is EMPTY):
+            group.deleting = not group.writing  # no more commits; those under way come first
+            group.deferred.append(lambda now, effects: self._delete(group_id, token, now, effects))
+        elif group.state is DEAD:
+            effects.reply(token, CoordinatorNotAvailable(f"group {group_id} is gone"))
+        elif group.state is not EMPTY:
+            effects.reply(token, NonEmptyGroup(f"group {group_id} has members"))
+        else:
+            self._drop(group, token, effects)
+
+    def _drop(self, group: Group, token: Token, effects: Effects) -> None:
+        group.deleting = True
+
+        def dropped(error: KafkaError | None, now: Now, effects: Effects) -> None:
+            group.deleting = False
+            if error is None:
+                logger.info("group %s deleted", group.id)
+            effects.reply(token, error)
+
+        records: list[Record] = [*offsets.drop_all(group), DropGroup(group.id)]
+        self.machine.write(group, records, dropped, effects)
+
+    def topic_deleted(self, topic: str, partitions: int) -> Effects:
+        """A topic is gone: so are its offsets in every group."""
+        effects = Effects()
+        for group in self.groups.values():
+            known: Iterable[int] = group.offsets.get(topic, ())
+            if group.in_flight:  # a commit that is under way may bring any of them
+                known = {*known, *range(partitions)}
+            records = [DropOffset(group.id, topic, partition) for partition in known]
+            if records:
+                self._write(group, records, None, effects)
+        return effects
+
+    def drop_offsets(self, records: Sequence[DropOffset]) -> Effects:
+        """Drop these offsets of one group."""
+        effects = Effects()
+        self._write(self.groups[records[0].group_id], records, None, effects)
+        return effects
+
+    def expire(self, group_id: str, now: Now) -> Effects:
+        """Drop what the group has kept for long enough, and the group with the last of it."""
+        effects = Effects()
+        group = self.groups.get(group_id)
+        if group is None or group.writing or group.in_flight or group.deleting:
+            return effects  # next time
+        records = list(offsets.expired(group, now.wall_ms, int(self.settings.offsets_retention * 1000)))
+        left = sum(map(len, group.offsets.values())) - len(records)
+        if left == 0 and group.state is EMPTY and not group.pending and not group.transactions:
+            self._drop(group, None, effects)
+        elif records:
+            self._write(group, records, None, effects)
+        if records:
+            logger.info("group %s: %d offsets are dropped, as nobody uses them", group_id, len(records))
+        return effects
+
+    # -- time
+
+    def due(self, now: Now) -> Effects:
+        """Do what is due."""
+        effects = Effects()
+        for deadline in self.deadlines.due(now.ms):
+            self._due(deadline, now, effects)
+        return effects
+
+    def _due(self, deadline: Deadline, now: Now, effects: Effects) -> None:
+        assert isinstance(deadline, Member | PendingMember | GroupTimer)
+        group = self.groups.get(deadline.group_id)
+        if group is None or group.state is DEAD:
+            return
+        if group.writing:
+            group.deferred.append(lambda now, effects: self._due_again(deadline, now, effects))
+        elif isinstance(deadline, Member):
+            self.machine.session_over(group, deadline, now, effects)
+        elif isinstance(deadline, PendingMember):
+            if group.pending.pop(deadline.id, None) is not None:
+                self.machine.maybe_complete(group, now, effects)
+                if group.bare:
+                    del self.groups[group.id]
+        elif deadline is group.join_timer:
+            self.machine.join_over(group, now, effects)
+        elif deadline is group.sync_timer:
+            self.machine.sync_over(group, now, effects)
+
+    def _due_again(self, deadline: Deadline, now: Now, effects: Effects) -> None:
+        if deadline.when == NEVER:  # nobody has set it again meanwhile
+            self._due(deadline, now, effects)
+
+    # -- records
+
+    def committed(self, write: Write, error: Exception | None, now: Now) -> Effects:
+        """A write of some effects was done, or failed: apply it, answer who waits, go on with the group."""
+        effects = Effects()
+        group = self.groups.get(write.group_id)
+        if error is None:
+            for record in write.records:
+                self.apply(record)
+        if write.alone and group is not None:
+            group.writing = False
+        write.then(told(error), now, effects)
+        if group is not None:
+            while group.deferred and not group.writing and not (group.deleting and group.in_flight):
+                group.deferred.popleft()(now, effects)
+        return effects
+
+    def apply(self, record: Record) -> None:
+        """Take over what a record says: the same code for a commit and for a replay."""
+        group = self.groups.get(record.group_id)
+        if type(record) is PutOffset:
+            if group is None:
+                group = self.groups[record.group_id] = Group(record.group_id)
+            offsets.apply(group, record)
+        elif type(record) is PutGroup:
+            if group is None:
+                group = self.groups[record.group_id] = Group(record.group_id)
+            group.take(record.group)
+        elif group is not None:
+            if type(record) is DropOffset:
+                offsets.apply(group, record)
+            else:
+                group.state = DEAD
+                del self.groups[group.id]
+
+    # -- beginning and end
+
+    def loaded(self, now: Now) -> Effects:
+        """All that was kept has been applied: begin to serve. Sessions begin anew."""
+        self.loading = False
+        effects = Effects()
+        most = self.settings.max_size
+        for group in list(self.groups.values()):
+            for member in group.members.values():
+                self.machine.touch(member, now.ms)
+            if group.state.value == "CompletingRebalance":
+                group.pending_sync = set(group.members)
+                self.deadlines.set(group.sync_timer, now.ms + group.rebalance_ms())
+            if most is not None and len(group.members) > most:
+                self.machine.prepare(group, f"more than {most} members were loaded", now, effects)
+        return effects
+
+    def stop(self) -> Effects:
+        """The gateway stops: whoever waits is told to look for another coordinator."""
+        self.stopped = True
+        effects = Effects()
+        for group in self.groups.values():
+            self.machine.die(group, effects)
+        return effects
+
+
+def told(error: Exception | None) -> KafkaError | None:
+    """What a client is told of a write that failed: to find the coordinator again, and retry."""
+    if error is None:
+        return None
+    if isinstance(error, KafkaStorageError | NotLeaderOrFollower | NotCoordinator):
+        return NotCoordinator(f"group state cannot be written: {error}")
+    return CoordinatorNotAvailable(f"group state cannot be written: {error}")
+
+
+def kept(coordinator: Coordinator) -> dict[str, Any]:
+    """What is durable of each group, for comparing a coordinator with a replay of its records."""
+    found: dict[str, Any] = {}
+    for group in coordinator.groups.values():
+        found[group.id] = (group.kept(), {topic: dict(parts) for topic, parts in group.offsets.items()})
+    return found

@@ -1,0 +1,358 @@
+"""A group in memory: its members, what it is doing, its offsets. Rules of a rebalance are in ``machine``."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from typing import Literal
+
+from kgw_core.groups.deadlines import NEVER, Deadline
+from kgw_core.groups.events import Effects, JoinedMember, Now, Token
+from kgw_core.groups.records import Committed, GroupRecord, Kept, MemberRecord
+from kgw_core.groups.subscriptions import CONSUMER, topics_of
+
+Protocols = tuple[tuple[str, bytes], ...]
+GroupType = Literal["classic", "consumer"]
+"""``consumer`` is the protocol of KIP-848, which has its place here and is not served yet."""
+
+
+class State(Enum):
+    """What a group is doing; the values are what clients are told. :mod:`machine` has the table."""
+
+    EMPTY = "Empty"
+    PREPARING = "PreparingRebalance"
+    COMPLETING = "CompletingRebalance"
+    STABLE = "Stable"
+    DEAD = "Dead"
+
+
+class Member(Deadline):
+    """A member. As a Deadline it is the end of its session.
+
+    ``is_new``: it has not been told its first generation. ``joining`` and ``syncing`` are the tokens of its
+    requests that wait.
+    """
+
+    __slots__ = (
+        "assignment",
+        "client_host",
+        "client_id",
+        "group_id",
+        "id",
+        "instance_id",
+        "is_new",
+        "joining",
+        "protocols",
+        "rebalance_ms",
+        "session_ms",
+        "syncing",
+    )
+
+    def __init__(self, group_id: str, record: MemberRecord) -> None:
+        super().__init__()
+        self.group_id = group_id
+        self.is_new = False
+        self.joining: Token = None
+        self.syncing: Token = None
+        self.take(record)
+
+    def take(self, record: MemberRecord) -> None:
+        """Be as ``record`` says."""
+        (
+            self.id,
+            self.instance_id,
+            self.client_id,
+            self.client_host,
+            self.session_ms,
+            self.rebalance_ms,
+            self.protocols,
+            self.assignment,
+        ) = (
+            record.id,
+            record.instance_id,
+            record.client_id,
+            record.client_host,
+            record.session_ms,
+            record.rebalance_ms,
+            record.protocols,
+            record.assignment,
+        )
+
+    def record(self, assignment: bytes) -> MemberRecord:
+        """What is kept of it, with this assignment."""
+        return MemberRecord(
+            self.id,
+            self.instance_id,
+            self.client_id,
+            self.client_host,
+            self.session_ms,
+            self.rebalance_ms,
+            self.protocols,
+            assignment,
+        )
+
+    def metadata(self, protocol: str) -> bytes:
+        """What it said for ``protocol``."""
+        return next((data for name, data in self.protocols if name == protocol), b"")
+
+
+class PendingMember(Deadline):
+    """A member id that was given out, until it joins or its session is over."""
+
+    __slots__ = ("group_id", "id")
+
+    def __init__(self, group_id: str, id: str) -> None:
+        super().__init__()
+        self.group_id = group_id
+        self.id = id
+
+
+class GroupTimer(Deadline):
+    """The end of waiting for members to join, or to sync."""
+
+    __slots__ = ("group_id", "kind")
+
+    def __init__(self, group_id: str, kind: Literal["join", "sync"]) -> None:
+        super().__init__()
+        self.group_id = group_id
+        self.kind = kind
+
+
+class Group:
+    """One group.
+
+    ``generation``, ``protocol_*``, ``leader``, assignments and offsets are what the last record said. The
+    members run ahead of it while a rebalance is being prepared, and only then.
+    """
+
+    __slots__ = (
+        "_counts",
+        "_subscribed",
+        "awaiting",
+        "deferred",
+        "deleting",
+        "generation",
+        "id",
+        "in_flight",
+        "initial",
+        "initial_left_ms",
+        "join_timer",
+        "leader",
+        "members",
+        "new_member_added",
+        "offsets",
+        "pending",
+        "pending_sync",
+        "protocol_name",
+        "protocol_type",
+        "since",
+        "state",
+        "static",
+        "stored",
+        "sync_timer",
+        "transactions",
+        "type",
+        "writing",
+    )
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.type: GroupType = "classic"
+        self.state = State.EMPTY
+        self.generation = 0
+        self.protocol_type: str | None = None
+        self.protocol_name: str | None = None
+        self.leader: str | None = None
+        self.since = 0
+        self.members: dict[str, Member] = {}
+        self.static: dict[str, str] = {}
+        self.pending: dict[str, PendingMember] = {}
+        self.pending_sync: set[str] = set()
+        self.awaiting = 0
+        self.join_timer = GroupTimer(id, "join")
+        self.sync_timer = GroupTimer(id, "sync")
+        self.initial = False
+        self.initial_left_ms = 0
+        self.new_member_added = False
+        self.stored = False
+        self.writing = False
+        self.deleting = False
+        self.in_flight = 0
+        self.deferred: deque[Callable[[Now, Effects], None]] = deque()
+        self.offsets: dict[str, dict[int, Committed]] = {}
+        self.transactions: dict[int, dict[tuple[str, int], Committed]] = {}
+        """Offsets of open transactions by producer id; nothing writes them before there are transactions."""
+        self._counts: dict[str, int] = {}
+        self._subscribed: frozenset[str] | bool | None = False  # False: not looked at yet
+
+    # -- members
+
+    def add(self, member: Member) -> None:
+        """A member has come."""
+        self.members[member.id] = member
+        if member.instance_id is not None:
+            self.static[member.instance_id] = member.id
+        if self.leader is None:
+            self.leader = member.id
+        self._count(member.protocols, 1)
+        if member.joining is not None:
+            self.awaiting += 1
+
+    def remove(self, member: Member) -> None:
+        """A member is gone. Nobody waits for it, and its session is over."""
+        del self.members[member.id]
+        if member.instance_id is not None and self.static.get(member.instance_id) == member.id:
+            del self.static[member.instance_id]
+        if member.joining is not None:
+            self.awaiting -= 1
+        if self.leader == member.id:
+            self.leader = next(iter(self.members), None)
+        self.pending_sync.discard(member.id)
+        self._count(member.protocols, -1)
+        member.when = NEVER
+
+    def set_joining(self, member: Member, token: Token) -> None:
+        """``token`` waits for the next generation, or None does."""
+        self.awaiting += (token is not None) - (member.joining is not None)
+        member.joining = token
+
+    def set_protocols(self, member: Member, protocols: Protocols) -> None:
+        """The member has other protocols or metadata."""
+        self._count(member.protocols, -1)
+        member.protocols = protocols
+        self._count(protocols, 1)
+
+    def rename(self, member: Member, id: str) -> None:
+        """A static member goes on under another id, in the same place."""
+        old, member.id = member.id, id
+        self.members = {known.id: known for known in self.members.values()}
+        if member.instance_id is not None:
+            self.static[member.instance_id] = id
+        if self.leader == old:
+            self.leader = id
+
+    def _count(self, protocols: Protocols, by: int) -> None:
+        for name in {name for name, _ in protocols}:
+            self._counts[name] = self._counts.get(name, 0) + by
+
+    @property
+    def all_joined(self) -> bool:
+        return self.awaiting == len(self.members) and not self.pending
+
+    def rebalance_ms(self) -> int:
+        """How long a rebalance waits: as long as the slowest member asks."""
+        return max((member.rebalance_ms for member in self.members.values()), default=0)
+
+    # -- protocols
+
+    def supports(self, protocol_type: str, protocols: Protocols) -> bool:
+        """Whether a member with these can be in the group."""
+        if self.state is State.EMPTY:
+            return bool(protocol_type and protocols)
+        size = len(self.members)
+        return self.protocol_type == protocol_type and any(
+            self._counts.get(name, 0) == size for name, _ in protocols
+        )
+
+    def for_leader(self) -> list[JoinedMember]:
+        """All members, as the leader is told of them."""
+        name = self.protocol_name or ""
+        return [
+            JoinedMember(member.id, member.instance_id, member.metadata(name))
+            for member in self.members.values()
+        ]
+
+    def subscribed(self) -> frozenset[str] | None:
+        """The topics that a consumer group's generation subscribes to; None where that is not known."""
+        if self._subscribed is False:
+            topics: frozenset[str] | None = None
+            if self.protocol_type == CONSUMER:
+                if not self.members:
+                    topics = frozenset()
+                elif self.protocol_name is not None:
+                    name = self.protocol_name
+                    topics = topics_of(member.metadata(name) for member in self.members.values())
+            self._subscribed = topics
+        return self._subscribed  # type: ignore[return-value] # False is ruled out
+
+    def is_subscribed_to(self, topic: str) -> bool:
+        """Whether it may be; true where what it subscribes to cannot be known."""
+        topics = self.subscribed()
+        return topics is None or topic in topics
+
+    # -- records
+
+    def take(self, record: GroupRecord) -> None:
+        """Be as ``record`` says: the same code for a commit and for a replay."""
+        self.state = State(record.state)
+        self.generation = record.generation
+        self.protocol_type = record.protocol_type
+        self.protocol_name = record.protocol_name
+        self.leader = record.leader
+        self.since = record.since
+        self.stored = True
+        before, self.members = self.members, {}
+        self.static = {}
+        self._counts = {}
+        self._subscribed = False
+        self.awaiting = 0
+        for kept in record.members:
+            member = before.pop(kept.id, None)
+            if member is None:
+                member = Member(self.id, kept)
+            else:
+                member.take(kept)
+            self.add(member)
+        for gone in before.values():
+            gone.when = NEVER
+
+    def record(
+        self, state: Kept, generation: int, protocol: str | None, leader: str | None, since: int,
+        members: Iterable[MemberRecord],
+    ) -> GroupRecord:  # fmt: skip
+        """A record of this group."""
+        return GroupRecord(state, generation, self.protocol_type, protocol, leader, since, tuple(members))
+
+    def kept(self) -> GroupRecord | None:
+        """The record that would bring back what is durable here; None while members run ahead of it."""
+        if self.state in (State.PREPARING, State.DEAD) or not self.stored:
+            return None
+        members = [member.record(member.assignment) for member in self.members.values()]
+        state: Kept = self.state.value
+        return self.record(state, self.generation, self.protocol_name, self.leader, self.since, members)
+
+    # -- offsets
+
+    def each_offset(self) -> Iterator[tuple[str, int, Committed]]:
+        """Topic, partition and offset of all that is committed."""
+        for topic, partitions in self.offsets.items():
+            for partition, committed in partitions.items():
+                yield topic, partition, committed
+
+    def has_pending_offset(self, topic: str, partition: int) -> bool:
+        """Whether an open transaction has an offset for the partition."""
+        return any((topic, partition) in offsets for offsets in self.transactions.values())
+
+    @property
+    def bare(self) -> bool:
+        """Whether nothing would be lost by forgetting the group."""
+        return (
+            not (self.members or self.pending or self.offsets or self.transactions or self.stored)
+            and self.state is State.EMPTY
+            and not (self.writing or self.in_flight or self.deferred)
+        )
+
+
+def vote(members: Iterable[Member]) -> str:
+    """The protocol that all of ``members`` support and most of them prefer; they have one in common."""
+    voters = list(members)
+    counts: dict[str, int] = {}
+    for member in voters:
+        for name in {name for name, _ in member.protocols}:
+            counts[name] = counts.get(name, 0) + 1
+    votes: dict[str, int] = {}
+    for member in voters:
+        choice = next(name for name, _ in member.protocols if counts[name] == len(voters))
+        votes[choice] = votes.get(choice, 0) + 1
+    return max(votes, key=lambda name: votes[name])

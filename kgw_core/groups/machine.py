@@ -1,0 +1,412 @@
+"""The state machine of a classic group: what each request and each timer does in each state.
+
+| state                | Join of a new member, or changed     | Join of a member, unchanged      | Sync                            | Heartbeat               | OffsetCommit of a member |
+|----------------------|--------------------------------------|----------------------------------|---------------------------------|-------------------------|--------------------------|
+| Empty                | prepare, wait initial delay          | UNKNOWN_MEMBER_ID                | UNKNOWN_MEMBER_ID               | UNKNOWN_MEMBER_ID       | generation -1 only       |
+| PreparingRebalance   | wait for the others                  | wait for the others              | REBALANCE_IN_PROGRESS           | REBALANCE_IN_PROGRESS   | commit                   |
+| CompletingRebalance  | fail all syncs, prepare, wait        | this generation again            | wait; the leader's: to Stable   | fine                    | REBALANCE_IN_PROGRESS    |
+| Stable               | prepare, wait                        | this generation; leader: prepare | the assignment                  | fine                    | commit                   |
+| Dead                 | COORDINATOR_NOT_AVAILABLE everywhere: the group was deleted, or the gateway stops                                                                        |
+
+Transitions: Empty -> PreparingRebalance (a join) -> CompletingRebalance (all have joined, or time is up) or
+Empty (nobody is left) ; CompletingRebalance -> Stable (the leader's assignment) ; CompletingRebalance or
+Stable -> PreparingRebalance (a member comes, goes or changes) ; Empty -> Dead (deleted).
+
+Rules:
+
+1. Nothing here reads a clock, waits, or does I/O. Every method takes the time, and adds answers and records
+   to :class:`Effects`.
+2. Generation, protocol, leader, assignments and offsets change only by applying a record: when its commit
+   has succeeded, or at replay, by the same code. Each generation is one record when it is complete and one
+   more when it is assigned, so no generation number is ever given twice. While a rebalance is prepared the
+   set of members runs ahead of the last record; a crash then brings back the last generation, whose members
+   join again or run out of time.
+3. A group's own record is written alone: what else would change the group waits until it is done.
+4. Whoever waits for an answer gets one: with the generation, with the assignment, when the member leaves,
+   is removed, fenced or replaced by its own later request, when the group dies, or when a write fails.
+5. A session runs on while its member waits for the others, but only ends once that is over; a new member
+   that does not know its id yet is given :data:`NEW_MEMBER_MS`.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import logging
+
+from kgw_core.config import Groups as GroupSettings
+from kgw_core.errors import (
+    CoordinatorNotAvailable,
+    FencedInstanceId,
+    IllegalGeneration,
+    InconsistentGroupProtocol,
+    KafkaError,
+    NotCoordinator,
+    RebalanceInProgress,
+    UnknownMemberId,
+)
+from kgw_core.groups.deadlines import NEVER, Deadlines
+from kgw_core.groups.events import Effects, Joined, Leaving, Now, Sync, Synced, Then, Token, Write
+from kgw_core.groups.group import Group, Member, State, vote
+from kgw_core.groups.records import PutGroup, Record
+
+logger = logging.getLogger("kgw.groups")
+
+EMPTY, PREPARING, COMPLETING, STABLE, DEAD = (
+    State.EMPTY,
+    State.PREPARING,
+    State.COMPLETING,
+    State.STABLE,
+    State.DEAD,
+)
+HEARTBEAT: dict[State, type[KafkaError] | None] = {
+    EMPTY: UnknownMemberId,
+    PREPARING: RebalanceInProgress,
+    COMPLETING: None,
+    STABLE: None,
+    DEAD: CoordinatorNotAvailable,
+}
+"""What a heartbeat of a member with the right generation is told."""
+
+SYNC = HEARTBEAT
+"""What a Sync is told; None: it waits, or gets its assignment."""
+
+COMMIT: dict[State, type[KafkaError] | None] = {
+    EMPTY: None,
+    PREPARING: None,
+    COMPLETING: RebalanceInProgress,
+    STABLE: None,
+    DEAD: CoordinatorNotAvailable,
+}
+"""What a commit of offsets is told by a member with the right generation."""
+
+NEW_MEMBER_MS = 5 * 60 * 1000
+"""How long a new member's JoinGroup may wait; a client that is still there asks again."""
+
+RETRY_MS = 1_000
+"""When to try again where it could not be written that a group is empty."""
+
+
+class Machine:
+    """One coordinator's rules. ``settings`` are the limits, ``deadlines`` those of all groups."""
+
+    def __init__(self, settings: GroupSettings, deadlines: Deadlines) -> None:
+        self.settings = settings
+        self.deadlines = deadlines
+        self._initial_delay_ms = int(settings.initial_rebalance_delay * 1000)
+
+    # -- who may ask
+
+    def member(self, group: Group, member_id: str, instance_id: str | None) -> Member:
+        """The member that asks.
+
+        :raises FencedInstanceId: another member has its instance id now.
+        :raises UnknownMemberId: there is none.
+        """
+        if instance_id is not None:
+            current = group.static.get(instance_id)
+            if current is None:
+                raise UnknownMemberId(f"group {group.id} has no member with the instance id {instance_id}")
+            if current != member_id:
+                raise FencedInstanceId(f"instance id {instance_id} of group {group.id} belongs to {current}")
+        member = group.members.get(member_id)
+        if member is None:
+            raise UnknownMemberId(f"group {group.id} has no member {member_id}")
+        return member
+
+    def current_member(
+        self, group: Group, generation: int, member_id: str, instance_id: str | None
+    ) -> Member:
+        """:meth:`member`, with the right generation. :raises IllegalGeneration: it has another."""
+        if group.state is DEAD:
+            raise CoordinatorNotAvailable(f"group {group.id} is gone")
+        member = self.member(group, member_id, instance_id)
+        if generation != group.generation:
+            raise IllegalGeneration(f"group {group.id} is in generation {group.generation}, not {generation}")
+        return member
+
+    def touch(self, member: Member, now_ms: int) -> None:
+        """The member lives: its session begins again."""
+        when = member.when = now_ms + member.session_ms
+        if when < member.queued:
+            self.deadlines.set(member, when)
+
+    # -- requests
+
+    def heartbeat(
+        self, group: Group, generation: int, member_id: str, instance_id: str | None, now_ms: int
+    ) -> None:
+        """A sign of life. :raises KafkaError: see the table."""
+        member = group.members.get(member_id)
+        if member is None or generation != group.generation or instance_id is not None or group.state is DEAD:
+            member = self.current_member(group, generation, member_id, instance_id)
+        refusal = HEARTBEAT[group.state]
+        if refusal is not UnknownMemberId:
+            when = member.when = now_ms + member.session_ms  # touch(), inlined: this is the hottest line here
+            if when < member.queued:
+                self.deadlines.set(member, when)
+        if refusal is not None:
+            raise refusal(f"group {group.id} is {group.state.value}")
+
+    def sync(self, group: Group, sync: Sync, token: Token, now: Now, effects: Effects) -> None:
+        """A member asks for its assignment; the leader brings everybody's."""
+        try:
+            member = self.current_member(group, sync.generation, sync.member_id, sync.instance_id)
+            if sync.protocol_type not in (None, group.protocol_type) or sync.protocol_name not in (
+                None,
+                group.protocol_name,
+            ):
+                raise InconsistentGroupProtocol(
+                    f"group {group.id} uses {group.protocol_type}/{group.protocol_name},"
+                    f" not {sync.protocol_type}/{sync.protocol_name}"
+                )
+            if (refusal := SYNC[group.state]) is not None:
+                raise refusal(f"group {group.id} is {group.state.value}")
+        except KafkaError as error:
+            effects.reply(token, Synced(error))
+            return
+        group.pending_sync.discard(member.id)
+        if group.state is STABLE:
+            self._synced_all(group)
+            self.touch(member, now.ms)
+            effects.reply(token, Synced(None, group.protocol_type, group.protocol_name, member.assignment))
+            return
+        if member.syncing is not None:
+            effects.reply(member.syncing, Synced(replaced(member)))
+        member.syncing = token
+        if member.id == group.leader:
+            self._assign(group, sync.assignments, now, effects)
+
+    def _assign(self, group: Group, assignments: dict[str, bytes], now: Now, effects: Effects) -> None:
+        """Write the leader's assignment; with it the group is stable."""
+        members = [member.record(assignments.get(member.id, b"")) for member in group.members.values()]
+        without = [member.id for member in members if not member.assignment]
+        if without and group.protocol_type is not None:
+            logger.debug("group %s: nothing is assigned to %s", group.id, without)
+        record = group.record(
+            "Stable", group.generation, group.protocol_name, group.leader, now.wall_ms, members
+        )
+
+        def assigned(error: KafkaError | None, now: Now, effects: Effects) -> None:
+            if error is not None:
+                self.fail_syncs(group, error, effects, now)
+                self.prepare(group, f"the assignment could not be written: {error}", now, effects)
+                return
+            logger.info("group %s is stable in generation %d", group.id, group.generation)
+            for member in group.members.values():
+                if member.syncing is not None:
+                    token, member.syncing = member.syncing, None
+                    effects.reply(
+                        token, Synced(None, group.protocol_type, group.protocol_name, member.assignment)
+                    )
+                    self.touch(member, now.ms)
+            self._synced_all(group)
+
+        self.write(group, [PutGroup(group.id, record)], assigned, effects)
+
+    def _synced_all(self, group: Group) -> None:
+        if not group.pending_sync:
+            group.sync_timer.when = NEVER
+
+    def leave(self, group: Group, leaving: Leaving, now: Now, effects: Effects) -> None:
+        """A member goes. :raises KafkaError: it is not there, or fenced."""
+        if group.state is DEAD:
+            raise CoordinatorNotAvailable(f"group {group.id} is gone")
+        member_id, instance_id = leaving.member_id, leaving.instance_id
+        if not member_id:
+            found = group.static.get(instance_id) if instance_id is not None else None
+            if found is None:
+                raise UnknownMemberId(f"group {group.id} has no member with the instance id {instance_id}")
+            member_id = found
+        elif (pending := group.pending.pop(member_id, None)) is not None:
+            pending.when = NEVER
+            self.maybe_complete(group, now, effects)
+            return
+        member = self.member(group, member_id, instance_id)
+        self.remove(
+            group, member, f"member {member_id} left: {leaving.reason or 'no reason given'}", now, effects
+        )
+
+    # -- members go
+
+    def remove(self, group: Group, member: Member, why: str, now: Now, effects: Effects) -> None:
+        """Take a member out; the others rebalance."""
+        gone = UnknownMemberId(f"member {member.id} of group {group.id} was removed")
+        if member.joining is not None:
+            effects.reply(member.joining, Joined(gone, ""))
+            group.set_joining(member, None)
+        if member.syncing is not None:
+            effects.reply(member.syncing, Synced(gone))
+            member.syncing = None
+        group.remove(member)
+        if group.state in (STABLE, COMPLETING):
+            self.prepare(group, why, now, effects)
+        else:
+            logger.info("group %s: %s", group.id, why)
+            self.maybe_complete(group, now, effects)
+
+    def session_over(self, group: Group, member: Member, now: Now, effects: Effects) -> None:
+        """The time of a member is up."""
+        if group.members.get(member.id) is not member:
+            return
+        if member.is_new or (member.joining is None and member.syncing is None):
+            self.remove(group, member, f"member {member.id} was not heard of in time", now, effects)
+
+    def sync_over(self, group: Group, now: Now, effects: Effects) -> None:
+        """The time in which members had to sync is up: those that did not are out."""
+        if group.state not in (COMPLETING, STABLE) or not group.pending_sync:
+            return
+        late = [group.members[member_id] for member_id in sorted(group.pending_sync)]
+        for member in late:
+            group.remove(member)
+        names = ", ".join(member.id for member in late)
+        self.prepare(group, f"no SyncGroup came in time from {names}", now, effects)
+
+    # -- the rebalance
+
+    def prepare(self, group: Group, why: str, now: Now, effects: Effects) -> None:
+        """Begin a rebalance: everybody is to join again."""
+        if group.state is COMPLETING:
+            self.fail_syncs(group, RebalanceInProgress(f"group {group.id}: {why}"), effects, now)
+        group.pending_sync.clear()
+        group.sync_timer.when = NEVER
+        group.initial = group.state is EMPTY
+        group.state = PREPARING
+        logger.info("group %s rebalances after generation %d: %s", group.id, group.generation, why)
+        if group.initial:
+            delay = self._initial_delay_ms
+            group.new_member_added = False
+            group.initial_left_ms = max(group.rebalance_ms() - delay, 0)
+            self.deadlines.set(group.join_timer, now.ms + delay)
+        else:
+            self.deadlines.set(group.join_timer, now.ms + group.rebalance_ms())
+            self.maybe_complete(group, now, effects)
+
+    def fail_syncs(self, group: Group, error: KafkaError, effects: Effects, now: Now) -> None:
+        """Whoever waits for an assignment gets ``error``."""
+        for member in group.members.values():
+            if member.syncing is not None:
+                effects.reply(member.syncing, Synced(error))
+                member.syncing = None
+                self.touch(member, now.ms)
+
+    def join_over(self, group: Group, now: Now, effects: Effects) -> None:
+        """The time in which members had to join is up."""
+        if group.state is not PREPARING:
+            return
+        if group.initial and group.new_member_added and group.initial_left_ms:
+            delay = min(self._initial_delay_ms, group.initial_left_ms)
+            group.new_member_added = False
+            group.initial_left_ms -= delay
+            self.deadlines.set(group.join_timer, now.ms + delay)
+            return
+        self.complete(group, now, effects)
+
+    def maybe_complete(self, group: Group, now: Now, effects: Effects) -> None:
+        """Go on if nobody is waited for any more."""
+        if group.state is PREPARING and not group.initial and not group.writing and group.all_joined:
+            self.complete(group, now, effects)
+
+    def complete(self, group: Group, now: Now, effects: Effects) -> None:
+        """Make the next generation of those who have joined, and of static members."""
+        group.join_timer.when = NEVER
+        group.initial = False
+        for member in list(group.members.values()):
+            if member.joining is None and member.instance_id is None:
+                logger.info("group %s: member %s did not join again in time", group.id, member.id)
+                group.remove(member)
+        if group.members and not group.awaiting:
+            self.deadlines.set(group.join_timer, now.ms + group.rebalance_ms())
+            return
+        if not group.members:
+            empty = group.record("Empty", group.generation + 1, None, None, now.wall_ms, ())
+            self.write(group, [PutGroup(group.id, empty)], self._emptied(group), effects)
+            return
+        leader = group.members.get(group.leader or "")
+        if leader is None or leader.joining is None:
+            leader = next(member for member in group.members.values() if member.joining is not None)
+        members = [member.record(b"") for member in group.members.values()]
+        record = group.record(
+            "CompletingRebalance", group.generation + 1, vote(group.members.values()), leader.id,
+            now.wall_ms, members,
+        )  # fmt: skip
+        self.write(group, [PutGroup(group.id, record)], self._completed(group), effects)
+
+    def _emptied(self, group: Group) -> Then:
+        def emptied(error: KafkaError | None, now: Now, effects: Effects) -> None:
+            if error is None:
+                logger.info("group %s is empty after generation %d", group.id, group.generation - 1)
+            else:
+                logger.warning("group %s: that it is empty could not be written: %s", group.id, error)
+                self.deadlines.set(group.join_timer, now.ms + RETRY_MS)
+
+        return emptied
+
+    def _completed(self, group: Group) -> Then:
+        def completed(error: KafkaError | None, now: Now, effects: Effects) -> None:
+            if error is not None:
+                self._not_completed(group, error, now, effects)
+                return
+            logger.info(
+                "group %s has generation %d: %d members, %s/%s, led by %s",
+                group.id, group.generation, len(group.members), group.protocol_type, group.protocol_name,
+                group.leader,
+            )  # fmt: skip
+            for member in group.members.values():
+                if member.joining is not None:
+                    effects.reply(member.joining, self.joined(group, member))
+                    group.set_joining(member, None)
+                member.is_new = False
+                self.touch(member, now.ms)
+                group.pending_sync.add(member.id)
+            self.deadlines.set(group.sync_timer, now.ms + group.rebalance_ms())
+
+        return completed
+
+    def _not_completed(self, group: Group, error: KafkaError, now: Now, effects: Effects) -> None:
+        for member in list(group.members.values()):
+            if member.joining is not None:
+                effects.reply(member.joining, Joined(error, "" if member.is_new else member.id))
+                group.set_joining(member, None)
+                self.touch(member, now.ms)
+            if member.is_new:
+                group.remove(member)
+        again = group.rebalance_ms() if group.members else RETRY_MS
+        self.deadlines.set(group.join_timer, now.ms + again)
+
+    def joined(self, group: Group, member: Member) -> Joined:
+        """The current generation, as ``member`` is told of it."""
+        return Joined(
+            None,
+            member.id,
+            group.generation,
+            group.protocol_type,
+            group.protocol_name,
+            group.leader or "",
+            False,
+            group.for_leader() if member.id == group.leader else (),
+        )
+
+    # -- writing, and the end
+
+    def write(self, group: Group, records: list[Record], then: Then, effects: Effects) -> None:
+        """Write the group's own records; until that is done nothing else happens to it."""
+        group.writing = True
+        effects.writes.append(Write(group.id, records, then, True))
+
+    def die(self, group: Group, effects: Effects) -> None:
+        """The group is no longer coordinated here."""
+        group.state = DEAD
+        gone = NotCoordinator(f"group {group.id} is no longer coordinated here")
+        for member in group.members.values():
+            if member.joining is not None:
+                effects.reply(member.joining, Joined(gone, member.id))
+                group.set_joining(member, None)
+            if member.syncing is not None:
+                effects.reply(member.syncing, Synced(gone))
+                member.syncing = None
+            member.when = NEVER
+        group.join_timer.when = group.sync_timer.when = NEVER
+
+
+def replaced(member: Member) -> KafkaError:
+    """What an older request of ``member`` is told that still waits."""
+    return RebalanceInProgress(f"member {member.id} has asked again since")

@@ -1,0 +1,138 @@
+"""The state records of groups: what is kept, and as which bytes.
+
+A record replaces what was kept under its key, so a replay may take the keys in any order. Values are
+msgpack arrays; a newer version may append fields, which older ones ignore.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+PREFIX = b"groups/"
+GROUPS = b"groups/g/"
+OFFSETS = b"groups/o/"
+
+Kept: TypeAlias = Literal["Empty", "CompletingRebalance", "Stable"]
+"""The states that a group may be kept in."""
+
+
+class MemberRecord(msgspec.Struct, array_like=True, frozen=True):
+    """A member of a generation. Timeouts in ms; ``protocols``: names and metadata in order of preference."""
+
+    id: str
+    instance_id: str | None
+    client_id: str
+    client_host: str
+    session_ms: int
+    rebalance_ms: int
+    protocols: tuple[tuple[str, bytes], ...]
+    assignment: bytes
+
+
+class GroupRecord(msgspec.Struct, array_like=True, frozen=True):
+    """A generation of a group. ``since``: when the state began, in ms since the epoch."""
+
+    state: Kept
+    generation: int
+    protocol_type: str | None
+    protocol_name: str | None
+    leader: str | None
+    since: int
+    members: tuple[MemberRecord, ...]
+
+
+class Committed(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A committed offset. ``time_ms``: of the commit; ``expires_ms``: where the client said so, else -1.
+
+    ``leader_epoch`` is -1 where the client gave none, ``topic_id`` that of the topic at the time.
+    """
+
+    offset: int
+    leader_epoch: int
+    metadata: str
+    time_ms: int
+    expires_ms: int
+    topic_id: bytes
+
+
+class PutGroup(NamedTuple):
+    """The group is in this state now. Members that are not in it are none any more."""
+
+    group_id: str
+    group: GroupRecord
+
+
+class DropGroup(NamedTuple):
+    """The group is gone, with all its offsets, which have DropOffsets of their own."""
+
+    group_id: str
+
+
+class PutOffset(NamedTuple):
+    """An offset is committed; a group that is not there is made."""
+
+    group_id: str
+    topic: str
+    partition: int
+    committed: Committed
+
+
+class DropOffset(NamedTuple):
+    """A committed offset is gone."""
+
+    group_id: str
+    topic: str
+    partition: int
+
+
+Record: TypeAlias = PutGroup | DropGroup | PutOffset | DropOffset
+
+_LENGTH = struct.Struct(">H")
+_PARTITION = struct.Struct(">i")
+_encode = msgspec.msgpack.Encoder().encode
+_decode_group = msgspec.msgpack.Decoder(GroupRecord).decode
+_decode_offset = msgspec.msgpack.Decoder(Committed).decode
+
+
+def group_key(group_id: str) -> bytes:
+    """The key of a group."""
+    return GROUPS + group_id.encode()
+
+
+def offset_prefix(group_id: str, topic: str) -> bytes:
+    """What the keys of a group's offsets of a topic begin with; the partition follows."""
+    group = group_id.encode()
+    return b"%b%b%b%b" % (OFFSETS, _LENGTH.pack(len(group)), group, topic.encode())
+
+
+def encode(record: Record) -> tuple[bytes, bytes | None]:
+    """Key and value of a record; None deletes."""
+    kind = type(record)
+    if kind is PutOffset or kind is DropOffset:
+        key = offset_prefix(record.group_id, record.topic) + _PARTITION.pack(record.partition)  # type: ignore[union-attr]
+        return key, _encode(record.committed) if kind is PutOffset else None  # type: ignore[union-attr]
+    return group_key(record.group_id), _encode(record.group) if kind is PutGroup else None  # type: ignore[union-attr]
+
+
+def decode(key: bytes, value: bytes) -> PutGroup | PutOffset:
+    """The record that was kept as ``value`` under ``key``.
+
+    :raises ValueError: it is none.
+    """
+    if key.startswith(GROUPS):
+        return PutGroup(key[len(GROUPS) :].decode(), _decode_group(value))
+    if not key.startswith(OFFSETS):
+        raise ValueError(f"no record of a group has the key {key!r}")
+    at = len(OFFSETS)
+    try:
+        (length,) = _LENGTH.unpack_from(key, at)
+        (partition,) = _PARTITION.unpack_from(key, len(key) - _PARTITION.size)
+    except struct.error:
+        raise ValueError(f"no offset has the key {key!r}") from None
+    at += _LENGTH.size
+    group_id = key[at : at + length].decode()
+    topic = key[at + length : -_PARTITION.size].decode()
+    return PutOffset(group_id, topic, partition, _decode_offset(value))

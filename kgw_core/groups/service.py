@@ -1,0 +1,253 @@
+"""Drives the coordinator in the server: gives it the time, commits its records, hands out its answers.
+
+All methods are immediate and run on the event loop. One timer serves all deadlines of all groups, and one
+:class:`StateWriter` all commits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from kgw_core.clock import Clock, Timer
+from kgw_core.config import Groups as GroupSettings
+from kgw_core.errors import GroupIdNotFound, KafkaError
+from kgw_core.groups.coordinator import Coordinator
+from kgw_core.groups.deadlines import NEVER
+from kgw_core.groups.events import Effects, Join, Joined, Leaving, Now, Sync, Synced, Write
+from kgw_core.groups.group import Group
+from kgw_core.groups.records import PREFIX, Committed, DropOffset, decode, encode
+from kgw_core.pending import Pending
+from kgw_core.spi.state import StateStore
+from kgw_core.state.writer import StateWriter
+
+logger = logging.getLogger("kgw.groups")
+
+COARSE_MS = 100
+"""Deadlines that are further away than a second are met this late at most, several at a time."""
+
+RETRY_SECONDS = 1.0
+_LOAD_PIECE = 500
+
+
+class GroupService:
+    """The groups of a gateway.
+
+    ``topic_id(name)`` gives the 16 bytes of a topic's id, None where there is no such topic; ``spawn``
+    starts a coroutine that nobody waits for. Serves when :meth:`load` has returned.
+    """
+
+    def __init__(
+        self,
+        settings: GroupSettings,
+        store: StateStore,
+        clock: Clock,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        topic_id: Callable[[str], bytes | None],
+        new_id: Callable[[], str] = lambda: str(uuid4()),
+    ) -> None:
+        self.settings = settings
+        self.coordinator = Coordinator(settings, new_id)
+        self.writer = StateWriter(store, spawn)
+        self._clock = clock
+        self._spawn = spawn
+        self._topic_id = topic_id
+        self._todo: deque[Effects] = deque()
+        self._running = False
+        self._timer: Timer | None = None
+        self._timer_at = NEVER
+
+    # -- requests
+
+    def join(self, join: Join) -> Pending[Joined]:
+        """A JoinGroup."""
+        token: Pending[Joined] = Pending()
+        token.on_abandon = lambda: self._run(self.coordinator.abandoned(join.group_id, token, self._now()))
+        self._run(self.coordinator.join(join, token, self._now()))
+        return token
+
+    def sync(self, sync: Sync) -> Pending[Synced]:
+        """A SyncGroup."""
+        token: Pending[Synced] = Pending()
+        self._run(self.coordinator.sync(sync, token, self._now()))
+        return token
+
+    def heartbeat(self, group_id: str, generation: int, member_id: str, instance_id: str | None) -> None:
+        """A Heartbeat. :raises KafkaError: what the member is told."""
+        now_ms = int(self._clock.monotonic() * 1000)
+        self.coordinator.heartbeat(group_id, generation, member_id, instance_id, now_ms)
+
+    def leave(self, group_id: str, leaving: Sequence[Leaving]) -> Pending[list[KafkaError | None]]:
+        """A LeaveGroup: an error or None for each member. :raises KafkaError: it is refused as a whole."""
+        token: Pending[list[KafkaError | None]] = Pending()
+        self._run(self.coordinator.leave(group_id, leaving, token, self._now()))
+        return token
+
+    def commit(
+        self,
+        group_id: str,
+        generation: int,
+        member_id: str,
+        instance_id: str | None,
+        committed: Iterable[tuple[str, int, Committed]],
+        *,
+        tells_unknown: bool = False,
+    ) -> Pending[KafkaError | None]:
+        """An OffsetCommit. :raises KafkaError: it is refused."""
+        token: Pending[KafkaError | None] = Pending()
+        effects = self.coordinator.commit(
+            group_id, generation, member_id, instance_id, committed, token, self._now(),
+            tells_unknown=tells_unknown,
+        )  # fmt: skip
+        self._run(effects)
+        return token
+
+    def delete_offsets(
+        self, group_id: str, partitions: Iterable[tuple[str, int]]
+    ) -> tuple[Pending[KafkaError | None], set[str]]:
+        """An OffsetDelete, and the topics that are kept as the group subscribes to them.
+
+        :raises KafkaError: it is refused.
+        """
+        token: Pending[KafkaError | None] = Pending()
+        effects, subscribed = self.coordinator.delete_offsets(group_id, partitions, token)
+        self._run(effects)
+        return token, subscribed
+
+    def delete_group(self, group_id: str) -> Pending[KafkaError | None]:
+        """A DeleteGroups of one group. :raises KafkaError: it is refused."""
+        token: Pending[KafkaError | None] = Pending()
+        self._run(self.coordinator.delete_group(group_id, token, self._now()))
+        return token
+
+    def find(self, group_id: str) -> Group:
+        """A group to look at. :raises GroupIdNotFound: there is none. :raises KafkaError: not now."""
+        self.coordinator.check(group_id, may_be_empty=True)
+        group = self.coordinator.groups.get(group_id)
+        if group is None:
+            raise GroupIdNotFound(f"Group {group_id} not found.")
+        return group
+
+    def topic_deleted(self, name: str, partitions: int) -> None:
+        """A topic is gone."""
+        if not self.coordinator.loading:  # load() looks which topics there are
+            self._run(self.coordinator.topic_deleted(name, partitions))
+
+    # -- effects
+
+    def _now(self) -> Now:
+        return Now(int(self._clock.monotonic() * 1000), self._clock.time_ms())
+
+    def _run(self, effects: Effects) -> None:
+        """Commit and answer. What that leads to in turn waits its turn."""
+        self._todo.append(effects)
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._todo:
+                effects = self._todo.popleft()
+                for write in effects.writes:
+                    self._submit(write)
+                for token, answer in effects.replies:
+                    if token is not None:
+                        token.resolve(answer)
+        finally:
+            self._running = False
+        if self.coordinator.deadlines.next() < self._timer_at:
+            self._set_timer()
+
+    def _submit(self, write: Write) -> None:
+        def written(error: Exception | None) -> None:
+            self._run(self.coordinator.committed(write, error, self._now()))
+
+        self.writer.submit(dict(map(encode, write.records)), written)
+
+    # -- time
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        at = self._timer_at = self.coordinator.deadlines.next()
+        if at != NEVER:
+            wait = max(at - int(self._clock.monotonic() * 1000), 0)
+            if wait > 1_000:
+                wait += COARSE_MS
+            self._timer = self._clock.call_later(wait / 1000, self._due)
+
+    def _due(self) -> None:
+        self._timer, self._timer_at = None, NEVER
+        if not self.coordinator.stopped:
+            self._run(self.coordinator.due(self._now()))
+            if self._timer is None:
+                self._set_timer()
+
+    async def upkeep(self) -> None:
+        """Drop offsets and groups that nobody uses any more; runs until cancelled."""
+        while True:
+            await anyio.sleep(self.settings.offsets_check_interval)
+            await self.expire()
+
+    async def expire(self) -> None:
+        """Drop them now."""
+        if self.coordinator.loading:
+            return
+        for index, group_id in enumerate(list(self.coordinator.groups)):
+            self._run(self.coordinator.expire(group_id, self._now()))
+            if index % 100 == 99:
+                await anyio.lowlevel.checkpoint()
+
+    # -- beginning and end
+
+    async def load(self) -> None:
+        """Take over what was kept, then serve; tries until it succeeds."""
+        while True:
+            try:
+                await self._load()
+            except KafkaError as error:
+                logger.error("groups cannot be loaded: %s; trying again", error)
+                self.coordinator.groups.clear()
+                await anyio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    async def _load(self) -> None:
+        coordinator = self.coordinator
+        count = 0
+        async for entry in self.writer.store.scan(PREFIX):
+            try:
+                coordinator.apply(decode(entry.key, entry.value))
+            except (ValueError, msgspec.DecodeError) as error:
+                logger.error("what is kept under %r is left alone: %s", entry.key, error)
+            count += 1
+            if count % _LOAD_PIECE == 0:
+                await anyio.lowlevel.checkpoint()
+        if count:
+            logger.info("%d groups loaded", len(coordinator.groups))
+        self._run(coordinator.loaded(self._now()))
+        self._drop_gone_topics()
+
+    def _drop_gone_topics(self) -> None:
+        """Drop offsets of topics that were deleted, or made again, while nobody looked."""
+        gone: dict[str, list[DropOffset]] = {}
+        for group in self.coordinator.groups.values():
+            for topic, partition, committed in group.each_offset():
+                if self._topic_id(topic) != committed.topic_id:
+                    gone.setdefault(group.id, []).append(DropOffset(group.id, topic, partition))
+        for records in gone.values():
+            self._run(self.coordinator.drop_offsets(records))
+
+    async def stop(self) -> None:
+        """Answer whoever waits; return when what is under way is written."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._run(self.coordinator.stop())
+        await self.writer.drained()

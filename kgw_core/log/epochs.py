@@ -1,0 +1,44 @@
+"""Where a leader epoch ends in a log (KIP-101): the epochs stand in the stored batches, and never go down."""
+
+from __future__ import annotations
+
+from kgw_core.log.partition import PartitionLog
+from kgw_core.records.batch import RecordBatch
+
+UNKNOWN = -1
+
+
+async def end_of_epoch(log: PartitionLog, epoch: int) -> tuple[int, int]:
+    """The largest epoch up to ``epoch`` that the log has, and the offset after its last record.
+
+    (-1, -1) where ``epoch`` is newer than the log's, or -1. An epoch older than all that is left ends where
+    the log starts. Takes a number of reads that grows with the logarithm of the log's length.
+
+    :raises KafkaError: the topic is gone, or the store cannot say.
+    """
+    await log.open()
+    current, end = log.leader_epoch, log.high_watermark
+    if epoch == UNKNOWN or epoch > current:
+        return UNKNOWN, UNKNOWN
+    if epoch == current:
+        return current, end
+    low, high = log.start, end  # batches below low are not newer than epoch, those from high on are
+    found, newer = UNKNOWN, end
+    while low < high:
+        middle = (low + high) // 2
+        batch = await _batch_at(log, middle)
+        if batch is None or batch.partition_leader_epoch > epoch:
+            high = middle
+            if batch is not None:
+                newer = batch.base_offset
+                high = min(middle, newer)
+        else:
+            found = batch.partition_leader_epoch
+            low = batch.next_offset
+    return (epoch if found == UNKNOWN else found), max(newer, log.start)
+
+
+async def _batch_at(log: PartitionLog, offset: int) -> RecordBatch | None:
+    """The batch that holds ``offset``, or the next where compaction left a gap; None where none follows."""
+    runs = await log.read(max(offset, log.start), 1)
+    return RecordBatch(memoryview(runs[0].data)) if runs else None

@@ -1,0 +1,149 @@
+"""Retention: old records go by age and by size, on a schedule, where ``cleanup.policy`` says delete.
+
+Kafka drops whole segments; here there are none, so whole batches go from the front of a log:
+
+- by age while a batch's largest timestamp lies more than ``retention.ms`` back. A batch without a timestamp
+  is as old as the dated one before it; those at the very front go with the first dated one.
+- by size while without the first batch there would still be ``retention.bytes`` or more.
+
+Nothing above the high watermark goes. The records stay readable until the look that drops them, as in Kafka.
+A store that declares ``native_retention`` for a topic sees to it itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import anyio.lowlevel
+
+from kgw_core.clock import Clock, sleep
+from kgw_core.errors import UnknownTopicOrPartition
+from kgw_core.records.batch import NO_TIMESTAMP, RecordBatch, iter_batches
+from kgw_core.spi.storage import LogStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from kgw_core.log.partition import PartitionLog
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 300.0
+"""Default of ``topics.retention_check_interval``."""
+
+PIECE = 64 << 10
+"""Bytes whose headers are looked at before others may get a turn."""
+
+TURN_SECONDS = 0.002
+"""How long the event loop is held at a stretch, apart from what the store takes."""
+
+
+class Retention:
+    """Looks at all logs that ``logs`` gives every ``interval`` seconds of ``clock``."""
+
+    def __init__(
+        self, store: LogStore, clock: Clock, logs: Callable[[], Iterable[PartitionLog]], interval: float
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._logs = logs
+        self._interval = interval
+        self._turn_began = 0.0
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await sleep(self._clock, self._interval)
+            await self.check()
+
+    async def check(self) -> None:
+        """Look once. A log that cannot be looked at is left for the next time; the first is reported."""
+        self._turn_began = time.perf_counter()
+        failures: list[tuple[PartitionLog, Exception]] = []
+        for log in list(self._logs()):
+            await self._rest()
+            try:
+                await self._check_log(log)
+            except UnknownTopicOrPartition:
+                pass  # deleted meanwhile
+            except Exception as error:
+                failures.append((log, error))
+        if failures:
+            first, reason = failures[0]
+            logger.warning(
+                "retention failed on %d partition(s), as on %s: %r", len(failures), first.tp, reason
+            )
+
+    async def _check_log(self, log: PartitionLog) -> None:
+        topic = log.topic
+        configs = topic.configs
+        limit = configs.retention_bytes
+        if topic.deleted or not configs.delete or (configs.retention_ms < 0 and limit < 0):
+            return
+        if self._store.capabilities(topic.topic).native_retention:
+            return
+        bounds = await self._store.bounds(log.tp)
+        start, end = (log.start, log.high_watermark) if log.ready else bounds[:2]
+        if start >= end:
+            return
+        size = bounds.size
+        if configs.retention_ms >= 0:
+            fresh_from = self._clock.time_ms() - configs.retention_ms
+            before = await self._first_fresh(log, start, end, fresh_from)
+            if before > start:
+                await self._drop(log, before)
+                start, size = before, (await self._store.bounds(log.tp)).size
+        if 0 <= limit < size and start < end:
+            before = await self._first_within(log, start, end, size - limit)
+            if before > start:
+                await self._drop(log, before)
+
+    async def _first_fresh(self, log: PartitionLog, start: int, end: int, fresh_from: int) -> int:
+        """Where the batches begin that are dated ``fresh_from`` (ms) or later; ``start`` if none may go."""
+        async for batch in self._batches(log, start, end):
+            if batch.max_timestamp == NO_TIMESTAMP:
+                continue
+            if batch.max_timestamp >= fresh_from:
+                return start
+            found = await self._store.find_time(log.tp, fresh_from)
+            return end if found is None else min(found, end)
+        return start
+
+    async def _first_within(self, log: PartitionLog, start: int, end: int, excess: int) -> int:
+        """Where the batches begin that are left when at most ``excess`` bytes go from the front."""
+        before = start
+        async for batch in self._batches(log, start, end):
+            excess -= batch.size
+            if excess < 0:
+                break
+            before = batch.next_offset
+        return before
+
+    async def _batches(self, log: PartitionLog, start: int, end: int) -> AsyncIterator[RecordBatch]:
+        """The batches that lie below ``end``, from the one that holds ``start`` on."""
+        offset, size = start, 1  # mostly the first one says that there is nothing to do
+        while offset < end:
+            runs = await self._store.read(log.tp, offset, size)
+            if not runs:
+                return
+            for run in runs:
+                for batch in iter_batches(run.data):
+                    if batch.next_offset > end:
+                        return
+                    yield batch
+            offset, size = runs[-1].next_offset, PIECE
+            await self._rest()
+
+    async def _drop(self, log: PartitionLog, before: int) -> None:
+        start = log.start
+        await log.trim(before)
+        logger.debug("%s: retention dropped what was below offset %d (from %d on)", log.tp, before, start)
+
+    async def _rest(self) -> None:
+        """Let others have a turn, if this one has been long enough."""
+        if time.perf_counter() - self._turn_began >= TURN_SECONDS:
+            await anyio.lowlevel.checkpoint()
+            self._turn_began = time.perf_counter()

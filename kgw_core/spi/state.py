@@ -1,0 +1,136 @@
+"""What a plugin implements to keep the gateway's own state: one class, four coroutines.
+
+A :class:`StateStore` is a small set of keys and values with versions. Groups, committed offsets,
+transactions, producers' snapshots, ACLs and credentials persist through it. The core's default
+(:mod:`kgw_core.state`) keeps it in an internal log of the ``LogStore``, so a storage plugin needs none.
+
+The contract. *The core promises:*
+
+1. Keys are not empty and at most 65,535 bytes, values at most 16 MiB. A key begins with the name of the
+   room that owns it and a slash (``groups/…``).
+2. One gateway writes at a time. Its rooms do call :meth:`StateStore.commit` at the same time, for keys of
+   their own.
+3. A commit is never cancelled because a client went away. A ``get`` or ``scan`` may be cancelled.
+4. ``open`` is called once before anything else, ``close`` once after the last call has returned.
+
+*The store promises:*
+
+5. A commit is all or nothing over all its keys, and where ``capabilities().durable`` survives a crash once
+   it has returned. A value of None deletes the key; deleting a key that is not there is no error, and an
+   empty value is a value.
+6. Every commit has a version, an integer above 0, which it returns; the versions of later commits are
+   larger, also after reopening and after deletions. The version of a key is that of the last commit that
+   wrote it; the version of a key that is not there is 0.
+7. ``if_versions`` is checked against the state before the commit: if one key has not the version that is
+   given for it (0: it must not be there), commit raises :class:`VersionConflict` and writes nothing. Keys
+   there need not be among the changes. Of commits at the same time that expect one version of one key, at
+   most one succeeds.
+8. What a commit wrote is seen by every ``get`` and ``scan`` that begins after it has returned. A commit is
+   never seen in part by a ``get``, nor by a ``scan`` that began after or ended before it.
+9. ``scan`` gives every key that begins with ``prefix`` once, in no particular order; a commit meanwhile may
+   or may not be seen, key by key. It yields to the event loop at least every few thousand entries.
+10. Commits that are awaited one after the other apply in that order.
+11. What cannot be done now raises a :class:`~kgw_core.errors.KafkaError` (mostly ``KafkaStorageError``) if
+    it is certain that nothing was written. After any other exception the core takes the outcome as
+    unknown and reads the keys again.
+12. No method blocks the event loop: file and network I/O that can wait goes to a thread or is awaited.
+13. With ``capabilities().immediate`` nothing ever waits, and :meth:`StateStore.commit_now` is there, too.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+API_VERSION = 1
+"""The version of this interface; a plugin states the one it was written for."""
+
+ABSENT = 0
+"""The version of a key that is not there."""
+
+Changes = Mapping[bytes, bytes | None]
+"""Values by key; None deletes."""
+
+Versions = Mapping[bytes, int]
+"""Expected versions by key; :data:`ABSENT` for a key that must not be there."""
+
+NO_VERSIONS: Versions = {}
+
+
+class VersionConflict(Exception):
+    """A commit was not done: ``key`` has the version ``found``, not ``expected``."""
+
+    def __init__(self, key: bytes, expected: int, found: int) -> None:
+        super().__init__(f"{key!r} has version {found}, not {expected}")
+        self.key = key
+        self.expected = expected
+        self.found = found
+
+
+class Entry(NamedTuple):
+    """One key: its value, and the version of the commit that wrote it."""
+
+    key: bytes
+    value: bytes
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class StateCapabilities:
+    """``durable``: a commit that returned survives kill -9. ``immediate``: see rule 13."""
+
+    durable: bool = False
+    immediate: bool = False
+
+
+class StateStore(ABC):
+    """Base class of state plugins; the module's docstring is its contract.
+
+    ``Config`` is a msgspec Struct that the ``[state]`` table is checked against before the store is made;
+    None takes no settings. ``name`` is what a config file selects by.
+    """
+
+    name: ClassVar[str]
+    api_version: ClassVar[int] = API_VERSION
+    Config: ClassVar[type[Any] | None] = None
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = config
+
+    async def open(self) -> None:
+        """Called once before anything else. :raises: whatever keeps the gateway from starting."""
+
+    async def close(self) -> None:
+        """Called once, after the last call has returned."""
+
+    def capabilities(self) -> StateCapabilities:
+        """What the store does beyond the plain contract."""
+        return StateCapabilities()
+
+    @abstractmethod
+    async def get(self, key: bytes) -> Entry | None:
+        """The entry at ``key``, None where there is none. :raises KafkaError: not now."""
+
+    @abstractmethod
+    def scan(self, prefix: bytes) -> AsyncIterator[Entry]:
+        """Every entry whose key begins with ``prefix`` (``b""``: all); an async generator.
+
+        :raises KafkaError: not now.
+        """
+
+    @abstractmethod
+    async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
+        """Do all of ``changes`` if all of ``if_versions`` hold, or nothing; return the commit's version.
+
+        Without changes nothing is written; the versions are checked all the same, and the result is the
+        version of the last commit there was, or 0.
+
+        :raises VersionConflict: a key has another version; nothing was written.
+        :raises KafkaError: not now, and nothing was written.
+        """
+
+    def commit_now(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
+        """:meth:`commit` without waiting; only where ``capabilities().immediate``."""
+        raise NotImplementedError(f"{type(self).__name__} is not an immediate store")

@@ -1,0 +1,17 @@
+"""Where the gateway keeps its own state when no plugin does: in an internal log, or in memory."""
+
+from __future__ import annotations
+
+from kgw_core.spi.state import StateStore
+from kgw_core.spi.storage import LogStore
+
+
+def default_state(store: LogStore) -> StateStore:
+    """What goes with ``store``: a log in it where it is durable, memory where it is not."""
+    if store.capabilities().durable:
+        from kgw_core.state.log import LogStateStore
+
+        return LogStateStore(store)
+    from kgw_core.state.memory import MemoryStateStore
+
+    return MemoryStateStore()

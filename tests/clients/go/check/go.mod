@@ -1,0 +1,3 @@
+module kgw.test/check
+
+go 1.23

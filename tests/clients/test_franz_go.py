@@ -1,0 +1,43 @@
+"""twmb/franz-go and its kadm."""
+
+from __future__ import annotations
+
+import pytest
+import scenarios
+import toolchains
+from toolchains import Program
+
+from kgw_core.testing.gateway import GatewayProcess
+
+CLIENT = toolchains.FRANZ_GO
+SCENARIOS = {
+    "produce-idempotent": "the default producer, idempotent: every record once, with its producer id",
+    "produce-codecs": "every codec, kept as it was written",
+    "produce-acks": "acks all, leader and none write everything, in order",
+    "produce-many-flights": "6,000 records over three partitions in small batches stay in order",
+    "produce-timestamps": "times, nulls and headers; the log's own time where the topic asks for it",
+    "produce-too-large": "a record above max.message.bytes is refused, the next one is written",
+    "produce-transaction": "transactions are refused at once",
+    "topic-ids": "Produce v13 and Fetch by topic id, also when the name gets another id",
+    "consume-offsets": "reading from any offset, from the end, a byte at a time, read_committed",
+    "consume-after-milli": "reading from a time on",
+    "consume-waits": "a waiting consumer gets a record as soon as it is written",
+    "consume-topic": "a whole topic without a group",
+    "releases": "request versions as of Kafka 0.11 to 4.0",
+    "admin-topics": "topics validated, created, listed, refused, deleted by name and by id",
+    "admin-offsets": "start, end, committed, largest timestamp, after a time",
+    "admin-configs": "configs of a topic and of the broker",
+    "admin-metadata": "metadata and API versions",
+    "admin-changes": "more partitions, records deleted, configs altered, log dirs, offset for leader epoch",
+}
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_scenario(program: Program, gateway: GatewayProcess, scenario: str) -> None:
+    """What SCENARIOS says of it."""
+    scenarios.check(program, gateway.bootstrap, scenario, SCENARIOS[scenario])
+
+
+def test_every_scenario_is_in_the_table(program: Program) -> None:
+    """No scenario of the program is forgotten here."""
+    scenarios.check_table(program, SCENARIOS)

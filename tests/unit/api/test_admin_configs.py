@@ -1,0 +1,218 @@
+"""AlterConfigs, IncrementalAlterConfigs, DescribeConfigs, ListConfigResources: what changes, what it does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from broker_kit import Kit, a_kit, batch, view
+
+from kgw_core.api.config_resources import BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC
+from kgw_core.errors import InvalidTimestamp, KafkaStorageError, MessageTooLarge
+from kgw_core.records import RecordBatch
+from kgw_core.testing.faults import FaultyStore
+from kgw_core.topics.configs import APPEND, DELETE, SET, SUBTRACT
+from kgw_core.wire.messages.alter_configs import AlterableConfig, AlterConfigsRequest, AlterConfigsResource
+from kgw_core.wire.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResource
+from kgw_core.wire.messages.incremental_alter_configs import (
+    AlterableConfig as Change,
+)
+from kgw_core.wire.messages.incremental_alter_configs import (
+    AlterConfigsResource as Changes,
+)
+from kgw_core.wire.messages.incremental_alter_configs import IncrementalAlterConfigsRequest
+from kgw_core.wire.messages.list_config_resources import ListConfigResourcesRequest
+
+pytestmark = pytest.mark.anyio
+
+
+async def change(
+    kit: Kit, *changes: tuple[str, int, str | None], topic: str = "t", check: bool = False
+) -> Any:
+    request = IncrementalAlterConfigsRequest(
+        [Changes(TOPIC, topic, [Change(*each) for each in changes])], check
+    )
+    return (await kit.ask(request, 1)).responses[0]
+
+
+async def described(kit: Kit, kind: int, name: str, version: int = 4, **options: Any) -> dict[str, Any]:
+    request = DescribeConfigsRequest([DescribeConfigsResource(kind, name, None)], **options)
+    (result,) = (await kit.ask(request, version)).results
+    assert result.error_code == 0
+    return {entry.name: entry for entry in result.configs}
+
+
+# -- changes of topics
+
+
+async def test_only_the_topic_named_is_changed(kit: Kit) -> None:
+    await kit.topic("t")
+    await kit.topic("other")
+    assert (await change(kit, ("retention.ms", SET, "5"))).error_code == 0
+    assert kit.catalog.find("t").configs.retention_ms == 5
+    assert kit.catalog.find("other").configs.retention_ms == 604_800_000
+
+
+async def test_to_validate_only_changes_nothing(kit: Kit) -> None:
+    await kit.topic("t")
+    assert (await change(kit, ("retention.ms", SET, "5"), check=True)).error_code == 0
+    request = AlterConfigsRequest(
+        [AlterConfigsResource(TOPIC, "t", [AlterableConfig("retention.ms", "5")])], True
+    )
+    assert (await kit.ask(request, 2)).responses[0].error_code == 0
+    assert kit.catalog.find("t").topic.configs == {}
+
+
+async def test_alter_configs_takes_back_what_it_does_not_name(kit: Kit) -> None:
+    await kit.topic("t", retention_ms="5", max_message_bytes="6000")
+    request = AlterConfigsRequest([AlterConfigsResource(TOPIC, "t", [AlterableConfig("retention.ms", "7")])])
+    await kit.ask(request, 0)
+    assert kit.catalog.find("t").topic.configs == {"retention.ms": "7"}
+
+
+async def test_one_change_that_is_wrong_undoes_the_others_of_its_topic(kit: Kit) -> None:
+    await kit.topic("t")
+    answer = await change(kit, ("retention.ms", SET, "5"), ("max.message.bytes", SET, "many"))
+    assert answer.error_code == 40
+    assert kit.catalog.find("t").topic.configs == {}
+
+
+async def test_append_and_subtract_start_from_the_gateways_own_default() -> None:
+    kit = await a_kit(defaults={"cleanup.policy": "compact"})
+    await kit.topic("t")
+    await change(kit, ("cleanup.policy", APPEND, "delete"))
+    assert kit.catalog.find("t").topic.configs == {"cleanup.policy": "compact,delete"}
+    await change(kit, ("cleanup.policy", SUBTRACT, "compact"))
+    assert kit.catalog.find("t").topic.configs == {"cleanup.policy": "delete"}
+    await change(kit, ("cleanup.policy", DELETE, None))
+    assert kit.catalog.find("t").configs.compact
+    await kit.close()
+
+
+async def test_a_store_that_fails_leaves_the_configs_as_they_were() -> None:
+    from kgw_storage_memory.store import MemoryStore
+
+    store = FaultyStore(MemoryStore())
+    kit = await a_kit(store)
+    await kit.topic("t")
+    store.fail("update_topic", KafkaStorageError("disk"))
+    assert (await change(kit, ("retention.ms", SET, "5"))).error_code == KafkaStorageError.code
+    assert kit.catalog.find("t").configs.retention_ms == 604_800_000
+    await kit.close()
+
+
+# -- they count from the next append on
+
+
+async def test_the_largest_batch_changes_at_once(kit: Kit) -> None:
+    log = await kit.log("t")
+    log.append(view(batch("v" * 500)), True)
+    await change(kit, ("max.message.bytes", SET, "400"))
+    with pytest.raises(MessageTooLarge):
+        log.append(view(batch("v" * 500)), True)
+    await change(kit, ("max.message.bytes", DELETE, None))
+    log.append(view(batch("v" * 500)), True)
+
+
+async def test_the_timestamp_type_and_its_bounds_change_at_once(kit: Kit) -> None:
+    log = await kit.log("t")
+    await change(kit, ("message.timestamp.before.max.ms", SET, "1000"))
+    old = kit.clock.time_ms() - 5000
+    with pytest.raises(InvalidTimestamp):
+        log.append(view(batch("v", time=old)), True)
+    await change(kit, ("message.timestamp.type", SET, "LogAppendTime"))
+    log.append(view(batch("v", time=old)), True)
+    (run,) = await log.read(0, 1000)
+    assert RecordBatch(run.data).max_timestamp == kit.clock.time_ms()
+
+
+@pytest.mark.parametrize(("codec", "level"), [("gzip", "9"), ("zstd", "22"), ("lz4", "12")])
+async def test_the_codec_and_its_level_change_at_once(kit: Kit, codec: str, level: str) -> None:
+    log = await kit.log("t")
+    text = "".join(chr(33 + index * index % 89) * (index % 7) for index in range(3000))
+    sizes = []
+    for changes in ([("compression.type", SET, codec)], [(f"compression.{codec}.level", SET, level)]):
+        await change(kit, *changes)  # type: ignore[arg-type]
+        before = (await kit.store.bounds(log.tp)).size
+        log.append(view(batch(text, text[::-1])), True)
+        sizes.append((await kit.store.bounds(log.tp)).size - before)
+    assert sizes[1] < sizes[0] < len(text)
+
+
+# -- what else there is to describe
+
+
+async def test_a_value_says_where_it_comes_from() -> None:
+    kit = await a_kit(defaults={"log.retention.hours": "2"})
+    await kit.topic("t", max_message_bytes="6000")
+    configs = await described(kit, TOPIC, "t", include_synonyms=True)
+    told = {
+        name: (configs[name].config_source, [(each.name, each.source) for each in configs[name].synonyms])
+        for name in ("max.message.bytes", "retention.ms", "compression.type")
+    }
+    assert told == {
+        "max.message.bytes": (1, [("max.message.bytes", 1), ("message.max.bytes", 5)]),
+        "retention.ms": (4, [("log.retention.hours", 4), ("log.retention.hours", 5)]),
+        "compression.type": (5, [("compression.type", 5)]),
+    }
+    await kit.close()
+
+
+async def test_version_0_tells_only_whether_a_value_is_the_default(kit: Kit) -> None:
+    await kit.topic("t", max_message_bytes="6000")
+    configs = await described(kit, TOPIC, "t", version=0)
+    assert not configs["max.message.bytes"].is_default
+    assert configs["retention.ms"].is_default
+
+
+@pytest.mark.parametrize("kind", [TOPIC, BROKER, GROUP, CLIENT_METRICS])
+async def test_every_config_is_documented_and_typed(kit: Kit, kind: int) -> None:
+    await kit.topic("1")
+    for entry in (await described(kit, kind, "1", include_documentation=True)).values():
+        assert entry.documentation and entry.documentation.endswith("."), entry.name
+        assert 1 <= entry.config_type <= 9
+
+
+async def test_documentation_and_synonyms_come_only_when_asked_for(kit: Kit) -> None:
+    await kit.topic("t")
+    for entry in (await described(kit, TOPIC, "t", version=3)).values():
+        assert entry.documentation is None
+        assert entry.synonyms == []
+
+
+async def test_passwords_of_the_broker_are_never_told(kit: Kit) -> None:
+    configs = await described(kit, BROKER, "1", include_synonyms=True)
+    sensitive = [entry for entry in configs.values() if entry.is_sensitive]
+    assert sensitive
+    assert all(entry.value is None and not any(s.value for s in entry.synonyms) for entry in sensitive)
+
+
+async def test_the_broker_tells_the_gateways_own_settings() -> None:
+    kit = await a_kit(retention_check_interval=7.0)
+    configs = await described(kit, BROKER, "1")
+    assert configs["log.retention.check.interval.ms"].value == "7000"
+    assert all(entry.read_only for entry in configs.values())
+    await kit.close()
+
+
+async def test_a_change_of_the_broker_says_how_it_is_configured(kit: Kit) -> None:
+    request = IncrementalAlterConfigsRequest(
+        [Changes(BROKER, "1", [Change("log.cleaner.threads", SET, "2")])]
+    )
+    (response,) = (await kit.ask(request, 1)).responses
+    assert response.error_message == (
+        "Cannot update these configs dynamically: [log.cleaner.threads]: "
+        "the gateway is configured by its file and environment"
+    )
+
+
+async def test_all_that_has_configs_is_listed(kit: Kit) -> None:
+    await kit.topic("b")
+    await kit.topic("a")
+    answer = await kit.ask(ListConfigResourcesRequest(), 1)
+    assert [(each.resource_type, each.resource_name) for each in answer.config_resources] == [
+        (BROKER, "1"),
+        (BROKER_LOGGER, "1"),
+        (TOPIC, "a"),
+        (TOPIC, "b"),
+    ]

@@ -1,0 +1,105 @@
+"""The admin APIs, asked what a real Kafka was asked, answer the same.
+
+``kafka-4.4.0-admin.jsonl`` has what Apache Kafka 4.4.0 answered (one KRaft node, its defaults): a line is
+label, API, version, request and answer as Kafka's JSON. A line without a label sets something up. Messages
+for people are worded otherwise, and what cannot be the same is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from broker_kit import a_kit
+
+from kgw_core import wire
+from kgw_core.wire.json import from_json, to_json
+
+LINES = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "kafka-4.4.0-admin.jsonl").read_text(encoding="utf-8").splitlines()
+]
+OWN = {"throttleTimeMs", "errorMessage", "topicId", "logDir", "totalBytes", "usableBytes", "documentation"}
+OWN |= {"lastTimestamp", "readOnly"}
+"""Fields that differ from one broker to the next, and what is read-only, which is much here."""
+
+TOLD_MORE = {"flush.ms", "retention.ms", "segment.jitter.ms", "segment.ms", "min.insync.replicas"}
+"""Configs whose synonyms say more here: which of several broker configs the default comes from. And a Kafka
+with eligible leader replicas keeps min.insync.replicas as a dynamic config of the cluster."""
+
+NOT_HERE = "cannot be changed here"
+DIFFERENT = {
+    "AlterConfigs v2: broker unknown": (42, NOT_HERE),
+    "AlterConfigs v2: broker dynamic": (42, NOT_HERE),
+    "AlterConfigs v2: broker default": (42, NOT_HERE),
+    "AlterConfigs v2: client metrics": (42, NOT_HERE),
+    "AlterConfigs v2: group": (42, NOT_HERE),
+    "IncrementalAlterConfigs v1: broker unknown": (42, NOT_HERE),
+    "IncrementalAlterConfigs v1: broker dynamic": (42, NOT_HERE),
+    "IncrementalAlterConfigs v1: client metrics": (42, NOT_HERE),
+    "IncrementalAlterConfigs v1: group": (42, NOT_HERE),
+    "IncrementalAlterConfigs v1: op 9": (42, "Kafka runs into a null pointer"),
+    "IncrementalAlterConfigs v1: op -1": (42, "Kafka runs into a null pointer"),
+    "DescribeTopicPartitions v0: bad": (17, "Kafka runs into an exception that it did not expect"),
+    "DescribeConfigs v4: broker default": (0, "nothing is set for all brokers"),
+    "DescribeConfigs v4: logger root": (0, "there are no loggers"),
+    "DescribeLogDirs v1: one": (0, "Kafka keeps the file of a log that was emptied"),
+    "DescribeLogDirs v4: one": (0, "Kafka keeps the file of a log that was emptied"),
+    "DescribeLogDirs v5: one": (0, "Kafka keeps the file of a log that was emptied"),
+}
+"""Answers that are meant to be others: (the error code here, why)."""
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, Any]:
+    async def ask() -> dict[str, Any]:
+        kit = await a_kit()
+        found = {}
+        for label, api, version, request, _ in LINES:
+            asked = from_json(wire.message(f"{api}Request"), request, version)
+            answer = to_json(await kit.ask(asked, version), version)
+            assert label or '"errorCode": 0' in json.dumps(answer)
+            found[label] = answer
+        await kit.close()
+        return found
+
+    return anyio.run(ask)
+
+
+def compared(value: Any, key: str = "") -> Any:
+    """``value`` without what is a broker's own, in an order that does not matter."""
+    if isinstance(value, dict):
+        kept = {name: compared(each, name) for name, each in value.items() if name not in OWN}
+        if value.get("name") in TOLD_MORE and "configSource" in value:
+            del kept["synonyms"], kept["configSource"]
+        return kept
+    if isinstance(value, list):
+        items = [compared(each) for each in value]
+        ordered = key in ("topics", "brokers", "replicaNodes", "isrNodes")
+        return items if ordered else sorted(items, key=lambda each: json.dumps(each, sort_keys=True))
+    return value
+
+
+def first_code(value: Any) -> int:
+    """The error code of the first item."""
+    codes = [part.partition(",")[0] for part in json.dumps(value).split('"errorCode": ')[1:]]
+    return next((int(code.rstrip("}] ")) for code in codes if code.rstrip("}] ") != "0"), 0)
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line[0]], ids=lambda line: line[0])
+def test_the_answer_is_kafkas(answers: dict[str, Any], line: list[Any]) -> None:
+    label, _, _, _, theirs = line
+    ours = answers[label]
+    if label in DIFFERENT:
+        code, _ = DIFFERENT[label]
+        assert compared(ours) != compared(theirs), "it is the same by now"
+        assert first_code(ours) == code
+    else:
+        assert compared(ours) == compared(theirs)
+
+
+def test_every_difference_was_asked_for() -> None:
+    assert set(DIFFERENT) <= {line[0] for line in LINES}
