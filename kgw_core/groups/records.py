@@ -133,6 +133,8 @@ def decode(key: bytes, value: bytes) -> PutGroup | PutOffset:
     except struct.error:
         raise ValueError(f"no offset has the key {key!r}") from None
     at += _LENGTH.size
+    if at + length + _PARTITION.size > len(key):
+        raise ValueError(f"no offset has the key {key!r}")
     group_id = key[at : at + length].decode()
     topic = key[at + length : -_PARTITION.size].decode()
     return PutOffset(group_id, topic, partition, _decode_offset(value))

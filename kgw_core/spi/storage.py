@@ -44,11 +44,15 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from uuid import UUID
 
 from kgw_core.errors import KafkaError
 from kgw_core.records.segments import Run as Run
+
+if TYPE_CHECKING:
+    from kgw_core.spi.state import StateStore
 
 API_VERSION = 1
 """The version of this interface; a plugin states the one it was written for."""
@@ -269,6 +273,28 @@ class LogStore(ABC):
         with the next batch. Start and end stay. False (the default): this store keeps everything.
         """
         return False
+
+    def state_store(self) -> StateStore | None:
+        """A new StateStore on the same data, for the gateway's own state; opened after this and closed before.
+
+        None (the default): the core keeps its state in an internal log.
+        """
+        return None
+
+    async def backup(self, path: Path) -> None:
+        """Write a copy of all data to ``path``; called on a store that is not open, while another is running.
+
+        :raises KafkaError: it cannot be done; what is at ``path`` is as it was.
+        :raises NotImplementedError: this store has no backup (the default).
+        """
+        raise NotImplementedError(f"{self.name} has no backup")
+
+    async def check(self) -> Sequence[str]:
+        """What is wrong with the data, one line each; called on a store that is not open.
+
+        :raises NotImplementedError: this store cannot check itself (the default).
+        """
+        raise NotImplementedError(f"{self.name} cannot check itself")
 
     def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
         """:meth:`append` without waiting; only where ``capabilities.immediate``."""

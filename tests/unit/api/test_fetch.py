@@ -365,9 +365,7 @@ class TestWaiting:
     def nothing_is_left(kit: Kit) -> None:
         assert not kit.logs.wakes.waiting
         assert not kit.clock.waiting
-        assert not any(
-            log.waiting for state in kit.catalog.by_name.values() for log in state.partitions
-        )
+        assert not any(log.waiting for state in kit.catalog.by_name.values() for log in state.partitions)
 
 
 class TestSlowStores:

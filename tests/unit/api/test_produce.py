@@ -23,7 +23,8 @@ from kgw_storage_memory.store import MemoryStore
 from kgw_core import errors
 from kgw_core.errors import Unanswerable
 from kgw_core.pending import Pending
-from kgw_core.records import Codec, build_batch
+from kgw_core.records import Codec, Record, build_batch
+from kgw_core.records.legacy_build import build_message_set
 from kgw_core.testing.faults import FaultyStore
 from kgw_core.wire import ZERO_UUID
 from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
@@ -115,7 +116,9 @@ class TestGood:
 class TestRefused:
     """Each bad batch with its code, its message (v8 on) and no offset."""
 
-    async def refused(self, kit: Kit, data: bytes | bytearray | None, error: Any, version: int = 12, **more: Any) -> Any:
+    async def refused(
+        self, kit: Kit, data: bytes | bytearray | None, error: Any, version: int = 12, **more: Any
+    ) -> Any:
         answer = await answer_of(kit, data, version, **more)
         assert errors.error_name(answer.error_code) == error.name
         assert answer.base_offset == answer.log_start_offset == answer.log_append_time_ms == -1
@@ -225,6 +228,33 @@ class TestRefused:
         (record,) = caplog.records
         assert "INVALID_REQUIRED_ACKS from Produce" in record.getMessage()
         assert kit.client.unreported == 0
+
+
+class TestOldVersions:
+    """Message sets of formats v0 and v1; the frame is gone after the call, also where a thread converts."""
+
+    @pytest.mark.parametrize("version", range(3))
+    @pytest.mark.parametrize(
+        ("codec", "count"), [(Codec.NONE, 2), (Codec.NONE, 500), (Codec.GZIP, 2), (Codec.GZIP, 500)]
+    )
+    async def test_a_message_set_is_stored_as_a_batch(
+        self, kit: Kit, version: int, codec: Codec, count: int
+    ) -> None:
+        log = await kit.log()
+        values = [f"value {index}".encode() for index in range(count)]
+        records = [Record(b"k", value, NOW, offset=at) for at, value in enumerate(values)]
+        data = build_message_set(records, min(version, 1), codec=codec)
+        for number in range(2):
+            answer = await answer_of(kit, data, version)
+            assert (answer.error_code, answer.base_offset) == (0, number * count)
+        assert values_of(log.read_now(0, 1 << 20)) == values * 2
+
+    async def test_a_damaged_message_set_is_refused(self, kit: Kit) -> None:
+        await kit.log()
+        data = bytearray(build_message_set([Record(b"k", b"v", NOW, offset=0)], 1))
+        data[-1] ^= 1
+        answer = await answer_of(kit, data, 2)
+        assert errors.error_name(answer.error_code) == "CORRUPT_MESSAGE"
 
 
 class TestUnanswered:
