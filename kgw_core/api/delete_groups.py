@@ -1,6 +1,6 @@
 """DeleteGroups: forget groups that have no members, with their offsets; each succeeds or fails alone.
 
-Versions: v1 throttle time · v2 flexible.
+Versions: v1 throttle time · v2 flexible · v3 error messages.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def handle(request: DeleteGroupsRequest, context: RequestContext) -> Pending[Del
 
     def done(outcome: Pending[KafkaError | None], result: DeletableGroupResult) -> None:
         nonlocal left
-        result.error_code = code_of(outcome.result(), context, result.group_id)
+        error = outcome.result()
+        result.error_code = code_of(error, context, result.group_id)
+        result.error_message = str(error) if error is not None else None
         left -= 1
         if not left:
             answer.resolve(DeleteGroupsResponse(0, results))
@@ -45,8 +47,8 @@ def handle(request: DeleteGroupsRequest, context: RequestContext) -> Pending[Del
 def refuse(request: DeleteGroupsRequest, error: KafkaError, context: RequestContext) -> DeleteGroupsResponse:
     """``error`` for every group."""
     return DeleteGroupsResponse(
-        0, [DeletableGroupResult(group_id, error.code) for group_id in request.groups_names]
+        0, [DeletableGroupResult(group_id, error.code, str(error)) for group_id in request.groups_names]
     )
 
 
-API = Api("DeleteGroups", (0, 2), handle, refuse)
+API = Api("DeleteGroups", (0, 3), handle, refuse)

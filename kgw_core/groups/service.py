@@ -30,8 +30,8 @@ from kgw_core.state.writer import StateWriter
 
 logger = logging.getLogger("kgw.groups")
 
-COARSE_MS = 100
-"""Deadlines that are further away than a second are met this late at most, several at a time."""
+COARSE_MS, COARSE_FROM_MS = 100, 5_000
+"""Deadlines that are further away than the second are met this late at most, several at a time."""
 
 RETRY_SECONDS = 1.0
 _LOAD_PIECE = 500
@@ -179,7 +179,7 @@ class GroupService:
         at = self._timer_at = self.coordinator.deadlines.next()
         if at != NEVER:
             wait = max(at - int(self._clock.monotonic() * 1000), 0)
-            if wait > 1_000:
+            if wait > COARSE_FROM_MS:
                 wait += COARSE_MS
             self._timer = self._clock.call_later(wait / 1000, self._due)
 
