@@ -93,13 +93,19 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight_bytes: PositiveSize = 128 * MiB
     """Bytes of those requests; then reading stops. At least max_request_size."""
     max_total_in_flight_bytes: PositiveSize = GiB
-    """The same over all connections. At least max_in_flight_bytes."""
+    """The same over all connections, and what waits for the storage: past it, connections with a request in
+    flight are not read, and no large frame is begun. At least max_in_flight_bytes."""
     max_queued_bytes: PositiveSize = MiB
     """Answers that one connection may leave unread before its requests are no longer handled."""
+    max_total_queued_bytes: PositiveSize = GiB
+    """Answers that all connections together may leave unread; past it the one with the most is closed. At
+    least max_queued_bytes and fetch_max_bytes."""
     idle_timeout: Duration = 600.0
     """A connection with no request for this long is closed; 0 is never. Kafka's connections.max.idle.ms."""
     handshake_timeout: Timeout = 10.0
-    """Time for the TLS and SASL handshakes of a new connection."""
+    """Time from the connect until the first request is there; without one the connection is closed."""
+    frame_timeout: Timeout = 60.0
+    """Time within which a request that has begun must be there whole; else the connection is closed."""
     drain_timeout: Duration = 10.0
     """Time that requests in flight get to finish when the gateway stops."""
     fetch_max_bytes: PositiveSize = 55 * MiB
@@ -109,7 +115,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     its partitions in each Fetch. Kafka's max.incremental.fetch.session.cache.slots."""
     max_fetch_session_partitions: Count = 200_000
     """Partitions of all fetch sessions; each takes about 450 bytes."""
-    max_inflated_batch: PositiveSize = 128 * MiB
+    max_inflated_batch: PositiveSize = 64 * MiB
     """What one compressed batch may grow to where it has to be decompressed; a larger one is refused."""
     max_topics: Count = 10_000
     """Topics that may exist; creating more is refused."""
@@ -117,8 +123,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Partitions that may exist, over all topics; creating more is refused."""
 
     def __post_init__(self) -> None:
-        names = ("max_request_size", "max_in_flight_bytes", "max_total_in_flight_bytes")
-        for small, large in itertools.pairwise(names):
+        rising = (
+            *itertools.pairwise(("max_request_size", "max_in_flight_bytes", "max_total_in_flight_bytes")),
+            ("max_queued_bytes", "max_total_queued_bytes"),
+            ("fetch_max_bytes", "max_total_queued_bytes"),
+        )
+        for small, large in rising:
             low, high = getattr(self, small), getattr(self, large)
             if high < low:
                 raise ValueError(

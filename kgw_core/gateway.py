@@ -96,9 +96,7 @@ async def running(
             await store.close()
 
 
-def _choose(
-    config: Config, where: str, store: LogStore | None
-) -> tuple[LogStore, OffsetLedger, StateStore]:
+def _choose(config: Config, where: str, store: LogStore | None) -> tuple[LogStore, OffsetLedger, StateStore]:
     chosen = None
     if store is None:
         chosen = choose_storage(config.storage.use, config.storage.settings, where=where)
@@ -178,7 +176,7 @@ async def _serving(
     if not logs.immediate:
         for _ in range(store.writers):
             tasks.start_soon(logs.writers.run)
-    tasks.start_soon(server.close_idle)
+    tasks.start_soon(server.watch)
     tasks.start_soon(logs.upkeep)
     tasks.start_soon(groups.upkeep)
     if state.capabilities().immediate:

@@ -4,12 +4,14 @@ Rules:
 
 1. Requests start in the order of their arrival, and answers leave in it. A request starts when everything
    before it has been answered, except that a Produce may overlap earlier Produces (clients rely on both).
-2. Whole frames that may not start yet are held; past a limit of them, or while the client does not read
-   its answers, nothing more is read from the socket.
+2. Whole frames that may not start yet are held; past a limit of them and of those in work, or while the
+   client does not read its answers, nothing more is read from the socket. What all connections hold counts
+   against one budget: past it those that hold any are not read, and a large frame waits for its turn.
 3. Small frames are read into a buffer that all connections of the loop share, and are gone after the call;
    a frame that did not arrive whole gets memory of its own, filled by the kernel directly. For a large one
    that is mapped, not touched: it costs what arrives, not what the client claims.
-4. A connection ends with a reason in the log, unless the client ended it between requests.
+4. A frame that has begun is whole within a time, and so is the first; the server looks now and then.
+5. A connection ends with a reason in the log, unless the client ended it between requests.
 """
 
 from __future__ import annotations
@@ -56,20 +58,27 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_answers",
+        "_began",
+        "_budget",
+        "_claimed",
         "_closing",
         "_draining",
         "_ended",
         "_filled",
         "_frame_size",
+        "_fresh",
         "_held",
-        "_held_bytes",
+        "_kept",
+        "_last",
         "_only_produces",
         "_out",
         "_own",
         "_reading",
         "_server",
+        "_sizes",
         "_transport",
         "_unsent",
+        "_waits",
         "_writable",
         "active",
         "client",
@@ -85,10 +94,17 @@ class Connection(asyncio.BufferedProtocol):
         self._own: memoryview | None = None  # what arrives of a frame that has memory of its own
         self._filled = 0
         self._frame_size = -1  # of that frame; -1 while its length is still arriving
+        self._began = 0.0  # when that frame did, or when reading it went on
+        self._budget = server.budget
+        self._claimed = 0  # bytes of the budget that are for that frame
+        self._waits = False  # whether it waits for them
+        self._fresh = True  # nothing was asked yet
+        self._last = 0.0  # when the server last saw something happen
         self._answers: deque[Pending[Answer] | Answer] = deque()  # in order; the first is never finished
+        self._sizes: deque[int] = deque()  # for each of them: what it keeps of the budget
         self._only_produces = True  # whether all of them belong to Produce
         self._held: deque[tuple[memoryview, bool]] = deque()
-        self._held_bytes = 0
+        self._kept = 0  # bytes of the budget: what is held and what is worked on
         self._out: list[Buffer] = []
         self._unsent = 0  # when `at_work` was asked last
         self._reading = True
@@ -101,6 +117,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
+        self._began = self._last = self._server.now()
         self._transport.set_write_buffer_limits(high=self._server.limits.max_queued_bytes)
         refusal = self._server.admit(self, self._transport)
         if refusal:
@@ -145,15 +162,21 @@ class Connection(asyncio.BufferedProtocol):
             if isinstance(answer, Pending):
                 answer.abandon()
         self._answers.clear()
-        self._own = None
+        self._sizes.clear()
+        self._drop_own()
+        self._budget.forget(self._balance)
+        kept, self._kept = self._kept, 0
+        self._budget.give(kept)
         self._server.gone(self)
 
     def pause_writing(self) -> None:
         self._writable = False
         self._balance()
+        self._server.unread(self, self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         self._writable = True
+        self._server.unread(self, 0)
         self._go_on()
 
     # -- frames
@@ -167,6 +190,7 @@ class Connection(asyncio.BufferedProtocol):
             end = at + PREFIX + length
             if end > size or length <= 0:
                 self._check_length(length)
+                self._began = self._server.now()
                 self._begin_own(shared[at + PREFIX : size], length)
                 return
             self._frame(shared[at + PREFIX : end], False)
@@ -175,6 +199,7 @@ class Connection(asyncio.BufferedProtocol):
             at = end
         if at < size:
             self._own = memoryview(bytearray(PREFIX))
+            self._began = self._server.now()
             self._filled = size - at
             self._own[: self._filled] = shared[at:size]
             self._frame_size = -1
@@ -188,7 +213,26 @@ class Connection(asyncio.BufferedProtocol):
             arena = self._server.arena
             arena.rewind()
             self._own = arena.take(length)
+            self._claimed = length
+            if not self._budget.claim(length, self._granted):
+                self._waits = True
+                self._balance()
         self._own[: len(arrived)] = arrived
+
+    def _granted(self) -> None:
+        """There is room for the frame that has begun."""
+        self._waits = False
+        self._balance()
+
+    def _drop_own(self) -> None:
+        """The frame that has begun will not be whole."""
+        self._own = None
+        claimed, self._claimed = self._claimed, 0
+        if self._waits:
+            self._waits = False
+            self._budget.forget(self._granted)
+        elif claimed:
+            self._budget.give(claimed)
 
     def _fill(self, size: int) -> None:
         own = self._own
@@ -200,9 +244,14 @@ class Connection(asyncio.BufferedProtocol):
             (length,) = _SIZE.unpack(own)
             self._check_length(length)
             self._begin_own(memoryview(b""), length)
-        else:
-            self._own = None
+            return
+        self._own = None
+        claimed, self._claimed = self._claimed, 0
+        try:
             self._frame(own, True)
+        finally:
+            if claimed:
+                self._budget.give(claimed)
 
     def _check_length(self, length: int) -> None:
         most = self._server.limits.max_request_size
@@ -216,7 +265,8 @@ class Connection(asyncio.BufferedProtocol):
             if not stable:
                 frame = memoryview(bytearray(frame))
             self._held.append((frame, True))
-            self._held_bytes += len(frame)
+            self._kept += len(frame)
+            self._budget.take(len(frame))
             self._balance()
         else:
             self._start(frame, stable)
@@ -229,15 +279,22 @@ class Connection(asyncio.BufferedProtocol):
         )
 
     def _start(self, frame: memoryview, stable: bool) -> None:
+        self._fresh = False
         answer = self._server.dispatcher.start(frame, self.client, stable)
         if isinstance(answer, Pending):
             self._only_produces = _is_produce(frame) and (self._only_produces or not self._answers)
             self._answers.append(answer)
+            size = len(frame)
+            self._sizes.append(size)
+            self._kept += size
+            self._budget.take(size)
             answer.then(self._answered)
+            self._balance()
         elif answer is None:
             return
         elif self._answers:
             self._answers.append(answer)
+            self._sizes.append(0)
         elif type(answer) is list:
             self._out += answer
             self._flush()  # a large one: what comes next has to know whether the client reads it
@@ -251,6 +308,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._closing:
             return
         answers = self._answers
+        done = 0
         try:
             while answers:
                 answer = answers[0]
@@ -259,6 +317,7 @@ class Connection(asyncio.BufferedProtocol):
                         break
                     answer = answer.result()
                 answers.popleft()
+                done += self._sizes.popleft()
                 if isinstance(answer, list):
                     self._out += answer
                 elif answer is not None:
@@ -271,6 +330,8 @@ class Connection(asyncio.BufferedProtocol):
         else:
             if not answers:
                 self._only_produces = True
+            self._kept -= done
+            self._budget.give(done)
             self._go_on()
 
     def _go_on(self) -> None:
@@ -284,8 +345,10 @@ class Connection(asyncio.BufferedProtocol):
                 if self._answers and not self._may_overlap(frame):
                     break
                 held.popleft()
-                self._held_bytes -= len(frame)
+                size = len(frame)
+                self._kept -= size
                 self._start(frame, stable)
+                self._budget.give(size)
         except Unanswerable as error:
             self.close(str(error), logging.WARNING)
             return
@@ -312,22 +375,44 @@ class Connection(asyncio.BufferedProtocol):
         limits = self._server.limits
         room = (
             self._writable
-            and len(self._held) < limits.max_in_flight_requests
-            and self._held_bytes < limits.max_in_flight_bytes
+            and len(self._held) + len(self._answers) < limits.max_in_flight_requests
+            and self._kept < limits.max_in_flight_bytes
+            and not self._waits
             and not self._draining
         )
-        if room == self._reading or self._closing:
+        if self._closing:
+            return
+        if room and self._kept and not self._claimed and self._budget.over:
+            room = False
+            self._budget.pause(self._balance)
+        if room == self._reading:
             return
         self._reading = room
         if room:
+            self._began = self._server.now()
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()
 
-    def at_work(self) -> bool:
-        """Whether a request is being worked on, or the client has read of its answers since the last call."""
+    def look(self, now: float) -> int:
+        """Close what takes too long; return how many bytes of answers are unread."""
+        limits = self._server.limits
         before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
-        return bool(self._answers) or self._unsent != before
+        if self.active or self._answers or self._unsent != before:
+            self.active = False
+            self._last = now
+        if self._fresh and not self._closing and now - self._began > limits.handshake_timeout:
+            self.expire(f"no request within {limits.handshake_timeout:g} s (limits.handshake_timeout)")
+        elif self._own is not None and self._reading and now - self._began > limits.frame_timeout:
+            timeout = f"{limits.frame_timeout:g} s (limits.frame_timeout)"
+            self.expire(f"a request was not whole within {timeout}: {self._arrived()}")
+        elif limits.idle_timeout and now - self._last > limits.idle_timeout:
+            self.expire(f"idle for {limits.idle_timeout:g} s (limits.idle_timeout)")
+        return self._unsent
+
+    def unsent(self) -> int:
+        """How many bytes of answers the client has not read yet."""
+        return self._transport.get_write_buffer_size()
 
     def drain(self) -> None:
         """Answer what has been asked, then close."""
@@ -351,7 +436,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._out:
             self._flush()
         self._closing = True
-        self._own = None
+        self._drop_own()
         self._transport.close()
 
     def expire(self, reason: str) -> None:

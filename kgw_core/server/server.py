@@ -6,11 +6,14 @@ import asyncio
 import ipaddress
 import logging
 import socket
+import time
 from collections import Counter
 from functools import partial
 
 import anyio
+import anyio.lowlevel
 
+from kgw_core.budget import Budget
 from kgw_core.config import Limits, Listener, split_address
 from kgw_core.events import Client
 from kgw_core.records.arena import Arena
@@ -21,6 +24,9 @@ logger = logging.getLogger("kgw")
 
 Address = tuple[str, int]
 
+_LOOKED_AT = 1000
+"""How many connections are looked at before others get their turn."""
+
 
 class Server:
     """Accepts connections and keeps account of them.
@@ -29,9 +35,10 @@ class Server:
     it and hands the bytes over in one go, so it is empty again before the next read.
     """
 
-    def __init__(self, dispatcher: Dispatcher, limits: Limits) -> None:
+    def __init__(self, dispatcher: Dispatcher, limits: Limits, budget: Budget | None = None) -> None:
         self.dispatcher = dispatcher
         self.limits = limits
+        self.budget = budget or Budget(limits.max_total_in_flight_bytes)
         self.shared = memoryview(bytearray(min(SHARED_SIZE, limits.max_request_size + PREFIX)))
         self.arena = Arena()
         self.connections: set[Connection] = set()
@@ -39,6 +46,8 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._advertised: dict[str, Listener] = {}
         self._count = 0
+        self._unread: dict[Connection, int] = {}
+        self._unread_bytes = 0
         self._gone = anyio.Event()
 
     # -- listening
@@ -92,6 +101,7 @@ class Server:
     def gone(self, connection: Connection) -> None:
         """The connection is closed."""
         self.connections.discard(connection)
+        self.unread(connection, 0)
         host = connection.client.host
         self._per_address[host] -= 1
         if not self._per_address[host]:
@@ -99,23 +109,53 @@ class Server:
         if not self.connections:
             self._gone.set()
 
-    async def close_idle(self) -> None:
-        """Close connections on which nothing was asked for ``limits.idle_timeout``; runs until cancelled."""
-        timeout = self.limits.idle_timeout
-        if not timeout:
-            return
-        asleep: dict[Connection, int] = {}
-        steps = 4
+    @staticmethod
+    def now() -> float:
+        """The time that connections measure with, seconds."""
+        return time.monotonic()
+
+    async def watch(self) -> None:
+        """Close connections that take longer than a limit, again and again; runs until cancelled.
+
+        No connection has a timer of its own; one is closed up to a quarter of the limit, at most a second,
+        late.
+        """
+        limits = self.limits
+        timeouts = (limits.idle_timeout, limits.handshake_timeout, limits.frame_timeout)
+        pause = min(1.0, *(timeout / 4 for timeout in timeouts if timeout))
         while True:
-            await anyio.sleep(timeout / steps)
-            before, asleep = asleep, {}
-            for connection in list(self.connections):
-                if connection.at_work() or connection.active:
-                    connection.active = False
-                    continue
-                asleep[connection] = before.get(connection, 0) + 1
-                if asleep[connection] >= steps:
-                    connection.expire(f"idle for {timeout:g} s (limits.idle_timeout)")
+            await anyio.sleep(pause)
+            now, unread = self.now(), 0
+            for index, connection in enumerate(list(self.connections)):
+                if index % _LOOKED_AT == _LOOKED_AT - 1:
+                    await anyio.lowlevel.checkpoint()
+                if connection in self.connections:
+                    unread += connection.look(now)
+            if unread > limits.max_total_queued_bytes:
+                self._relieve({connection: connection.unsent() for connection in self.connections})
+
+    def unread(self, connection: Connection, size: int) -> None:
+        """The client does not read, and ``size`` bytes wait for it; 0: it does."""
+        before = self._unread.pop(connection, 0)
+        if size:
+            self._unread[connection] = size
+        self._unread_bytes += size - before
+        if self._unread_bytes > self.limits.max_total_queued_bytes:
+            self._relieve({each: each.unsent() for each in self._unread})
+
+    def _relieve(self, unread: dict[Connection, int]) -> None:
+        """Close those that leave the most unread until the others are within the limit."""
+        most = self.limits.max_total_queued_bytes
+        total = sum(unread.values())
+        for connection, size in sorted(unread.items(), key=lambda item: item[1], reverse=True):
+            if total <= most:
+                return
+            connection.expire(
+                f"{size} bytes of answers are unread, and all connections' are more than {most} "
+                "(limits.max_total_queued_bytes)"
+            )
+            total -= size
+            self.unread(connection, 0)
 
     # -- the end
 

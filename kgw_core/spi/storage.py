@@ -275,9 +275,10 @@ class LogStore(ABC):
         return False
 
     def state_store(self) -> StateStore | None:
-        """A new StateStore on the same data, for the gateway's own state; opened after this and closed before.
+        """A new StateStore on the same data, for the gateway's own state.
 
-        None (the default): the core keeps its state in an internal log.
+        It is opened after this store and closed before it. None (the default): the core keeps
+        its state in an internal log.
         """
         return None
 

@@ -245,9 +245,7 @@ def values_of(runs: Sequence[Run] | Any) -> list[bytes | None]:
     """The values of all records in runs, or in the ``records`` field of a Fetch answer."""
     parts: list[Any] = [runs] if isinstance(runs, bytes | memoryview) else list(runs or ())
     data = [part.data if isinstance(part, Run) else part for part in parts]
-    return [
-        record.value for each in data for found in iter_batches(each) for record in iter_records(found)
-    ]
+    return [record.value for each in data for found in iter_batches(each) for record in iter_records(found)]
 
 
 def batches_of(runs: Sequence[Run]) -> list[RecordBatch]:
@@ -271,9 +269,7 @@ class Kit:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.failures: list[BaseException] = []
         """What escaped from background tasks; has to stay empty."""
-        self.logs = LogManager(
-            store, self.ledger, self.clock, self.spawn, config.limits.max_inflated_batch
-        )
+        self.logs = LogManager(store, self.ledger, self.clock, self.spawn, config.limits.max_inflated_batch)
         self.catalog: Catalog[PartitionLog] = Catalog(
             store,
             broker_defaults=config.topics.defaults,

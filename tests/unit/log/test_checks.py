@@ -140,9 +140,7 @@ class TestSize:
 class TestTimestamps:
     def test_log_append_time_is_not_the_clients_to_claim(self) -> None:
         refused(batch("a", log_append_time=NOW), InvalidTimestamp, "LogAppendTime")
-        refused(
-            batch("a", log_append_time=NOW), InvalidTimestamp, message_timestamp_type="LogAppendTime"
-        )
+        refused(batch("a", log_append_time=NOW), InvalidTimestamp, message_timestamp_type="LogAppendTime")
 
     def test_by_default_an_hour_ahead_is_allowed_and_any_past(self) -> None:
         check(batch("a", time=0))

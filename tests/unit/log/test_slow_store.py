@@ -437,6 +437,23 @@ class TestFailures:
         assert done(again) == Appended(0)
         assert await stored(log) == [b"v0"]
 
+    async def test_the_ledger_is_told_which_offsets_are_void(
+        self, slow: Kit, store: SlowStore, monkeypatch: Any
+    ) -> None:
+        log = await slow.log()
+        released: list[int] = []
+        monkeypatch.setattr(slow.ledger, "released", lambda tp, base: released.append(base))
+        store.patient = False
+        append(log, "a", "b")
+        await turns()
+        store.patient = True
+        append(log, "c")
+        held = await store.arrived()
+        append(log, "d")
+        held.fail(OSError("no"))
+        await turns()
+        assert released == [2]
+
     async def test_a_storage_failure_is_logged_once_with_its_traceback(
         self, slow: Kit, store: SlowStore, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -99,9 +99,7 @@ def refusing(kit: Kit, error: type[Exception]) -> Dispatcher:
     def handle(request: Any, context: RequestContext) -> Any:
         raise error(REASON)
 
-    return Dispatcher(
-        kit.broker, {key: replace(api, handle=handle) for key, api in registry.load().items()}
-    )
+    return Dispatcher(kit.broker, {key: replace(api, handle=handle) for key, api in registry.load().items()})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,9 +128,7 @@ async def test_a_body_of_garbage_is_decoded_or_ends_the_connection(kit: Kit, nam
 
 @pytest.mark.parametrize("error", [PolicyViolation, ZeroDivisionError])
 @pytest.mark.parametrize("name", NAMES)
-async def test_every_refusal_can_be_encoded_and_says_why(
-    kit: Kit, name: str, error: type[Exception]
-) -> None:
+async def test_every_refusal_can_be_encoded_and_says_why(kit: Kit, name: str, error: type[Exception]) -> None:
     dispatcher = refusing(kit, error)
     code = PolicyViolation.code if error is PolicyViolation else -1
     told = set()

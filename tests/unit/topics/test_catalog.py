@@ -223,7 +223,7 @@ async def test_the_gateways_defaults_hold_for_a_topic_that_does_not_set_them() -
 
 async def test_more_topics_than_max_topics_are_refused_but_for_internal_ones() -> None:
     catalog = catalog_of(Store(), max_topics=1)
-    await catalog.create("__consumer_offsets", 1)
+    await catalog.create("__transaction_state", 1)
     await catalog.create("a", 1)
     with pytest.raises(PolicyViolation, match="max_topics is 1"):
         await catalog.create("b", 1)
