@@ -7,7 +7,7 @@ import time
 
 from kgw_core.wire import index
 from tests.fuzz import seeds
-from tests.fuzz.attack import ANSWERED, CLOSED, SILENT, Attack, Finding, framed
+from tests.fuzz.attack import ANSWERED, CLOSED, Attack, Finding, framed
 
 HELLO = framed(seeds.header(18, 0))
 
@@ -48,7 +48,7 @@ def must_close(attack: Attack, data: bytes) -> None:
 
 
 def random_bytes(attack: Attack) -> None:
-    """Bytes that follow no protocol: closed, or the gateway waits for the rest of what looks like a length."""
+    """Bytes that follow no protocol: closed, or waited on for the rest of what looks like a length."""
     rng = attack.rng
     for turn in rounds(attack, 150):
         data = rng.randbytes(rng.choice((1, 3, 4, 5, 20, 200, 3_000, 70_000)))
@@ -113,8 +113,10 @@ def unknown_apis(attack: Attack) -> None:
     rng = attack.rng
     served = set(seeds.served())
     keys = {key for key, _ in served}
-    for turn in rounds(attack, 120):
-        key = rng.choice((rng.randrange(-(2**15), 2**15), rng.choice(list(index.APIS)), rng.choice(list(keys))))
+    for _turn in rounds(attack, 120):
+        key = rng.choice(
+            (rng.randrange(-(2**15), 2**15), rng.choice(list(index.APIS)), rng.choice(list(keys)))
+        )
         version = rng.choice((-1, -(2**15), 2**15 - 1, rng.randrange(30), 99))
         if (key, version) in served:
             continue
@@ -132,7 +134,7 @@ def unknown_apis(attack: Attack) -> None:
 
 def half_close(attack: Attack) -> None:
     """Requests, then the end: all are answered, then the gateway closes, which is no news for its log."""
-    for turn in rounds(attack, 60):
+    for _turn in rounds(attack, 60):
         with attack.link() as link:
             count = attack.rng.choice((1, 2, 50))
             link.send(HELLO * count)
@@ -149,7 +151,7 @@ def half_close(attack: Attack) -> None:
 def slow_loris(attack: Attack) -> None:
     """Frames that begin and go on for ever, a byte at a time: closed at ``limits.frame_timeout``.
 
-    Connections that never ask anything are closed at ``limits.first_request_timeout``.
+    Connections that never ask anything are closed at ``limits.handshake_timeout``.
     """
     for _ in rounds(attack, 1):
         links = [attack.link() for _ in range(60)]
@@ -173,5 +175,3 @@ def slow_loris(attack: Attack) -> None:
         finally:
             for link in links:
                 link.socket.close()
-
-

@@ -163,7 +163,9 @@ def main(host: str, port: int) -> None:
             continue
         if not sys.stdin.readline():
             return
-        print(json.dumps({"turns": turns, "worst": worst, "machine": machine, "errors": errors[:5]}), flush=True)
+        print(
+            json.dumps({"turns": turns, "worst": worst, "machine": machine, "errors": errors[:5]}), flush=True
+        )
         turns, worst, machine, errors = 0, 0.0, 0.0, []
 
 

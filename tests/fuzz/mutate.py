@@ -52,7 +52,11 @@ def huge_count(data: bytes, rng: random.Random) -> bytes:
         return rng.choice(_HUGE)
     at = rng.randrange(len(data))
     number = rng.choice(_HUGE)
-    return data[:at] + number + data[at + len(number) :] if rng.random() < 0.5 else data[:at] + number + data[at + 1 :]
+    return (
+        data[:at] + number + data[at + len(number) :]
+        if rng.random() < 0.5
+        else data[:at] + number + data[at + 1 :]
+    )
 
 
 def not_utf8(data: bytes, rng: random.Random) -> bytes:

@@ -23,7 +23,7 @@ CONFIG = """
 port = 0
 
 [limits]
-first_request_timeout = "2s"
+handshake_timeout = "2s"
 frame_timeout = "2s"
 max_connections = 5000
 
@@ -132,7 +132,7 @@ class Target:
         return text.decode(errors="replace")
 
     def _check_log(self, attack: Attack) -> None:
-        """Every connection that the gateway closed has one line; nothing in the log is the gateway's fault."""
+        """Each connection that the gateway closed has one line; no line is the gateway's fault."""
         text = ""
         deadline = time.monotonic() + 5
         while True:
@@ -144,12 +144,16 @@ class Target:
             time.sleep(0.01)
         bad = _BAD.search(text)
         if bad:
-            raise _with(attack, f"the gateway's log has an error:\n{text[max(bad.start() - 300, 0) :][:3000]}")
+            raise _with(
+                attack, f"the gateway's log has an error:\n{text[max(bad.start() - 300, 0) :][:3000]}"
+            )
         if missing:
             raise _with(attack, f"connections closed without a line in the log: {sum(missing.values())}")
         twice = {port for port, count in (lines - attack.closed_ports).items() if port in attack.closed_ports}
         if twice:
-            raise _with(attack, f"connections with more than one line for their end: ports {sorted(twice)[:5]}")
+            raise _with(
+                attack, f"connections with more than one line for their end: ports {sorted(twice)[:5]}"
+            )
 
     # -- memory
 
@@ -172,6 +176,8 @@ def _with(attack: Attack, message: str) -> Finding:
 @contextmanager
 def running_target(directory: Path, config: str = CONFIG) -> Iterator[Target]:
     """A gateway of its own with a healthy pair; leaving stops both and looks at how the gateway ended."""
-    with gateway_process(directory, config=config, drain_seconds=30) as gateway:
-        with HealthyPair(gateway.address) as pair:
-            yield Target(gateway, pair)
+    with (
+        gateway_process(directory, config=config, drain_seconds=30) as gateway,
+        HealthyPair(gateway.address) as pair,
+    ):
+        yield Target(gateway, pair)
