@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml plugins/storage_memory/pyproject.toml packaging/kgw/pyproject.toml
 
-.PHONY: setup dev test test-newest clients lint fmt generate bench help
+.PHONY: setup dev test test-newest clients lint fmt generate bench bench-full soak help
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,13 @@ generate: $(STAMP) ## the wire's messages and codecs, and the pages that are mad
 	$(BIN)/python -m tools.generate_messages
 	$(BIN)/python -m tools.api_versions_page
 
-bench: $(STAMP) ## what a request costs, and a start
+bench: $(STAMP) ## kgw beside kfake and Apache Kafka, short: under 5 minutes once they are built
+	$(BIN)/python -m benchmarks --rounds 2
+
+bench-full: $(STAMP) ## the same with long loads, what a request costs, and a start
+	$(BIN)/python -m benchmarks --full --rounds 3 --patience 10 --tries 3
 	$(BIN)/python -m benchmarks.request_cost
 	$(BIN)/python -m benchmarks.startup
+
+soak: $(STAMP) ## memory over time; MINUTES=60
+	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60)

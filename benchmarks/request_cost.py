@@ -33,7 +33,18 @@ def gateway() -> Iterator[tuple[int, tuple[str, int]]]:
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready"
         process = subprocess.Popen(
-            [sys.executable, "-m", "kgw_core", "dev", "--port", "0", "--topic", TOPIC, "--ready-file", str(ready)],
+            [
+                sys.executable,
+                "-m",
+                "kgw_core",
+                "dev",
+                "--port",
+                "0",
+                "--topic",
+                TOPIC,
+                "--ready-file",
+                str(ready),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -56,7 +67,9 @@ def cpu_seconds(pid: int) -> float:
 
 
 def frame(name: str, key: int, version: int, request: object) -> bytes:
-    header = encode(message("RequestHeader")(request_api_key=key, request_api_version=version, client_id="cost"), 2)
+    header = encode(
+        message("RequestHeader")(request_api_key=key, request_api_version=version, client_id="cost"), 2
+    )
     body = header + encode(request, version)  # type: ignore[arg-type]
     return struct.pack(">i", len(body)) + body
 
@@ -64,7 +77,9 @@ def frame(name: str, key: int, version: int, request: object) -> bytes:
 def produce_frame(batch: bytes, version: int = 11) -> bytes:
     request = message("ProduceRequest")(acks=-1, timeout_ms=1000)
     module = sys.modules[type(request).__module__]
-    request.topic_data = [module.TopicProduceData(TOPIC, partition_data=[module.PartitionProduceData(0, batch)])]
+    request.topic_data = [
+        module.TopicProduceData(TOPIC, partition_data=[module.PartitionProduceData(0, batch)])
+    ]
     return frame("Produce", 0, version, request)
 
 

@@ -1,0 +1,1 @@
+"""Side by side against real brokers: ``python -m benchmarks --help``."""
