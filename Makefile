@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PROJECTS := pyproject.toml plugins/storage_memory/pyproject.toml packaging/kgw/pyproject.toml
+PROJECTS := pyproject.toml plugins/storage_memory/pyproject.toml plugins/storage_sqlite/pyproject.toml packaging/kgw/pyproject.toml
 
 .PHONY: setup dev test test-newest clients lint fmt generate bench bench-full soak help
 
@@ -16,7 +16,7 @@ $(STAMP): constraints.txt requirements-dev.txt $(PROJECTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \
-		-e . -e plugins/storage_memory -e packaging/kgw
+		-e . -e plugins/storage_memory -e plugins/storage_sqlite -e packaging/kgw
 	touch $@
 
 dev: $(STAMP) ## run the broker: memory storage, 127.0.0.1:9092

@@ -196,8 +196,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Where the gateway keeps its own state, such as committed offsets: ``[state]``."""
 
     use: str | None = None
-    """The state plugin. Not set: the core's own, in an internal log of the storage where that is durable, in
-    memory where it is not."""
+    """The state plugin. Not set: what the storage brings along, or the core's own, in an internal log of the
+    storage where that is durable, in memory where it is not."""
     settings: Rest = {}
     """Every other key of the table is the plugin's own and is checked against the plugin's settings."""
 
@@ -235,7 +235,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     rack: str | None = None
     """Where this gateway stands, for clients that fetch from near by. Kafka's broker.rack."""
     cluster_id: Annotated[str, msgspec.Meta(min_length=1)] | None = None
-    """What clients are told the cluster is called. Not set: generated."""
+    """What clients are told the cluster is called. Not set: made at the first start, kept with the data."""
     listeners: tuple[Listener, ...] = (Listener(),)
     """Addresses that clients connect to."""
     limits: Limits = Limits()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import logging
-import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +13,7 @@ import anyio.abc
 from kgw_core.api import registry
 from kgw_core.broker import Broker
 from kgw_core.clock import Clock, SystemClock
+from kgw_core.cluster import cluster_id
 from kgw_core.config import Config
 from kgw_core.errors import KafkaError
 from kgw_core.fetching.sessions import FetchSessions
@@ -130,6 +129,10 @@ async def _serving(
     def spawn(work: Coroutine[Any, Any, None]) -> None:
         tasks.start_soon(guarded, work)
 
+    try:
+        cluster = await cluster_id(state, config.cluster_id)
+    except Exception as error:
+        raise StartError(f"state {state.name}: {error}") from error
     logs = LogManager(
         store,
         ledger,
@@ -160,7 +163,7 @@ async def _serving(
     catalog.on_deleted(lambda topic: groups.topic_deleted(topic.name, topic.topic.partitions))
     broker = Broker(
         config=config,
-        cluster_id=config.cluster_id or base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="),
+        cluster_id=cluster,
         catalog=catalog,
         logs=logs,
         groups=groups,

@@ -1,4 +1,4 @@
-"""Where the gateway keeps its own state when no plugin does: in an internal log, or in memory."""
+"""Where the gateway keeps its own state when the config names no plugin for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from kgw_core.spi.storage import LogStore
 
 
 def default_state(store: LogStore) -> StateStore:
-    """What goes with ``store``: a log in it where it is durable, memory where it is not."""
+    """What goes with ``store``: its own; else a log in it where it is durable, memory where it is not."""
+    own = store.state_store()
+    if own is not None:
+        return own
     if store.capabilities().durable:
         from kgw_core.state.log import LogStateStore
 

@@ -1,0 +1,28 @@
+"""The settings of the plugin: the rest of the ``[storage]`` table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from kgw_core.spi.settings import Duration, MiB, Size
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """``[storage] use = "sqlite"``."""
+
+    path: Path = Path("kgw.db")
+    """The database file; it is made where it is not there. Relative to the working directory."""
+    synchronous: Literal["full", "normal"] = "full"
+    """"full": what was acknowledged survives loss of power. "normal": it survives the end of the process, and
+    loss of power may take the last moments."""
+    lock_timeout: Annotated[Duration, msgspec.Meta(ge=0)] = 5.0
+    """How long to wait for another program that has locked the database."""
+    readers: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
+    """Connections that read, each with a thread of its own."""
+    read_ahead: Size = 32 * MiB
+    """Memory for what is read before it is asked for; 0 is no reading ahead."""
+    cache: Size = 16 * MiB
+    """Memory for database pages, of each connection."""

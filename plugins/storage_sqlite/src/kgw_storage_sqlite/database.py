@@ -1,0 +1,159 @@
+"""One database file: its lock, the connection that writes, and those that read."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from kgw_core.errors import KafkaStorageError
+from kgw_storage_sqlite import errors, schema
+from kgw_storage_sqlite.config import Config
+from kgw_storage_sqlite.lock import FileLock
+from kgw_storage_sqlite.worker import Worker, connect
+
+T = TypeVar("T")
+
+
+class Unusable(Exception):
+    """The database cannot be used. The message is what the user reads."""
+
+
+class Database:
+    """All writing goes through one thread, in order; each of the readers has one, too."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.path = config.path.absolute()
+        self._lock = FileLock(self.path)
+        self._writer: Worker | None = None
+        self._readers: list[Worker] = []
+        self._checkpointer: Worker | None = None
+
+    # -- opening and closing
+
+    async def open(self, prepare: Callable[[sqlite3.Connection], T]) -> T:
+        """Lock it, bring it to this version, and do ``prepare(connection)``.
+
+        :raises Unusable: it is locked, too new, damaged, or cannot be made.
+        """
+        try:
+            await anyio.to_thread.run_sync(self._acquire)
+            try:
+                return await self._connect(prepare)
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await self.close()
+                raise
+        except sqlite3.Error as error:
+            raise Unusable(f"{self.path}: {errors.explained(error)}") from error
+        except schema.WrongVersion as error:
+            raise Unusable(f"{self.path}: {error}") from error
+        except OSError as error:
+            raise Unusable(f"{self.path} cannot be opened: {error.strerror or error}") from error
+
+    def _acquire(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+
+    async def _connect(self, prepare: Callable[[sqlite3.Connection], T]) -> T:
+        self._writer = await Worker.opened(self._connector(readonly=False))
+        prepared = await self._writer.run(partial(_upgrade_and, prepare))
+        for _ in range(self.config.readers):
+            self._readers.append(await Worker.opened(self._connector(readonly=True)))
+        self._checkpointer = await Worker.opened(self._connector(readonly=False))
+        return prepared
+
+    def _connector(self, *, readonly: bool) -> Callable[[], sqlite3.Connection]:
+        config = self.config
+        return partial(
+            connect,
+            self.path,
+            synchronous=config.synchronous,
+            lock_timeout=config.lock_timeout,
+            cache=config.cache,
+            readonly=readonly,
+        )
+
+    async def close(self) -> None:
+        """Close all connections, the one that writes last: it empties the write-ahead log; unlock."""
+        readers, self._readers = self._readers, []
+        checkpointer, self._checkpointer = self._checkpointer, None
+        writer, self._writer = self._writer, None
+        for worker in (*readers, checkpointer, writer):
+            if worker is not None:
+                with contextlib.suppress(sqlite3.Error):  # what cannot be done now is done when it is opened
+                    await worker.close()
+        await anyio.to_thread.run_sync(self._lock.release)
+
+    # -- using it
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """``work(connection)`` in the thread that writes.
+
+        :raises KafkaStorageError: it cannot be done now, and nothing was written.
+        """
+        if self._writer is None:
+            raise KafkaStorageError(f"{self.path} is closed")
+        try:
+            return await self._writer.run(work)
+        except sqlite3.Error as error:
+            told = errors.translated(error)
+            if told is error:
+                raise
+            raise told from error
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """``work(connection)`` in a thread that reads, the one with the least to do."""
+        if not self._readers:
+            raise KafkaStorageError(f"{self.path} is closed")
+        reader = self._readers[0]
+        for other in self._readers:
+            if other.busy < reader.busy:
+                reader = other
+        try:
+            return await reader.run(work)
+        except sqlite3.Error as error:
+            raise KafkaStorageError(errors.explained(error)) from error
+
+    async def beside(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """``work(connection)`` in the thread that carries the write-ahead log into the database."""
+        if self._checkpointer is None:
+            raise KafkaStorageError(f"{self.path} is closed")
+        return await self._checkpointer.run(work)
+
+    @property
+    def writing(self) -> bool:
+        """Whether the thread that writes has something to do."""
+        return self._writer is not None and self._writer.busy > 0
+
+    def wal_size(self) -> int:
+        """Bytes of the write-ahead log's file."""
+        try:
+            return Path(f"{self.path}-wal").stat().st_size
+        except OSError:
+            return 0
+
+
+def _upgrade_and(prepare: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    schema.upgrade(connection)
+    return prepare(connection)
+
+
+def transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    """``work(connection)``: all of what it writes, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result

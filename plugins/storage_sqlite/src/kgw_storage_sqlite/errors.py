@@ -1,0 +1,58 @@
+"""What SQLite says is wrong, as what the core tells clients."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kgw_core.errors import KafkaStorageError
+
+_EXPLAINED = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_BUSY: "another program has locked the database",
+    sqlite3.SQLITE_LOCKED: "another program has locked the database",
+    sqlite3.SQLITE_READONLY: "the database cannot be written",
+    sqlite3.SQLITE_CANTOPEN: "the database cannot be opened",
+    sqlite3.SQLITE_CORRUPT: "the database is damaged (`kgw check-store` says where)",
+    sqlite3.SQLITE_NOTADB: "the file is not a database, or damaged",
+    sqlite3.SQLITE_TOOBIG: "SQLite does not take that much at once",
+    sqlite3.SQLITE_NOMEM: "no memory is left",
+    sqlite3.SQLITE_IOERR: "the disk failed",
+}
+_MAYBE_WRITTEN = {
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+}
+
+
+def code(error: sqlite3.Error) -> int:
+    """SQLite's primary code of what went wrong; 0 where there is none."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def explained(error: sqlite3.Error) -> str:
+    """What went wrong, for people."""
+    told = _EXPLAINED.get(code(error))
+    return f"{told}: {error}" if told else str(error)
+
+
+def translated(error: sqlite3.Error) -> Exception:
+    """KafkaStorageError where it is certain that nothing was written; ``error`` itself where it is not."""
+    if code(error) not in _EXPLAINED or getattr(error, "sqlite_errorcode", 0) in _MAYBE_WRITTEN:
+        return error
+    return KafkaStorageError(explained(error))
+
+
+@contextmanager
+def translating() -> Iterator[None]:
+    """Errors of SQLite leave as those of Kafka."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        told = translated(error)
+        if told is error:
+            raise
+        raise told from error

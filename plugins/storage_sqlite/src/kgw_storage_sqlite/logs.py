@@ -1,0 +1,381 @@
+"""The logs as the thread that writes knows them. Everything here that takes a connection runs there."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from kgw_core.errors import KafkaStorageError, OffsetOutOfRange, UnknownTopicOrPartition
+from kgw_core.spi.storage import Append, Batch, Bounds, OffsetConflict, TopicPartition
+from kgw_storage_sqlite import errors
+from kgw_storage_sqlite.packing import Chunk, find, pack, placed
+from kgw_storage_sqlite.schema import MAX_LOGS, MAX_OFFSET, OFFSET_BITS, chunks, first, key, logs, sql
+
+ROWS: Final = 256
+"""Rows that one INSERT takes; more of them go into one transaction."""
+
+_ids = sa.and_(chunks.c.id >= sa.bindparam("lower"), chunks.c.id < sa.bindparam("upper"))
+_AT_OR_BEFORE = sql(
+    first(
+        sa.select(chunks.c.id, chunks.c.last)
+        .where(_ids, chunks.c.id <= sa.bindparam("id"))
+        .order_by(chunks.c.id.desc())
+    )
+)
+_LAST = sql(
+    first(sa.select(chunks.c.last, chunks.c.peak, chunks.c.total).where(_ids).order_by(chunks.c.id.desc()))
+)
+_FROM = sql(
+    first(
+        sa.select(chunks.c.id, chunks.c.total, sa.func.length(chunks.c.data))
+        .where(_ids)
+        .order_by(chunks.c.id)
+    )
+)
+_DATA = sql(sa.select(chunks.c.data).where(chunks.c.id == sa.bindparam("id")))
+_length_of_all = sa.func.sum(sa.func.length(chunks.c.data))
+_SIZE = sql(sa.select(sa.func.coalesce(_length_of_all, sa.literal_column("0"))).where(_ids))
+_WHOLE = sql(sa.select(chunks).where(_ids).order_by(chunks.c.id))
+_DELETE = sql(sa.delete(chunks).where(_ids))
+_RAISE = sql(
+    sa.update(chunks).where(_ids, chunks.c.peak < sa.bindparam("least")).values(peak=sa.bindparam("least"))
+)
+_LOGS = sql(sa.select(logs).order_by(logs.c.id))
+_NEW_LOG = sql(sa.insert(logs))
+_TRIMMED = sql(
+    sa.update(logs)
+    .where(logs.c.id == sa.bindparam("log_id"))
+    .values(start=sa.bindparam("new_start"), end=sa.bindparam("new_end"), holes=sa.bindparam("new_holes"))
+)
+
+_INSERT = f"INSERT INTO chunks ({', '.join(column.name for column in chunks.columns)}) VALUES "
+_VALUES = f"({', '.join('?' for _ in chunks.columns)})"
+
+
+class Log:
+    """One partition. ``known``: its last chunk has been looked at, so all the rest is true.
+
+    ``first`` is the id of the first chunk that counts, ``head`` how many bytes of it do not. ``version``
+    changes with everything but appends, so that whoever reads in several steps can tell whether they fit
+    together.
+    """
+
+    __slots__ = (
+        "before", "end", "first", "gone", "head", "holes", "id", "known", "lower", "peak", "start", "total",
+        "tp", "upper", "version",
+    )  # fmt: skip
+
+    def __init__(self, tp: TopicPartition, id: int, start: int, end: int, holes: int) -> None:
+        self.tp = tp
+        self.id = id
+        self.lower = key(id, 0)
+        self.upper = key(id + 1, 0)
+        self.start = start
+        self.end = end
+        self.holes = holes
+        self.known = False
+        self.gone = False
+        self.version = 0
+        self._empty()
+
+    def _empty(self) -> None:
+        self.first = key(self.id, self.end)  # so that what is appended next does not lie below it
+        self.head = 0
+        self.peak = -1
+        self.before = 0  # total before the first chunk
+        self.total = 0  # total of the last one
+
+    @property
+    def size(self) -> int:
+        return self.total - self.before - self.holes - self.head
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(self.start, self.end, 0, self.size)
+
+    def ids(self, id: int = 0) -> dict[str, int]:
+        """Parameters of statements about this log's rows."""
+        return {"lower": self.lower, "upper": self.upper, "id": id}
+
+    def look(self, connection: sqlite3.Connection) -> None:
+        """Make known. Costs the same however long the log is."""
+        row = connection.execute(_LAST, self.ids()).fetchone()
+        if row is None:
+            self._empty()
+            self.holes = 0
+        else:
+            last, self.peak, self.total = row
+            self.end = max(self.end, last + 1)
+            self._look_at_first(connection)
+        self.known = True
+
+    def _look_at_first(self, connection: sqlite3.Connection) -> None:
+        """Find the first chunk that holds anything from the start on."""
+        row = connection.execute(_AT_OR_BEFORE, self.ids(key(self.id, self.start))).fetchone()
+        lower = self.lower
+        if row is not None:
+            lower = row[0] if row[1] >= self.start else row[0] + 1
+        row = connection.execute(_FROM, {"lower": lower, "upper": self.upper}).fetchone()
+        if row is None:
+            self._empty()
+            self.holes = 0
+            return
+        self.first, total, length = row
+        self.before = total - length
+        self.head = 0
+        if self.first & MAX_OFFSET < self.start:
+            [data] = connection.execute(_DATA, {"id": self.first}).fetchone()
+            found = find(data, self.start)
+            self.head = found.at if found else 0
+
+    def trim(self, connection: sqlite3.Connection, before: int) -> None:
+        """Move the start; what lies below is no longer read, and deleted later.
+
+        :raises OffsetOutOfRange: above the end.
+        """
+        if before > self.end:
+            raise OffsetOutOfRange(f"cannot trim {self.tp} to {before}: it ends at {self.end}")
+        if before <= self.start:
+            return
+        old = self.start, self.first, self.head, self.peak, self.before, self.total, self.holes
+        size = self.size + self.head
+        self.version += 1
+        try:
+            if self.holes:  # what the dropped ones took has to be counted, as total does not tell
+                first = self.first
+                self.start = before
+                self._look_at_first(connection)
+                [dropped] = connection.execute(_SIZE, {"lower": first, "upper": self.first}).fetchone()
+                self.holes = self.total - self.before - (size - dropped)
+            else:
+                self.start = before
+                self._look_at_first(connection)
+            self._save(connection)
+        except BaseException:
+            self.start, self.first, self.head, self.peak, self.before, self.total, self.holes = old
+            raise
+        self.version += 1
+
+    def _save(self, connection: sqlite3.Connection) -> None:
+        row = {"log_id": self.id, "new_start": self.start, "new_end": self.end, "new_holes": self.holes}
+        connection.execute(_TRIMMED, row)
+
+    def replace(
+        self, connection: sqlite3.Connection, first: int, last: int, batches: Sequence[Batch]
+    ) -> None:
+        """Put ``batches`` in place of those in ``first..last``; what shares a chunk with them stays."""
+        row = connection.execute(_AT_OR_BEFORE, self.ids(key(self.id, first))).fetchone()
+        lower = row[0] if row is not None and row[1] >= first else key(self.id, first)
+        ids = {"lower": max(lower, self.first), "upper": key(self.id, last + 1)}
+        old = connection.execute(_WHOLE, ids).fetchall()
+        if not old:
+            return
+        kept = [Batch(b.base, b.last - b.base + 1, b.time, memoryview(row[5])[b.at : b.at + b.size])
+                for row in (old[:1] if len(old) == 1 else (old[0], old[-1])) for b in placed(row[5])
+                if b.last < first or b.base > last]  # fmt: skip
+        new = pack(
+            [b for b in kept if b[0] < first]
+            + [b for b in batches if b[0] + b[1] > self.start]
+            + [b for b in kept if b[0] > last]
+        )
+        size = self.size + self.head - sum(len(row[5]) for row in old) + sum(len(chunk.data) for chunk in new)
+        start, end, previous = (
+            self.start,
+            self.end,
+            (self.first, self.head, self.before, self.total, self.holes),
+        )
+        peak = self._peak_before(connection, old[0][0])
+        total = old[-1][4] - sum(len(chunk.data) for chunk in new)
+        rows: list[object] = []
+        for chunk in new:
+            peak = max(peak, chunk.time)
+            total += len(chunk.data)
+            rows += (key(self.id, chunk.base), chunk.last, chunk.time, peak, total, chunk.data)
+        self.version += 1
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute(_DELETE, ids)
+            insert(connection, rows)
+            if peak > old[-1][3]:  # what compaction puts in is never dated later; others may
+                span = {"lower": ids["upper"], "upper": self.upper, "least": peak}
+                connection.execute(_RAISE, span)
+                self.peak = max(self.peak, peak)
+            self._look_at_first(connection)
+            self.holes = self.total - self.before - size
+            self._save(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            self.start, self.end = start, end
+            self.first, self.head, self.before, self.total, self.holes = previous
+            self.known = False
+            raise
+        self.version += 1
+
+    def _peak_before(self, connection: sqlite3.Connection, id: int) -> int:
+        row = connection.execute(_LAST, {"lower": self.lower, "upper": id}).fetchone()
+        return row[1] if row is not None and id > self.first else -1
+
+
+def insert(connection: sqlite3.Connection, rows: list[object]) -> None:
+    """Insert rows of ``chunks``, flattened. One statement where they are few: SQLite is entered once, and the
+    interpreter lock taken back once."""
+    width = len(chunks.columns)
+    for at in range(0, len(rows), ROWS * width):
+        some = rows[at : at + ROWS * width] if len(rows) > ROWS * width else rows
+        connection.execute(_INSERT + ",".join([_VALUES] * (len(some) // width)), some)
+
+
+class Logs:
+    """All logs by partition, and the ids of those that are deleted but not yet gone."""
+
+    def __init__(self) -> None:
+        self._by_tp: dict[TopicPartition, Log] = {}
+        self.dead: dict[int, None] = {}
+        self.written = 0
+        """Bytes appended since somebody set this to 0."""
+
+    def load(self, connection: sqlite3.Connection, names: Mapping[UUID, str]) -> None:
+        """Read the table of logs. ``names``: those of the topics."""
+        for id, topic_id, partition, start, end, holes in connection.execute(_LOGS):
+            if topic_id is None:
+                self.dead[id] = None
+            else:
+                id_of_topic = UUID(bytes=topic_id)
+                tp = TopicPartition(names.get(id_of_topic, ""), id_of_topic, partition)
+                self._by_tp[tp] = Log(tp, id, start, end, holes)
+
+    def get(self, tp: TopicPartition) -> Log:
+        """:raises UnknownTopicOrPartition: it is not there."""
+        log = self._by_tp.get(tp)
+        if log is None:
+            raise UnknownTopicOrPartition(f"no partition {tp} with topic id {tp.topic_id}")
+        return log
+
+    def known(self, tp: TopicPartition, connection: sqlite3.Connection) -> Log:
+        """:meth:`get`, and looked at."""
+        log = self.get(tp)
+        if not log.known:
+            log.look(connection)
+        return log
+
+    def all_known(self) -> list[Log]:
+        return [log for log in list(self._by_tp.values()) if log.known]
+
+    # -- topics; these are called inside a transaction, and what they return is done after it
+
+    def make(self, connection: sqlite3.Connection, tps: Sequence[TopicPartition]) -> list[Log]:
+        """Insert new logs. :raises KafkaStorageError: there are as many as can be."""
+        used = {log.id for log in self._by_tp.values()} | set(self.dead)
+        following = max(used, default=0) + 1
+        if following + len(tps) > MAX_LOGS:
+            ids = [id for id in range(1, MAX_LOGS) if id not in used][: len(tps)]
+            if len(ids) < len(tps):
+                raise KafkaStorageError(f"the database holds {len(used)} partitions, and cannot hold more")
+        else:
+            ids = list(range(following, following + len(tps)))
+        made = [Log(tp, id, 0, 0, 0) for tp, id in zip(tps, ids, strict=True)]
+        connection.executemany(
+            _NEW_LOG,
+            [
+                {
+                    "id": log.id,
+                    "topic_id": log.tp.topic_id.bytes,
+                    "partition": log.tp.partition,
+                    "start": 0,
+                    "end": 0,
+                    "holes": 0,
+                }
+                for log in made
+            ],
+        )
+        for log in made:
+            log.known = True
+        return made
+
+    def add(self, made: Sequence[Log]) -> None:
+        for log in made:
+            self._by_tp[log.tp] = log
+
+    def forget(self, topic_id: UUID) -> None:
+        for tp in [tp for tp in self._by_tp if tp.topic_id == topic_id]:
+            log = self._by_tp.pop(tp)
+            log.gone = True
+            log.version += 1
+            self.dead[log.id] = None
+
+    # -- appending
+
+    def append(self, connection: sqlite3.Connection, appends: Sequence[Append]) -> list[int | Exception]:
+        """Append all in one commit. If the database is damaged where one log lies, the others are written."""
+        results: list[int | Exception] = []
+        taken: list[tuple[int, Log, list[Chunk]]] = []
+        for tp, batches in appends:
+            try:
+                log = self.known(tp, connection)
+                self._check(log, batches)
+            except sqlite3.Error as error:
+                results.append(errors.translated(error))
+            except Exception as error:
+                results.append(error)
+            else:
+                taken.append((len(results), log, pack(batches)))
+                results.append(log.end)
+        if not taken:
+            return results
+        try:
+            self._insert(connection, taken)
+        except sqlite3.DatabaseError as error:
+            told = errors.translated(error)
+            damaged = errors.code(error) == sqlite3.SQLITE_CORRUPT and len(taken) > 1
+            for index, log, packed in taken:
+                if not damaged:
+                    results[index] = told
+                    continue
+                try:
+                    self._insert(connection, [(index, log, packed)])
+                except sqlite3.DatabaseError as own:
+                    results[index] = errors.translated(own)
+        return results
+
+    @staticmethod
+    def _check(log: Log, batches: Sequence[Batch]) -> None:
+        if batches[0].base_offset != log.end:
+            raise OffsetConflict(batches[0].base_offset, log.end)
+        if batches[-1].base_offset + batches[-1].span > MAX_OFFSET:
+            raise KafkaStorageError(f"{log.tp} is full: offsets go up to {MAX_OFFSET}")
+
+    def _insert(self, connection: sqlite3.Connection, taken: Sequence[tuple[int, Log, list[Chunk]]]) -> None:
+        rows: list[object] = []
+        after: list[tuple[Log, int, int, int]] = []
+        size = 0
+        for _, log, packed in taken:
+            peak, total, shifted = log.peak, log.total, log.id << OFFSET_BITS
+            for base, last, time, data in packed:
+                if time > peak:
+                    peak = time
+                total += len(data)
+                rows += (shifted | base, last, time, peak, total, data)
+            after.append((log, packed[-1].last + 1, peak, total))
+            size += total - log.total
+        try:
+            if len(rows) > ROWS * len(chunks.columns):
+                connection.execute("BEGIN IMMEDIATE")
+                insert(connection, rows)
+                connection.execute("COMMIT")
+            else:
+                insert(connection, rows)  # one statement is one transaction
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            for _, log, _ in taken:
+                log.known = False  # what is there now is what the database says
+            raise
+        for log, end, peak, total in after:
+            log.end, log.peak, log.total = end, peak, total
+        self.written += size

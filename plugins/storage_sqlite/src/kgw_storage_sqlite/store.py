@@ -1,0 +1,185 @@
+"""The store: each call of the contract as one piece of work, for the thread that writes or one that reads."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+from uuid import UUID
+
+import anyio.to_thread
+
+from kgw_core.spi.state import StateStore
+from kgw_core.spi.storage import (
+    Append,
+    Batch,
+    Bounds,
+    Capabilities,
+    LogStore,
+    Read,
+    Run,
+    Topic,
+    TopicPartition,
+)
+from kgw_storage_sqlite import reading, topics
+from kgw_storage_sqlite.ahead import ReadAhead
+from kgw_storage_sqlite.config import Config as Settings
+from kgw_storage_sqlite.database import Database
+from kgw_storage_sqlite.errors import translating
+from kgw_storage_sqlite.logs import Log, Logs
+from kgw_storage_sqlite.upkeep import Upkeep
+
+CAPABILITIES = Capabilities(durable=True, commit_scope="store")
+
+
+class SqliteStore(LogStore):
+    """Keeps everything in one database file."""
+
+    name = "sqlite"
+    Config: ClassVar[type[Settings]] = Settings
+    writers = 1
+
+    def __init__(self, config: Settings | None = None) -> None:
+        super().__init__(config)
+        self._settings = config or Settings()
+        self.database = Database(self._settings)
+        self._logs = Logs()
+        self._upkeep: Upkeep | None = None
+        self._ahead = ReadAhead(self._read, self._settings.read_ahead)
+
+    async def open(self) -> None:
+        self._logs = Logs()
+        await self.database.open(self._load)
+        self._upkeep = Upkeep(self.database, self._logs)
+        self._upkeep.start()
+
+    def _load(self, connection: sqlite3.Connection) -> None:
+        self._logs.load(connection, {topic.id: topic.name for topic in topics.listed(connection)})
+
+    async def close(self) -> None:
+        await self._ahead.stop()
+        if self._upkeep is not None:
+            await self._upkeep.stop()
+        await self.database.close()
+
+    async def ping(self) -> None:
+        await self.database.read(topics.listed)
+
+    def capabilities(self, topic: Topic | None = None) -> Capabilities:
+        return CAPABILITIES
+
+    def state_store(self) -> StateStore:
+        from kgw_storage_sqlite.state import SqliteStateStore
+
+        return SqliteStateStore(database=self.database)
+
+    # -- topics
+
+    async def topics(self) -> Sequence[Topic]:
+        return await self.database.read(topics.listed)
+
+    async def create_topic(self, topic: Topic) -> None:
+        await self.database.write(lambda connection: topics.create(connection, self._logs, topic))
+
+    async def update_topic(self, topic: Topic) -> None:
+        await self.database.write(lambda connection: topics.update(connection, self._logs, topic))
+
+    async def delete_topic(self, topic_id: UUID) -> None:
+        await self.database.write(lambda connection: topics.delete(connection, self._logs, topic_id))
+        if self._upkeep is not None:
+            self._upkeep.deleted()
+
+    # -- appending
+
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+        [result] = await self.append_many([Append(tp, batches)])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
+        results = await self.database.write(lambda connection: self._logs.append(connection, appends))
+        if self._upkeep is not None:
+            self._upkeep.appended()
+        return results
+
+    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+        def work(connection: sqlite3.Connection) -> None:
+            self._logs.known(tp, connection).replace(connection, first, last, batches)
+
+        await self.database.write(work)
+        return True
+
+    async def trim(self, tp: TopicPartition, before: int) -> None:
+        def work(connection: sqlite3.Connection) -> Log:
+            log = self._logs.known(tp, connection)
+            log.trim(connection, before)
+            return log
+
+        log = await self.database.write(work)
+        if self._upkeep is not None:
+            self._upkeep.trimmed(log)
+
+    # -- reading
+
+    async def _known(self, tp: TopicPartition) -> Log:
+        log = self._logs.get(tp)
+        if not log.known:  # only the thread that writes may say where a log ends
+            log = await self.database.write(lambda connection: self._logs.known(tp, connection))
+            if self._upkeep is not None and log.first > log.lower:
+                self._upkeep.trimmed(log)  # a trim may have been cut short
+        return log
+
+    async def bounds(self, tp: TopicPartition) -> Bounds:
+        return (await self._known(tp)).bounds
+
+    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        return await self._ahead.read(await self._known(tp), offset, max_bytes)
+
+    async def _read(self, log: Log, offset: int, max_bytes: int) -> list[Run]:
+        return await self.database.read(partial(reading.read, log=log, offset=offset, max_bytes=max_bytes))
+
+    async def read_many(self, reads: Sequence[Read]) -> list[Sequence[Run] | Exception]:
+        logs: list[Log | Exception] = []
+        for tp, _, _ in reads:
+            try:
+                logs.append(await self._known(tp))
+            except Exception as error:
+                logs.append(error)
+
+        def work(connection: sqlite3.Connection) -> list[Sequence[Run] | Exception]:
+            results: list[Sequence[Run] | Exception] = []
+            for log, (_, offset, max_bytes) in zip(logs, reads, strict=True):
+                if isinstance(log, Exception):
+                    results.append(log)
+                    continue
+                try:
+                    with translating():
+                        results.append(reading.read(connection, log, offset, max_bytes))
+                except Exception as error:
+                    results.append(error)
+            return results
+
+        return await self.database.read(work) if reads else []
+
+    async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
+        log = await self._known(tp)
+        return await self.database.read(partial(reading.find_time, log=log, timestamp=timestamp))
+
+    async def find_max_time(self, tp: TopicPartition) -> int | None:
+        log = await self._known(tp)
+        return await self.database.read(partial(reading.find_max_time, log=log))
+
+    # -- beside a running gateway
+
+    async def backup(self, path: Path) -> None:
+        from kgw_storage_sqlite.backup import backup
+
+        await anyio.to_thread.run_sync(backup, self.database.path, path)
+
+    async def check(self) -> Sequence[str]:
+        from kgw_storage_sqlite.checking import check
+
+        return await anyio.to_thread.run_sync(check, self.database.path)

@@ -1,0 +1,170 @@
+"""What is done beside appends: the write-ahead log into the database, deleted records out of it, space given
+back. All of it in small steps, so that an append waits for one of them at most."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from functools import partial
+from typing import Final
+
+import sqlalchemy as sa
+
+from kgw_core.errors import KafkaError
+from kgw_storage_sqlite.database import Database
+from kgw_storage_sqlite.logs import Log, Logs
+from kgw_storage_sqlite.schema import chunks, key, logs, sql
+from kgw_storage_sqlite.worker import PAGE_SIZE
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT: Final = 32 << 20
+"""Bytes appended after which the write-ahead log is carried over."""
+STEP: Final = 4 << 20
+"""Bytes that one step deletes; what lies at the end of the file and has to move takes a quarter."""
+SPARE_PAGES: Final = (64 << 20) // PAGE_SIZE
+"""Free pages that are kept for what comes next; as many again have to be free before any are given back."""
+REST: Final = 0.005
+"""Seconds between two steps, for appends."""
+AGAIN: Final = 30.0
+"""Seconds until what failed is tried again."""
+
+_SIZES = """
+    SELECT max(id), total(size), count(*) FROM (
+        SELECT id, length(data) AS size FROM chunks
+        WHERE id >= :lower AND id < :upper ORDER BY id LIMIT :most)
+"""
+_DELETE = sql(
+    sa.delete(chunks).where(chunks.c.id >= sa.bindparam("lower"), chunks.c.id < sa.bindparam("upper"))
+)
+_FORGET = sql(sa.delete(logs).where(logs.c.id == sa.bindparam("dead")))
+
+
+class Upkeep:
+    """A task of the event loop that is woken when there is something to do."""
+
+    def __init__(self, database: Database, known: Logs) -> None:
+        self._database = database
+        self._logs = known
+        self._trimmed: dict[Log, None] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        if self._logs.dead:
+            self._wake.set()
+
+    async def stop(self) -> None:
+        """Leave undone what is not done; it goes on after the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    def appended(self) -> None:
+        """Something was appended."""
+        if self._logs.written >= CHECKPOINT:
+            self._wake.set()
+
+    def trimmed(self, log: Log) -> None:
+        """There may be something to delete before the start of ``log``."""
+        self._trimmed[log] = None
+        self._wake.set()
+
+    def deleted(self) -> None:
+        """A topic was deleted."""
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                if self._logs.written >= CHECKPOINT:
+                    await self.checkpoint()
+                await self._delete()
+            except (KafkaError, sqlite3.Error) as error:
+                logger.warning("upkeep of %s failed, and is tried again: %s", self._database.path, error)
+                await asyncio.sleep(AGAIN)
+                self._wake.set()
+            except Exception:
+                logger.exception("upkeep of %s failed", self._database.path)
+
+    async def checkpoint(self) -> None:
+        """Carry the write-ahead log over, beside the appends; what they wrote meanwhile, between two of them.
+        Then the log has nothing that is needed, and begins anew."""
+        self._logs.written = 0
+        busy, there, carried = await self._database.beside(_checkpoint)
+        if busy or carried < there:
+            await self._database.write(_checkpoint)
+
+    # -- deleting
+
+    async def _delete(self) -> None:
+        some = False
+        while self._trimmed:
+            log = next(iter(self._trimmed))
+            while not log.gone and await self._step(log.lower, log.first):
+                some = True
+            del self._trimmed[log]
+        for id in list(self._logs.dead):
+            while await self._step(key(id, 0), key(id + 1, 0)):
+                some = True
+            await self._database.write(partial(_forget, id=id))
+            self._logs.dead.pop(id, None)
+            some = True
+        if some:
+            while await self._database.write(_give_back):
+                await self._rest()
+
+    async def _step(self, lower: int, upper: int) -> bool:
+        """Delete a few chunks; whether there are more."""
+        there = await self._database.write(partial(_delete_some, lower=lower, upper=upper))
+        if there:
+            await self._rest()
+        if self._logs.written >= CHECKPOINT:
+            await self.checkpoint()
+        return there
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(REST)
+
+
+def _checkpoint(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    busy, there, carried = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return busy, there, carried
+
+
+def _delete_some(connection: sqlite3.Connection, *, lower: int, upper: int) -> bool:
+    most, size = 1, 0
+    while True:
+        last, size, count = connection.execute(
+            _SIZES, {"lower": lower, "upper": upper, "most": most}
+        ).fetchone()
+        if count < most or size * 2 >= STEP or most >= 4_096:
+            break
+        most = min(4_096, max(most * 2, int(STEP * count / max(size, 1))))
+    if last is None:
+        return False
+    connection.execute(_DELETE, {"lower": lower, "upper": last + 1})
+    return True
+
+
+def _forget(connection: sqlite3.Connection, *, id: int) -> None:
+    connection.execute(_FORGET, {"dead": id})
+
+
+def _give_back(connection: sqlite3.Connection) -> bool:
+    """Shorten the file by a step; whether there is more to give back."""
+    [free] = connection.execute("PRAGMA freelist_count").fetchone()
+    [pages] = connection.execute("PRAGMA page_count").fetchone()
+    spare = min(SPARE_PAGES, pages // 4)
+    if free <= 2 * spare:
+        return False
+    # a script, as the pragma frees a page with each row that is fetched from it
+    connection.executescript(f"PRAGMA incremental_vacuum({min(free - spare, STEP // 4 // PAGE_SIZE)})")
+    return True

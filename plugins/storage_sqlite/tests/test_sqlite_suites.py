@@ -1,0 +1,61 @@
+"""The SQLite store keeps every promise of the public suites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from kgw_storage_sqlite.config import Config
+from kgw_storage_sqlite.state import SqliteStateStore
+from kgw_storage_sqlite.store import SqliteStore
+
+from kgw_core.testing import LogStoreSuite
+from kgw_core.testing.state_store import MakeStore, StateStoreSuite
+
+
+def make(path: Path) -> SqliteStore:
+    return SqliteStore(Config(path=path))
+
+
+class TestSqliteStore(LogStoreSuite):
+    @pytest.fixture
+    def reopen(self, tmp_path: Path) -> partial[SqliteStore]:
+        return partial(make, tmp_path / "kgw.db")
+
+    @pytest.fixture
+    def failing(self, store: SqliteStore) -> Callable[[], AbstractContextManager[None]]:
+        """The disk is full: after the rows have gone in, a page more is wanted, and there is none."""
+
+        @contextmanager
+        def fail() -> Iterator[None]:
+            assert store.database._writer is not None
+            connection = store.database._writer._conn
+            connection.execute("PRAGMA max_page_count = 1")  # as many as there are
+            connection.execute(
+                "CREATE TEMP TRIGGER grow AFTER INSERT ON chunks BEGIN "
+                "INSERT INTO state VALUES (randomblob(8), zeroblob(1000000), 0); END"
+            )
+            yield
+            connection.execute("DROP TRIGGER grow")
+            connection.execute("PRAGMA max_page_count = 1073741823")
+
+        return fail
+
+
+class TestSqliteStateStore(StateStoreSuite):
+    @pytest.fixture
+    def make_store(self, tmp_path: Path) -> MakeStore:
+        return lambda: SqliteStateStore(Config(path=tmp_path / "state.db"))
+
+
+def test_the_entry_points_register_both_stores() -> None:
+    """`storage.sqlite` and `state.sqlite` name a module whose hooks return the classes."""
+    [storage] = entry_points(group="kgw", name="storage.sqlite")
+    [state] = entry_points(group="kgw", name="state.sqlite")
+    assert storage.load().kgw_register_storage() == [SqliteStore]
+    assert state.load().kgw_register_group_state() == [SqliteStateStore]
+    assert SqliteStore.name == SqliteStateStore.name == "sqlite"
