@@ -12,15 +12,19 @@ class Budget:
     """Bytes of requests that were read and are not done: begun frames, frames that wait, queued appends.
 
     Whoever holds some may be asked to stop taking more (:attr:`over`); whoever needs much at once takes a
-    turn (:meth:`claim`). Neither is about bytes that are there already: :meth:`take` always takes. Not
-    thread-safe.
+    turn (:meth:`claim`). Neither is about bytes that are there already: :meth:`take` always takes. Past
+    :attr:`most`, everybody is asked to stop (``on_exhausted``), and what can be refused is. Not thread-safe.
     """
 
-    __slots__ = ("_claims", "_paused", "limit", "used")
+    __slots__ = ("_claims", "_paused", "_told", "limit", "most", "on_exhausted", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit: Final = limit
+        self.most: Final = limit + limit // 4
         self.used = 0
+        self.on_exhausted: Callable[[], object] | None = None
+        """Called when :attr:`used` passes :attr:`most`, once until there is room again."""
+        self._told = False
         self._claims: dict[Resume, int] = {}
         self._paused: dict[Resume, None] = {}
 
@@ -32,16 +36,25 @@ class Budget:
     @property
     def exhausted(self) -> bool:
         """Whether nothing more can be kept, as those that should have stopped came back as others."""
-        return self.used > self.limit + self.limit // 4
+        return self.used > self.most
+
+    @property
+    def contended(self) -> bool:
+        """Whether somebody waits for a turn."""
+        return bool(self._claims)
 
     def take(self, size: int) -> None:
         """``size`` bytes more are held."""
         self.used += size
+        if self.used > self.most and not self._told:
+            self._told = True
+            if self.on_exhausted is not None:
+                self.on_exhausted()
 
     def give(self, size: int) -> None:
         """``size`` bytes are held no more; those that wait go on, as far as there is room."""
         self.used -= size
-        if self._claims or self._paused:
+        if self._claims or self._paused or self._told:
             self._go_on()
 
     def claim(self, size: int, granted: Resume) -> bool:
@@ -66,6 +79,8 @@ class Budget:
         return True
 
     def _go_on(self) -> None:
+        if self.used <= self.limit:
+            self._told = False
         claims = self._claims
         while claims:
             granted, size = next(iter(claims.items()))
@@ -80,4 +95,4 @@ class Budget:
             resume()
 
 
-UNLIMITED: Final = 2**63 - 1
+UNLIMITED: Final = 2**62

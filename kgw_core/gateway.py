@@ -12,6 +12,7 @@ import anyio.abc
 
 from kgw_core.api import registry
 from kgw_core.broker import Broker
+from kgw_core.budget import Budget
 from kgw_core.clock import Clock, SystemClock
 from kgw_core.cluster import cluster_id
 from kgw_core.config import Config
@@ -133,6 +134,7 @@ async def _serving(
         cluster = await cluster_id(state, config.cluster_id)
     except Exception as error:
         raise StartError(f"state {state.name}: {error}") from error
+    budget = Budget(config.limits.max_total_in_flight_bytes)
     logs = LogManager(
         store,
         ledger,
@@ -140,6 +142,7 @@ async def _serving(
         spawn,
         config.limits.max_inflated_batch,
         config.topics.retention_check_interval,
+        budget,
     )
     catalog: Catalog[PartitionLog] = Catalog(
         store,
@@ -175,7 +178,7 @@ async def _serving(
             config.limits.max_fetch_sessions, config.limits.max_fetch_session_partitions
         ),
     )
-    server = Server(Dispatcher(broker, registry.load()), config.limits)
+    server = Server(Dispatcher(broker, registry.load()), config.limits, budget)
     if not logs.immediate:
         for _ in range(store.writers):
             tasks.start_soon(logs.writers.run)

@@ -9,6 +9,7 @@ from weakref import WeakSet
 import anyio
 import anyio.lowlevel
 
+from kgw_core.budget import UNLIMITED, Budget
 from kgw_core.clock import Clock, sleep
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.retention import CHECK_SECONDS, Retention
@@ -29,7 +30,7 @@ class LogManager:
 
     ``spawn`` starts a coroutine that nobody waits for. ``max_inflated`` is what one batch may
     decompress to, in bytes, where the log has to look inside. ``retention_interval`` (seconds) lies between
-    two looks for records that may go.
+    two looks for records that may go. ``budget`` is charged with the appends that wait.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class LogManager:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         max_inflated: int,
         retention_interval: float = CHECK_SECONDS,
+        budget: Budget | None = None,
     ) -> None:
         capabilities = store.capabilities()
         self.store = store
@@ -47,6 +49,7 @@ class LogManager:
         self.clock = clock
         self.spawn = spawn
         self.max_inflated = max_inflated
+        self.budget = budget or Budget(UNLIMITED)
         # append_now takes offsets from the core: a store that numbers records goes through the queue.
         self.immediate = capabilities.immediate and not capabilities.numbers_records
         self.numbers_records = capabilities.numbers_records

@@ -33,6 +33,7 @@ from kgw_core.pending import Pending
 from kgw_core.records.batch import TRANSACTIONAL, iter_batches
 from kgw_core.spi.storage import SCAN_BYTES, Batch, OffsetConflict, Run, TopicPartition
 from kgw_core.topics.catalog import TopicState
+from kgw_core.wire import Buffer
 
 if TYPE_CHECKING:
     from kgw_core.log.manager import LogManager
@@ -42,6 +43,10 @@ logger = logging.getLogger(__name__)
 _OFFSET = struct.Struct(">q")
 _EPOCH = struct.Struct(">i")
 _SEQUENCES = 1 << 31
+
+
+QUEUED = 1024
+"""Bytes that an append takes while it waits, beside those of its batch."""
 
 
 class Queued(NamedTuple):
@@ -119,7 +124,8 @@ class PartitionLog:
             except Exception as error:
                 failure = self._explained(error)
                 deferred, self._deferred = self._deferred, []
-                for _, pending in deferred:
+                for data, pending in deferred:
+                    self._release(data)
                     pending.fail(failure)
                 raise failure from error
 
@@ -156,6 +162,7 @@ class PartitionLog:
         self.ready = True
         deferred, self._deferred = self._deferred, []
         for data, pending in deferred:
+            self._release(data)
             try:
                 outcome = self.append(data, stable=True)
             except Exception as error:
@@ -230,10 +237,12 @@ class PartitionLog:
 
     def _append_when_open(self, data: memoryview, stable: bool) -> Pending[Appended]:
         self._check_exists()
+        self._check_room()
         if not stable:
             data = memoryview(bytearray(data))
         pending: Pending[Appended] = Pending()
         self._deferred.append((data, pending))
+        self._manager.budget.take(len(data) + QUEUED)
         if len(self._deferred) == 1:
             self._manager.spawn(self._open_for_appends())
         return pending
@@ -248,6 +257,7 @@ class PartitionLog:
         producer_id: int,
     ) -> Pending[Appended]:
         manager = self._manager
+        self._check_room()
         if not stable:
             data = memoryview(bytearray(data))
         base = -1 if manager.numbers_records else manager.ledger.reserve(self.tp, span)
@@ -256,12 +266,28 @@ class PartitionLog:
         pending: Pending[Appended] = Pending()
         batch = Batch(base, span, max_timestamp, data, True)
         self.queue.append(Queued(batch, pending, log_append_time, producer_id))
+        manager.budget.take(len(data) + QUEUED)
         manager.writers.submit(self)
         return pending
+
+    def _check_room(self) -> None:
+        """:raises KafkaStorageError: so much waits for the storage that no more can be kept."""
+        budget = self._manager.budget
+        if budget.exhausted:
+            raise KafkaStorageError(
+                f"{self.tp}: not taken, as requests and appends that wait for the storage take {budget.used} "
+                f"bytes, more than {budget.limit} (limits.max_total_in_flight_bytes)"
+            )
+
+    def _release(self, data: Buffer) -> None:
+        """The batch waits no more."""
+        self._manager.budget.give(len(data) + QUEUED)
 
     def settle(self, outcome: int | Exception) -> None:
         """What the store said of the append of ``in_flight``: its base offset, or why not."""
         written, self.in_flight = self.in_flight, []
+        for item in written:
+            self._release(item.batch.data)
         if isinstance(outcome, int):
             end = outcome + sum(item.batch.span for item in written)
             try:
@@ -303,6 +329,7 @@ class PartitionLog:
         if queue:
             retriable = self._retriable(failure)
             for item in queue:
+                self._release(item.batch.data)
                 item.pending.fail(retriable)
         return failure
 

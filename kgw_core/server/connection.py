@@ -43,6 +43,11 @@ _SIZE = struct.Struct(">i")
 MAPPED = 32 << 10
 """A frame of at least this many bytes is cut from the arena; a smaller one is a bytearray."""
 PREFIX = 4
+DECODED = 16
+"""How many times its bytes a request that has to wait may take once it is decoded: entries of a few bytes
+become objects. Batches stay the bytes they are."""
+GRACE = 1.0
+"""Seconds for which a frame may stand still though others wait for its room."""
 
 
 def _is_produce(frame: memoryview) -> bool:
@@ -282,9 +287,13 @@ class Connection(asyncio.BufferedProtocol):
         self._fresh = False
         answer = self._server.dispatcher.start(frame, self.client, stable)
         if isinstance(answer, Pending):
-            self._only_produces = _is_produce(frame) and (self._only_produces or not self._answers)
-            self._answers.append(answer)
             size = len(frame)
+            if _is_produce(frame):
+                self._only_produces = self._only_produces or not self._answers
+            else:
+                self._only_produces = False
+                size *= DECODED
+            self._answers.append(answer)
             self._sizes.append(size)
             self._kept += size
             self._budget.take(size)
@@ -382,10 +391,11 @@ class Connection(asyncio.BufferedProtocol):
         )
         if self._closing:
             return
-        if room and self._kept and not self._claimed and self._budget.over:
+        budget = self._budget
+        if room and budget.over and not self._claimed and (self._kept or budget.exhausted):
             room = False
-            self._budget.pause(self._balance)
-        if room == self._reading:
+            budget.pause(self._balance)
+        if room == self._reading or self._transport.is_closing():  # lost, and about to be told
             return
         self._reading = room
         if room:
@@ -394,6 +404,10 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._transport.pause_reading()
 
+    def press(self) -> None:
+        """The budget is exhausted: read no more before there is room, even if nothing is in flight."""
+        self._balance()
+
     def look(self, now: float) -> int:
         """Close what takes too long; return how many bytes of answers are unread."""
         limits = self._server.limits
@@ -401,11 +415,15 @@ class Connection(asyncio.BufferedProtocol):
         if self.active or self._answers or self._unsent != before:
             self.active = False
             self._last = now
-        if self._fresh and not self._closing and now - self._began > limits.handshake_timeout:
+        elapsed = now - self._began if self._reading else 0.0
+        if self._fresh and not self._closing and elapsed > limits.handshake_timeout:
             self.expire(f"no request within {limits.handshake_timeout:g} s (limits.handshake_timeout)")
-        elif self._own is not None and self._reading and now - self._began > limits.frame_timeout:
+        elif self._own is not None and elapsed > limits.frame_timeout:
             timeout = f"{limits.frame_timeout:g} s (limits.frame_timeout)"
             self.expire(f"a request was not whole within {timeout}: {self._arrived()}")
+        elif self._claimed and self._budget.contended and elapsed > GRACE:
+            if self._filled < self._frame_size * (elapsed - GRACE) / limits.frame_timeout:
+                self.expire(f"others wait for its room, and a request comes too slowly: {self._arrived()}")
         elif limits.idle_timeout and now - self._last > limits.idle_timeout:
             self.expire(f"idle for {limits.idle_timeout:g} s (limits.idle_timeout)")
         return self._unsent

@@ -110,7 +110,10 @@ class Dispatcher:
             return self._when_done(route, correlation, request, context, response)
         if inspect.iscoroutine(response):
             return self._in_task(route, correlation, request, context, response)
-        return self._encoded(route, correlation, response)
+        try:
+            return self._encoded(route, correlation, response)
+        except Exception as error:
+            return self._instead(route, correlation, request, error, context)
 
     # -- the ways to an answer
 
@@ -125,7 +128,7 @@ class Dispatcher:
             except Exception as error:
                 self._give_refusal(answer, route, correlation, request, error, context)
             else:
-                self._give(answer, route, correlation, value)
+                self._give(answer, route, correlation, request, value, context)
 
         response.then(done)
         answer.on_abandon = response.abandon
@@ -147,18 +150,29 @@ class Dispatcher:
             except Exception as error:
                 self._give_refusal(answer, route, correlation, request, error, context)
             else:
-                self._give(answer, route, correlation, value)
+                self._give(answer, route, correlation, request, value, context)
 
         self._broker.spawn(run())
         return answer
 
-    def _give(self, answer: Pending[Answer], route: Route, correlation: int, response: Any) -> None:
+    def _give(
+        self,
+        answer: Pending[Answer],
+        route: Route,
+        correlation: int,
+        request: Any,
+        response: Any,
+        context: RequestContext,
+    ) -> None:
         try:
             encoded = None if response is None else self._encoded(route, correlation, response)
         except Exception as error:
-            answer.fail(error)
-        else:
-            answer.resolve(encoded)
+            try:
+                encoded = self._instead(route, correlation, request, error, context)
+            except Exception as failure:  # the connection is told, not whoever brought the response
+                answer.fail(failure)
+                return
+        answer.resolve(encoded)
 
     def _give_refusal(
         self,
@@ -170,11 +184,9 @@ class Dispatcher:
         context: RequestContext,
     ) -> None:
         try:
-            value = self._refused(route, request, error, context)
+            answer.resolve(self._encoded(route, correlation, self._refused(route, request, error, context)))
         except Exception as failure:  # Unanswerable: the connection is told, not whoever brought the error
             answer.fail(failure)
-        else:
-            self._give(answer, route, correlation, value)
 
     def _refused(self, route: Route, request: Any, error: Exception, context: RequestContext) -> Any:
         if isinstance(error, Unanswerable):
@@ -184,6 +196,14 @@ class Dispatcher:
             error = UnknownServerError(f"the gateway failed at this request: {error!r}")
         context.failed(error)
         return route.api.refuse(request, error, context)
+
+    def _instead(
+        self, route: Route, correlation: int, request: Any, error: Exception, context: RequestContext
+    ) -> bytes | list[Buffer]:
+        """What is answered where the handler's response cannot be encoded: a fault of the gateway."""
+        context.client.crashed(route.api.name, error)
+        failure = UnknownServerError(f"the gateway's answer could not be written: {error}")
+        return self._encoded(route, correlation, self._refused(route, request, failure, context))
 
     @staticmethod
     def _encoded(route: Route, correlation: int, response: Any) -> bytes | list[Buffer]:

@@ -39,6 +39,7 @@ class Server:
         self.dispatcher = dispatcher
         self.limits = limits
         self.budget = budget or Budget(limits.max_total_in_flight_bytes)
+        self.budget.on_exhausted = self._exhausted
         self.shared = memoryview(bytearray(min(SHARED_SIZE, limits.max_request_size + PREFIX)))
         self.arena = Arena()
         self.connections: set[Connection] = set()
@@ -133,6 +134,17 @@ class Server:
                     unread += connection.look(now)
             if unread > limits.max_total_queued_bytes:
                 self._relieve({connection: connection.unsent() for connection in self.connections})
+
+    def _exhausted(self) -> None:
+        """Requests take more than they may in all: nobody is read until there is room."""
+        logger.warning(
+            "requests in flight and appends that wait take %d bytes, more than %d "
+            "(limits.max_total_in_flight_bytes): reading stops",
+            self.budget.used,
+            self.budget.limit,
+        )
+        for connection in list(self.connections):
+            connection.press()
 
     def unread(self, connection: Connection, size: int) -> None:
         """The client does not read, and ``size`` bytes wait for it; 0: it does."""

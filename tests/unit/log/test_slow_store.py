@@ -23,6 +23,7 @@ from broker_kit import (
     waiting,
 )
 
+from kgw_core.budget import Budget
 from kgw_core.errors import (
     InvalidRecord,
     KafkaError,
@@ -33,7 +34,7 @@ from kgw_core.errors import (
     UnknownTopicOrPartition,
 )
 from kgw_core.log import writer
-from kgw_core.log.partition import PartitionLog
+from kgw_core.log.partition import QUEUED, PartitionLog
 from kgw_core.log.producers import Appended
 from kgw_core.pending import Pending
 from kgw_core.spi.storage import Capabilities, OffsetConflict
@@ -179,6 +180,107 @@ class TestQueue:
         (await store.arrived()).release()
         await turns()
         assert done(again[0]) == Appended(1)
+
+
+class TestBudget:
+    """What waits for the store is bounded, whoever still waits for its answer."""
+
+    async def test_what_waits_is_charged_until_the_store_has_it(self, slow: Kit, store: SlowStore) -> None:
+        log = await slow.log()
+        budget = slow.logs.budget
+        append(log, "a")
+        held = await store.arrived()
+        append(log, "b")
+        append(log, "c" * 1000)
+        sizes = [len(batch(value)) for value in ("a", "b", "c" * 1000)]
+        assert budget.used == sum(sizes) + 3 * QUEUED
+        held.release()
+        await turns()
+        (await store.arrived()).release()
+        await turns()
+        assert budget.used == 0
+
+    async def test_past_it_appends_are_refused_as_ones_to_try_again_and_taken_when_there_is_room(
+        self, slow: Kit, store: SlowStore
+    ) -> None:
+        log = await slow.log()
+        slow.logs.budget = Budget(20_000)
+        taken = [append(log, "x" * 2_000)]
+        held = await store.arrived()
+        with pytest.raises(KafkaStorageError, match=r"max_total_in_flight_bytes") as refused:
+            while len(taken) < 100:
+                taken += [append(log, "x" * 2_000)]
+        assert refused.value.retriable
+        assert 20_000 < slow.logs.budget.used < 30_000
+        held.release()
+        await turns()
+        (await store.arrived()).release()
+        await turns()
+        assert [done(each).base_offset for each in taken] == list(range(len(taken)))
+        assert slow.logs.budget.used == 0
+        append(log, "again")
+
+    async def test_a_refused_batch_leaves_its_producer_where_it_was(
+        self, slow: Kit, store: SlowStore
+    ) -> None:
+        log = await slow.log()
+        slow.logs.budget = Budget(1)
+        log.append(view(numbered(7, 0)), False)
+        held = await store.arrived()
+        with pytest.raises(KafkaStorageError):
+            log.append(view(numbered(7, 1)), False)
+        held.release()
+        await turns()
+        store.patient = False
+        again = waiting(log.append(view(numbered(7, 1)), False))
+        await turns()
+        assert done(again) == Appended(1)
+
+    async def test_what_fails_with_the_queue_or_with_the_topic_is_given_back(
+        self, slow: Kit, store: SlowStore
+    ) -> None:
+        log = await slow.log()
+        for _ in range(2):
+            append(log, "a")
+            held = await store.arrived()
+            append(log, "b")
+            held.fail(OSError("disk full"))
+            await turns()
+            assert slow.logs.budget.used == 0
+            await log.open()
+        append(log, "a")
+        held = await store.arrived()
+        append(log, "b")
+        await slow.catalog.delete("t")
+        held.release()
+        await turns()
+        assert slow.logs.budget.used == 0
+
+    async def test_what_waits_for_the_log_to_open_counts_as_well(self, slow: Kit, store: SlowStore) -> None:
+        (log,) = (await slow.topic()).partitions
+        gate = store.hold("bounds")
+        slow.logs.budget = Budget(1)
+        append(log, "a")
+        with pytest.raises(KafkaStorageError):
+            log.append(view(batch("b")), False)
+        store.patient = False
+        gate.set()
+        await turns()
+        assert slow.logs.budget.used == 0
+
+    async def test_a_log_that_does_not_open_gives_it_back(
+        self, slow: Kit, store: SlowStore, monkeypatch: Any
+    ) -> None:
+        (log,) = (await slow.topic()).partitions
+
+        async def bounds(tp: Any) -> Any:
+            raise OSError("gone")
+
+        monkeypatch.setattr(store, "bounds", bounds)
+        failed = append(log, "a")
+        await turns()
+        assert isinstance(failure(failed), KafkaStorageError)
+        assert slow.logs.budget.used == 0
 
 
 class TestOpening:

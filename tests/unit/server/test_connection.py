@@ -29,7 +29,7 @@ from broker_kit import (
 from kgw_core.config import Limits
 from kgw_core.errors import Unanswerable
 from kgw_core.pending import Pending
-from kgw_core.server.connection import SHARED_SIZE
+from kgw_core.server.connection import DECODED, GRACE, SHARED_SIZE
 from kgw_core.server.dispatch import Answer
 from kgw_core.spi.settings import MiB
 from kgw_core.wire import ZERO_UUID
@@ -336,6 +336,139 @@ class TestPressure:
         script.finish(1)
         peer.transport.read_all()
         assert peer.answered == [0, 1]
+
+
+class TestBudget:
+    """What all connections hold together."""
+
+    LIMITS = Limits(max_request_size=100_000, max_in_flight_bytes=100_000, max_total_in_flight_bytes=200_000)
+
+    async def test_past_it_who_has_something_in_flight_is_not_read_and_others_are(
+        self, script: Script
+    ) -> None:
+        server = a_server(script, self.LIMITS)  # type: ignore[arg-type]
+        first, second, third = Peer(server), Peer(server), Peer(server)
+        first.send(ask(0, PRODUCE, how=LATER, size=89_991))
+        assert first.transport.reading
+        second.send(ask(1, PRODUCE, how=LATER, size=89_991))
+        second.send(ask(2, PRODUCE, how=LATER, size=19_991))
+        assert server.budget.used == 200_000
+        assert not second.transport.reading
+        third.send(ask(3))
+        assert third.answered == [3]
+        assert third.transport.reading
+        script.finish(1)
+        assert second.transport.reading
+        script.finish(0)
+        script.finish(2)
+        assert server.budget.used == 0
+
+    async def test_a_request_that_waits_counts_as_what_it_takes_decoded(self, script: Script) -> None:
+        server = a_server(script, self.LIMITS)  # type: ignore[arg-type]
+        peer = Peer(server)
+        peer.send(ask(0, how=LATER, size=91))
+        assert server.budget.used == 100 * DECODED
+        peer.send(ask(1, PRODUCE, size=91))
+        assert server.budget.used == 100 * DECODED + 100, "one that is held is the bytes it is"
+        script.finish(0)
+        assert server.budget.used == 0
+
+    async def test_a_large_frame_waits_for_its_turn_and_is_read_then(self, script: Script) -> None:
+        server = a_server(script, self.LIMITS)  # type: ignore[arg-type]
+        first, second, third = Peer(server), Peer(server), Peer(server)
+        begun = (90_000).to_bytes(4, "big") + bytes(5_000)
+        first.feed(begun)
+        second.feed(begun)
+        third.feed(begun)
+        assert server.budget.used == 180_000
+        assert (first.transport.reading, third.transport.reading) == (True, False)
+        first.connection.abort()
+        first.transport._lose()
+        await turns()
+        assert third.transport.reading
+        third.feed(ask(3)[:9] + bytes(100))
+        assert server.budget.used == 180_000
+
+    async def test_a_frame_that_comes_slowly_is_closed_only_while_others_wait_for_its_room(
+        self, script: Script, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server = a_server(script, self.LIMITS)  # type: ignore[arg-type]
+        slow, quick, third = Peer(server), Peer(server), Peer(server)
+        begun = (90_000).to_bytes(4, "big")
+        start = server.now()
+        quick.send(ask(0))
+        slow.feed(begun + bytes(40))
+        quick.feed(begun + bytes(9_000))
+        slow.connection.look(start + 5)
+        assert not slow.transport.closed
+        third.feed(begun)
+        assert not third.transport.reading
+        with caplog.at_level(logging.INFO):
+            for peer in (slow, quick, third):
+                peer.connection.look(start + 5)
+        assert (slow.transport.closed, quick.transport.closed) == (True, False)
+        assert "others wait for its room" in caplog.text
+        assert "40 of 90000 bytes" in caplog.text
+        await turns()
+        assert third.transport.reading
+        quick.connection.look(start + 50)
+        assert not quick.transport.closed, "nobody waits any more"
+
+    async def test_a_frame_that_has_just_begun_is_not_slow(self, script: Script) -> None:
+        server = a_server(script, self.LIMITS)  # type: ignore[arg-type]
+        peers = [Peer(server) for _ in range(3)]
+        start = server.now()
+        for peer in peers:
+            peer.feed((90_000).to_bytes(4, "big"))
+        for peer in peers:
+            peer.connection.look(start + GRACE)
+        assert not any(peer.transport.closed for peer in peers)
+
+    async def test_when_it_is_exhausted_nobody_is_read_until_there_is_room(
+        self, script: Script, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server = a_server(script, self.LIMITS)  # type: ignore[arg-type]
+        idle, fresh = Peer(server), Peer(server)
+        idle.send(ask(0))
+        busy = [Peer(server) for _ in range(3)]
+        for number, peer in enumerate(busy):
+            peer.send(ask(number, how=LATER, size=6_000))
+        assert server.budget.exhausted
+        assert [peer.transport.reading for peer in (idle, fresh, *busy)] == [False] * 5
+        assert caplog.text.count("limits.max_total_in_flight_bytes): reading stops") == 1
+        fresh.connection.look(server.now() + 1000)
+        assert not fresh.transport.closed, "it is not the client that is late"
+        for number in range(3):
+            script.finish(number)
+        assert [peer.transport.reading for peer in (idle, fresh, *busy)] == [True] * 5
+        assert server.budget.used == 0
+
+    @pytest.mark.parametrize("seed", range(10))
+    async def test_nothing_of_it_is_left_when_all_are_gone(self, script: Script, seed: int) -> None:
+        rng = random.Random(seed)
+        server = a_server(script, self.LIMITS)  # type: ignore[arg-type]
+        peers = [Peer(server) for _ in range(6)]
+        numbers = iter(range(1000))
+        for _ in range(120):
+            peer = rng.choice(peers)
+            if rng.random() < 0.5 and script.open:
+                script.open.pop(rng.choice(list(script.open))).resolve(script.answer(1))
+            elif not peer.transport.closed:
+                key, how = rng.choice((PRODUCE, METADATA)), rng.choice((NOW, LATER))
+                frame = framed(ask(next(numbers), key, how=how, size=rng.choice((5, 9_000, 60_000))))
+                if peer.connection._own is None and rng.random() < 0.9:
+                    peer.feed(frame)
+                elif peer.connection._own is None:
+                    peer.feed(frame[: rng.randrange(1, len(frame))])
+                else:
+                    peer.transport.abort()
+        for peer in peers:
+            if not peer.transport.closed:
+                peer.transport.abort()
+        await turns()
+        assert server.connections == set()
+        assert server.budget.used == 0
+        assert not server.budget.contended
 
 
 class TestEnds:

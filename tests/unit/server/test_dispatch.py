@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 from broker_kit import Kit, a_client, a_frame, turns, waiting
 
@@ -13,12 +15,13 @@ from kgw_core import wire
 from kgw_core.api import registry
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
-from kgw_core.errors import KafkaError, PolicyViolation, Unanswerable, error_name
+from kgw_core.errors import KafkaError, PolicyViolation, Unanswerable, UnknownServerError, error_name
 from kgw_core.pending import Pending
 from kgw_core.server import dispatch
 from kgw_core.server.dispatch import Dispatcher
+from kgw_core.wire import MalformedMessage
 from kgw_core.wire.messages.fetch import FetchableTopicResponse, FetchResponse, PartitionData
-from kgw_core.wire.messages.find_coordinator import FindCoordinatorRequest, FindCoordinatorResponse
+from kgw_core.wire.messages.find_coordinator import FindCoordinatorRequest
 from kgw_core.wire.messages.list_offsets import ListOffsetsRequest, ListOffsetsResponse
 
 pytestmark = pytest.mark.anyio
@@ -259,17 +262,44 @@ class TestExceptions:
             await Raising(PolicyViolation("x")).answer(kit, way)
 
 
-@pytest.mark.parametrize("way", ["at_once", "later"])
-async def test_a_response_that_cannot_be_encoded_is_told_to_the_connection(kit: Kit, way: str) -> None:
-    bad = FindCoordinatorResponse(error_code=10**9)
-    later: Pending[Any] = Pending()
-    api = Api("FindCoordinator", (0, 6), lambda request, context: bad if way == "at_once" else later, an_api)  # type: ignore[arg-type]
-    frame = memoryview(a_frame(FIND_COORDINATOR, 1, 7, FindCoordinatorRequest("g")))
-    with pytest.raises(KafkaError, match="FindCoordinatorResponse v1"):
-        answer = Dispatcher(kit.broker, {FIND_COORDINATOR: api}).start(frame, kit.client, False)
-        later.resolve(bad)
-        waiting_answer: Any = answer
-        waiting_answer.result()
+@pytest.mark.parametrize("way", ["at_once", "later", "in_a_task"])
+class TestResponsesThatCannotBeEncoded:
+    BAD = ListOffsetsResponse(throttle_time_ms=10**12)
+
+    def handler(self, way: str) -> Any:
+        async def in_a_task(request: Any, context: RequestContext) -> Any:
+            return self.BAD
+
+        def later(request: Any, context: RequestContext) -> Any:
+            pending: Pending[Any] = Pending()
+            asyncio.get_running_loop().call_soon(pending.resolve, self.BAD)
+            return pending
+
+        return {"at_once": lambda request, context: self.BAD, "later": later, "in_a_task": in_a_task}[way]
+
+    async def ask(self, kit: Kit, api: Api) -> Any:
+        answer = Dispatcher(kit.broker, {LIST_OFFSETS: api}).start(
+            memoryview(list_offsets()), kit.client, False
+        )
+        if isinstance(answer, Pending):
+            with anyio.fail_after(5):
+                answer = await answer.wait()
+        return answer
+
+    async def test_are_refused_as_a_fault_of_the_gateway(
+        self, kit: Kit, way: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        answer = await self.ask(kit, an_api(self.handler(way)))
+        assert throttle(answer) == 1000 + UnknownServerError.code
+        (record,) = [record for record in caplog.records if record.exc_info]
+        assert "ListOffsets of client 192.0.2.7:40001 (tester) failed" in record.getMessage()
+
+    async def test_end_the_connection_where_the_refusal_cannot_be_encoded_either(
+        self, kit: Kit, way: str
+    ) -> None:
+        api = Api("ListOffsets", (0, 11), self.handler(way), lambda *_: self.BAD)
+        with pytest.raises(MalformedMessage, match="ListOffsetsResponse"):
+            await self.ask(kit, api)
 
 
 async def test_a_frame_of_its_own_is_told_from_one_that_is_gone_after_the_call(kit: Kit) -> None:

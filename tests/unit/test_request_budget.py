@@ -1,0 +1,136 @@
+"""The budget of bytes that requests and waiting appends share."""
+
+from __future__ import annotations
+
+import random
+
+from kgw_core.budget import Budget
+
+
+class Waiter:
+    """Somebody who waits; ``calls`` is how often it was told to go on."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> None:
+        self.calls += 1
+
+
+def test_a_claim_is_granted_at_once_while_there_is_room() -> None:
+    budget = Budget(100)
+    assert budget.claim(60, Waiter())
+    assert budget.claim(40, Waiter())
+    assert (budget.used, budget.over, budget.contended) == (100, True, False)
+
+
+def test_claims_past_the_limit_are_granted_in_their_order_as_room_comes() -> None:
+    budget = Budget(100)
+    budget.take(90)
+    first, second = Waiter(), Waiter()
+    assert not budget.claim(50, first)
+    assert not budget.claim(5, second), "there would be room, but others were there before"
+    assert budget.contended
+    budget.give(30)
+    assert (first.calls, second.calls, budget.used) == (0, 0, 60)
+    budget.give(20)
+    assert (first.calls, second.calls, budget.used) == (1, 1, 95)
+    assert not budget.contended
+
+
+def test_a_claim_over_the_whole_limit_is_granted_when_nothing_else_is_held() -> None:
+    budget = Budget(100)
+    assert budget.claim(500, Waiter())
+    budget.give(500)
+    budget.take(1)
+    alone = Waiter()
+    assert not budget.claim(500, alone)
+    budget.give(1)
+    assert alone.calls == 1
+
+
+def test_who_pauses_goes_on_when_there_is_room_and_one_that_fills_it_leaves_the_others_waiting() -> None:
+    budget = Budget(100)
+    budget.take(100)
+    second = Waiter()
+
+    def first() -> None:
+        budget.take(100)
+
+    budget.pause(first)
+    budget.pause(second)
+    budget.give(1)
+    assert (budget.used, second.calls) == (199, 0)
+    budget.give(100)
+    assert second.calls == 1
+
+
+def test_nobody_goes_on_while_claims_wait() -> None:
+    budget = Budget(100)
+    budget.take(80)
+    paused, claiming = Waiter(), Waiter()
+    budget.pause(paused)
+    assert not budget.claim(90, claiming)
+    budget.give(10)
+    assert (paused.calls, claiming.calls) == (0, 0)
+    assert budget.forget(claiming)
+    assert paused.calls == 1
+
+
+def test_who_is_forgotten_is_not_called_and_who_stood_behind_moves_up() -> None:
+    budget = Budget(100)
+    budget.take(90)
+    large, small, paused = Waiter(), Waiter(), Waiter()
+    budget.claim(80, large)
+    budget.claim(5, small)
+    budget.pause(paused)
+    assert budget.forget(large)
+    assert small.calls == 1
+    assert not budget.forget(paused)
+    budget.give(90)
+    assert (large.calls, paused.calls) == (0, 1), "the pause ended when the claims did"
+
+
+def test_taking_past_a_quarter_over_the_limit_is_told_once_until_there_is_room_again() -> None:
+    budget = Budget(100)
+    told = Waiter()
+    budget.on_exhausted = told
+    budget.take(125)
+    assert (budget.exhausted, told.calls) == (False, 0)
+    budget.take(1)
+    budget.take(50)
+    assert (budget.exhausted, told.calls) == (True, 1)
+    budget.give(60)
+    budget.take(60)
+    assert told.calls == 1, "there was no room yet"
+    budget.give(100)
+    budget.take(100)
+    assert told.calls == 2
+
+
+def test_whatever_is_asked_claims_never_lead_past_the_limit_and_nothing_is_lost() -> None:
+    for seed in range(50):
+        rng = random.Random(seed)
+        budget, held, waiting = Budget(1000), [], {}
+        for _ in range(300):
+            kind = rng.randrange(3)
+            if kind == 0:
+                size = rng.randint(1, 700)
+                granted = Waiter()
+                if budget.claim(size, granted):
+                    held.append(size)
+                else:
+                    waiting[granted] = size
+            elif kind == 1 and held:
+                budget.give(held.pop(rng.randrange(len(held))))
+            elif waiting and rng.random() < 0.3:
+                forgotten = rng.choice(list(waiting))
+                assert budget.forget(forgotten)
+                del waiting[forgotten]
+            held += [waiting.pop(each) for each in list(waiting) if each.calls]
+            assert budget.used == sum(held) <= 1000
+        while held:
+            budget.give(held.pop())
+            held += [waiting.pop(each) for each in list(waiting) if each.calls]
+        assert budget.used == 0
+        assert waiting == {}
