@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml plugins/storage_memory/pyproject.toml plugins/storage_sqlite/pyproject.toml packaging/kgw/pyproject.toml
 
-.PHONY: setup dev test test-newest clients lint fmt generate bench bench-full soak help
+.PHONY: setup dev test test-newest clients lint fmt generate bench bench-full soak crash help
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -61,3 +61,6 @@ bench-full: $(STAMP) ## the same with long loads, what a request costs, and a st
 
 soak: $(STAMP) ## memory over time; MINUTES=60
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60)
+
+crash: $(STAMP) ## kill -9 at random moments, and what was acknowledged is there; ROUNDS=20
+	$(BIN)/python -m tests.crash --rounds $(or $(ROUNDS),20)
