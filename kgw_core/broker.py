@@ -16,6 +16,7 @@ from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
+from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog
 
 
@@ -30,6 +31,7 @@ class Broker:
     config: Config
     cluster_id: str
     catalog: Catalog[PartitionLog]
+    auto_creation: AutoCreation
     logs: LogManager
     groups: GroupService
     placement: Placement

@@ -31,6 +31,7 @@ from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore
 from kgw_core.state import default_state
+from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog, TopicState
 
 logger = logging.getLogger("kgw")
@@ -168,6 +169,7 @@ async def _serving(
         config=config,
         cluster_id=cluster,
         catalog=catalog,
+        auto_creation=AutoCreation(catalog, config.topics.num_partitions, clock),
         logs=logs,
         groups=groups,
         placement=Placement(config.node_id, config.rack),

@@ -2,7 +2,8 @@
 
 Behaviour:
 - v0 means all topics by an empty list, v1 on by a null one, and none by an empty one.
-- A topic that is not there is created if the client allows it (v4 on) and ``topics.auto_create`` is on.
+- A topic that is not there is created if the client allows it (v4 on) and ``topics.auto_create`` is on,
+  unless it was deleted a moment ago (:mod:`kgw_core.topics.auto_creation`).
 - The broker's address is the one that the client can dial (``listeners.advertise``, else the one it dialled).
 
 Versions: v2 cluster id · v4 auto-creation asked for · v7 leader epochs · v10 topic ids, v12 asked for by id ·
@@ -68,7 +69,7 @@ async def _create_first(
     failures: dict[str, KafkaError] = {}
     for name in dict.fromkeys(names):
         try:
-            await context.broker.catalog.ensure(name, context.broker.config.topics.num_partitions)
+            await context.broker.auto_creation.ensure(name)
         except KafkaError as error:
             failures[name] = error
     topics = []

@@ -34,6 +34,7 @@ from kgw_core.server.server import Server
 from kgw_core.spi.storage import Append, Batch, Capabilities, LogStore, Run, Topic
 from kgw_core.state.memory import MemoryStateStore
 from kgw_core.testing.faults import FaultyStore
+from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog, TopicState
 from kgw_core.wire.base import Message
 from kgw_core.wire.messages.request_header import RequestHeader
@@ -282,6 +283,7 @@ class Kit:
             config=config,
             cluster_id="the-cluster",
             catalog=self.catalog,
+            auto_creation=AutoCreation(self.catalog, config.topics.num_partitions, self.clock),
             logs=self.logs,
             groups=GroupService(
                 config.groups, MemoryStateStore(), self.clock, self.spawn, self.catalog.id_of

@@ -177,6 +177,27 @@ async def test_operations_are_told_to_those_who_ask(kit: Kit, version: int) -> N
     assert silent.topics[0].topic_authorized_operations == -(2**31)
 
 
+async def test_a_deleted_topic_is_not_brought_back_by_who_still_asks_for_it() -> None:
+    kit = await a_kit(auto_create=True)
+    for _ in range(2):
+        assert told(await kit.ask(names("a"), 12)) == {"a": "NONE"}
+        await kit.catalog.delete("a")
+        await kit.clock.advance(0.9)
+        assert told(await kit.ask(names("a", "b"), 12)) == {"a": "UNKNOWN_TOPIC_OR_PARTITION", "b": "NONE"}
+        assert "a" not in kit.catalog.by_name
+        await kit.clock.advance(0.2)
+    assert told(await kit.ask(names("a"), 12)) == {"a": "NONE"}
+
+
+async def test_a_deleted_topic_that_was_created_again_is_there() -> None:
+    kit = await a_kit(auto_create=True)
+    await kit.topic("a")
+    await kit.catalog.delete("a")
+    await kit.topic("a", 3)
+    (topic,) = (await kit.ask(names("a"), 12)).topics
+    assert (topic.error_code, len(topic.partitions)) == (0, 3)
+
+
 async def test_a_deleted_topic_is_gone(kit: Kit) -> None:
     await kit.topic("a")
     await kit.catalog.delete("a")
