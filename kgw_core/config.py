@@ -58,7 +58,8 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[str, msgspec.Meta(min_length=1)] = "PLAINTEXT"
     """What logs and messages call it; no two listeners share a name."""
     host: str = "127.0.0.1"
-    """Address to bind; "0.0.0.0" for every IPv4 address, "::" for every address."""
+    """Address or name to bind; "0.0.0.0" for every IPv4 address, "::" for every address. "unix:" and a path
+    listens on a Unix socket, for programs that can dial one, such as tests; it has no port."""
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 9092
     """TCP port to bind; 0 takes any free one."""
     advertise: str | None = None
@@ -68,6 +69,8 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     """Connections that the kernel keeps waiting until they are accepted."""
 
     def __post_init__(self) -> None:
+        if self.host == "unix:":
+            raise ValueError('host: "unix:" needs a path after it')
         try:
             _ = self.advertised
         except ValueError as error:

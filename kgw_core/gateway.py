@@ -27,6 +27,7 @@ from kgw_core.plugins import choose_ledger, choose_state, choose_storage
 from kgw_core.producer_ids import ProducerIds
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.server import Server
+from kgw_core.server.sockets import is_unix
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore
@@ -57,7 +58,9 @@ class Gateway:
 
 
 def format_address(host: str, port: int) -> str:
-    """``host:port``, with an IPv6 address in brackets."""
+    """``host:port``, with an IPv6 address in brackets; of a Unix socket ``unix:`` with its path."""
+    if is_unix(host):
+        return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -153,7 +156,10 @@ async def _serving(
         log_factory=logs.make_log,
     )
     catalog.on_deleted(_close_logs)
-    await catalog.load()
+    try:
+        await catalog.load()
+    except Exception as error:
+        raise StartError(f"storage {store.name}: topics cannot be read: {error}") from error
     for wanted in config.topics.create:
         try:
             await catalog.ensure(
@@ -188,7 +194,10 @@ async def _serving(
     tasks.start_soon(logs.upkeep)
     tasks.start_soon(groups.upkeep)
     if state.capabilities().immediate:
-        await groups.load()
+        try:
+            await groups.load()
+        except Exception as error:
+            raise StartError(f"state {state.name}: groups cannot be read: {error}") from error
     else:
         spawn(groups.load())
     addresses: dict[str, list[tuple[str, int]]] = {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import contextlib
 import logging
+import os
 import socket
 import time
 from collections import Counter
@@ -19,10 +20,9 @@ from kgw_core.events import Client
 from kgw_core.records.arena import Arena
 from kgw_core.server.connection import PREFIX, SHARED_SIZE, Connection
 from kgw_core.server.dispatch import Dispatcher
+from kgw_core.server.sockets import UNIX, Address, address_of, bind, is_unix
 
 logger = logging.getLogger("kgw")
-
-Address = tuple[str, int]
 
 _LOOKED_AT = 1000
 """How many connections are looked at before others get their turn."""
@@ -45,6 +45,7 @@ class Server:
         self.connections: set[Connection] = set()
         self._per_address: Counter[str] = Counter()
         self._listeners: list[asyncio.Server] = []
+        self._paths: list[str] = []  # of Unix sockets
         self._advertised: dict[str, Listener] = {}
         self._count = 0
         self._unread: dict[Connection, int] = {}
@@ -59,15 +60,20 @@ class Server:
         :raises OSError: the address cannot be bound.
         """
         self._advertised[listener.name] = listener
-        server = await asyncio.get_running_loop().create_server(
-            partial(Connection, self, listener.name),
-            listener.host or None,
-            listener.port,
-            backlog=listener.backlog,
-            reuse_address=True,
-        )
-        self._listeners.append(server)
-        return [sock.getsockname()[:2] for sock in server.sockets]
+        loop, factory = asyncio.get_running_loop(), partial(Connection, self, listener.name)
+        listen = loop.create_unix_server if is_unix(listener.host) else loop.create_server
+        socks = await bind(listener)
+        addresses = [address_of(sock.getsockname()) for sock in socks]
+        if is_unix(listener.host):
+            self._paths.append(listener.host.removeprefix(UNIX))
+        try:
+            while socks:
+                self._listeners.append(await listen(factory, sock=socks[0], backlog=listener.backlog))
+                del socks[0]
+        finally:
+            for sock in socks:
+                sock.close()
+        return addresses
 
     def advertised(self, listener: str, local: Address) -> Address:
         """What a client that was accepted at ``local`` is told to dial."""
@@ -81,8 +87,8 @@ class Server:
 
     def admit(self, connection: Connection, transport: asyncio.Transport) -> str | None:
         """Take the connection into account; return why it is refused, if it is."""
-        peer = _address(transport.get_extra_info("peername"))
-        local = _address(transport.get_extra_info("sockname"))
+        peer = address_of(transport.get_extra_info("peername"))
+        local = address_of(transport.get_extra_info("sockname"))
         self._count += 1
         connection.client = Client(
             self._count, peer[0], peer[1], connection.listener, self.advertised(connection.listener, local)
@@ -178,6 +184,9 @@ class Server:
 
     async def stop_listening(self) -> None:
         """Accept no more connections."""
+        for path in self._paths:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
         for server in self._listeners:
             server.close()
 
@@ -192,14 +201,3 @@ class Server:
         for connection in list(self.connections):
             connection.abort()
         await self._all_gone()
-
-
-def _address(name: object) -> Address:
-    """Host and port of a socket's name; IPv4 addresses mapped into IPv6 are given as IPv4."""
-    if not isinstance(name, tuple) or len(name) < 2:
-        return ("local", 0)
-    host, port = name[0], name[1]
-    if host.startswith("::ffff:"):
-        mapped = ipaddress.IPv6Address(host).ipv4_mapped
-        host = str(mapped) if mapped else host
-    return host, port

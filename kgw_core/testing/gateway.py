@@ -58,9 +58,8 @@ class RunningGateway:
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Host and port of each listener."""
-        parts = [place.rpartition(":") for place in self.bootstrap.split(",")]
-        return [(host.strip("[]"), int(port)) for host, _, port in parts]
+        """Host and port of each address listened on; of a Unix socket ``unix:`` with its path, and 0."""
+        return [_address(place) for place in self.bootstrap.split(",")]
 
     @property
     def address(self) -> tuple[str, int]:
@@ -78,6 +77,13 @@ class RunningGateway:
                 raise AssertionError(f"nothing like {pattern!r} in the log:\n{self.log[-_TAIL:]}")
             time.sleep(0.005)
         return found
+
+
+def _address(place: str) -> tuple[str, int]:
+    if place.startswith("unix:"):
+        return place, 0
+    host, _, port = place.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 # -- in this process

@@ -72,16 +72,19 @@ class RawClient:
     """One connection. Remembers what it asked, so that it can read the answers."""
 
     def __init__(self, address: tuple[str, int], receive_buffer: int | None = None) -> None:
-        self.socket = socket.socket()
+        unix = address[0].startswith("unix:")
+        family = socket.AF_UNIX if unix else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.socket = socket.socket(family)
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(SECONDS)
         try:
-            self.socket.connect(address)
+            self.socket.connect(address[0].removeprefix("unix:") if unix else address)
         except OSError:
             self.socket.close()
             raise
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not unix:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._asked: dict[int, tuple[Message, int]] = {}
         self._next = 1
 

@@ -26,7 +26,6 @@ from kgw_core import wire
 from kgw_core.api import registry
 from kgw_core.testing.gateway import RunningGateway, free_config, gateway_process, gateway_thread
 from kgw_core.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
-from kgw_core.wire.messages.heartbeat import HeartbeatRequest
 
 
 @pytest.fixture(scope="module", params=["uvloop", "asyncio"])
@@ -199,10 +198,3 @@ def test_large_and_small_frames_in_one_stream_keep_their_bounds(raw: RawClient) 
     assert [code for code, _ in bases] == [0] * len(sizes)
     for (_, base), size in zip(bases, sizes, strict=True):
         assert b"%d " % size + b"y" * size in fetched(raw.ask(fetch("frames", base, max_bytes=1), FETCH))[1]
-
-
-def test_a_request_of_an_unserved_group_api_closes(gateway: RunningGateway, raw: RawClient) -> None:
-    if HeartbeatRequest.API_KEY in registry.load():
-        pytest.skip("groups are served")
-    raw.write(frame(HeartbeatRequest("g", 1, "m"), 0, 1))
-    told(gateway, raw, r"API 12 \(Heartbeat\) is not served")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import msgspec
-from raw import API_VERSIONS, FETCH, METADATA, RawClient, fetch, metadata
+from raw import API_VERSIONS, FETCH, RawClient, fetch
 
-from kgw_core.config import Config, Limits, Listener
+from kgw_core.config import Config, Limits
 from kgw_core.testing.gateway import free_config, gateway_thread
 from kgw_core.wire.messages.api_versions import ApiVersionsRequest
 
@@ -75,40 +75,3 @@ def test_a_request_over_the_configured_size_closes() -> None:
         raw.write((1_001).to_bytes(4, "big"))
         assert raw.closed()
         gateway.wait_for_log(r"a frame of 1001 bytes; allowed are 1 to 1000")
-
-
-# -- what clients are told to dial
-
-
-def brokers(address: tuple[str, int]) -> list[tuple[str, int]]:
-    with RawClient(address) as raw:
-        return [(broker.host, broker.port) for broker in raw.ask(metadata(), METADATA).brokers]
-
-
-def test_clients_are_told_the_address_they_dialled() -> None:
-    with gateway_thread() as gateway:
-        assert brokers(gateway.address) == [gateway.address]
-
-
-def test_clients_are_told_what_is_advertised() -> None:
-    listeners = (
-        Listener(name="PLAIN", port=0),
-        Listener(name="HOST", port=0, advertise="kafka.example"),
-        Listener(name="BOTH", port=0, advertise="kafka.example:19092"),
-    )
-    config = msgspec.structs.replace(free_config(), listeners=listeners)
-    with gateway_thread(config) as gateway:
-        plain, host, both = gateway.addresses
-        assert brokers(plain) == [plain]
-        assert brokers(host) == [("kafka.example", host[1])]
-        assert brokers(both) == [("kafka.example", 19092)]
-
-
-def test_listeners_share_the_topics() -> None:
-    listeners = (Listener(name="ONE", port=0), Listener(name="TWO", port=0))
-    config = msgspec.structs.replace(free_config("shared:4"), listeners=listeners)
-    with gateway_thread(config) as gateway:
-        for address in gateway.addresses:
-            with RawClient(address) as raw:
-                (topic,) = raw.ask(metadata("shared"), METADATA).topics
-                assert len(topic.partitions) == 4

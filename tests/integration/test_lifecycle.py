@@ -122,9 +122,8 @@ def test_a_port_in_use_is_one_clear_message(tmp_path: Path) -> None:
         ended = kgw("dev", "--port", str(port), "--ready-file", str(tmp_path / "ready"))
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert ended.stderr.startswith(f"Error: listener PLAINTEXT: cannot listen on 127.0.0.1:{port}: ")
-    assert "address already in use" in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+    told = f"Error: listener PLAINTEXT: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert ended.stderr == told
     assert not (tmp_path / "ready").exists()
 
 

@@ -1,0 +1,117 @@
+"""Sockets that listen, made from a listener's settings.
+
+``create_server`` of the event loop would bind as well, but not "::" for both families, nor one free port for
+all addresses of a name; and its errors name the address a second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+from typing import Final
+
+from kgw_core.config import Listener
+
+Address = tuple[str, int]
+"""Host and port; of a Unix socket ``unix:`` with its path, and 0."""
+
+UNIX: Final = "unix:"
+
+
+def is_unix(host: str) -> bool:
+    """Whether the host of a listener is the path of a Unix socket."""
+    return host.startswith(UNIX)
+
+
+async def bind(listener: Listener) -> list[socket.socket]:
+    """A socket for each address that the listener's host stands for; they share one port.
+
+    :raises OSError: none can be bound, one is in use, the name is not known, or the system has no Unix
+        sockets. ``strerror`` says what, not where.
+    """
+    host = listener.host
+    if is_unix(host):
+        return [_unix(host.removeprefix(UNIX))]
+    if host in ("", "::") and socket.has_dualstack_ipv6():
+        return [_bound(socket.AF_INET6, ("::", listener.port), dual=True)]
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(
+        host or "0.0.0.0", listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    bound: list[socket.socket] = []
+    port, missing = listener.port, None
+    try:
+        for family, place in dict.fromkeys((family, place) for family, _, _, _, place in found):
+            try:
+                sock = _bound(family, (place[0], port, *place[2:]))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing = error  # such as ::1 of "localhost" where there is no IPv6
+            else:
+                bound.append(sock)
+                port = sock.getsockname()[1]
+    except BaseException:
+        for sock in bound:
+            sock.close()
+        raise
+    if missing is not None and not bound:
+        raise missing
+    return bound
+
+
+def _bound(family: int, place: tuple[str | int, ...], *, dual: bool = False) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # elsewhere it would let two listen on one port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and hasattr(socket, "IPV6_V6ONLY"):
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
+        sock.bind(place)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _unix(path: str) -> socket.socket:
+    family = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        raise OSError(errno.EAFNOSUPPORT, "this system has no Unix sockets")
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        _remove_left_over(path, family)
+        sock.bind(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_left_over(path: str, family: int) -> None:
+    """Remove the socket of a gateway that was killed. :raises OSError: somebody listens there."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+
+def address_of(name: object) -> Address:
+    """Host and port of a socket's name; IPv4 addresses mapped into IPv6 are given as IPv4."""
+    if isinstance(name, tuple) and len(name) >= 2:
+        host, port = name[0], name[1]
+        return (host.removeprefix("::ffff:") if "." in host else host), port
+    if isinstance(name, bytes):
+        name = os.fsdecode(name)
+    return (f"{UNIX}{name}" if name else "local", 0)
