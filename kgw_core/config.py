@@ -105,8 +105,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     least max_queued_bytes and fetch_max_bytes."""
     idle_timeout: Duration = 600.0
     """A connection with no request for this long is closed; 0 is never. Kafka's connections.max.idle.ms."""
-    handshake_timeout: Timeout = 10.0
-    """Time from the connect until the first request is there; without one the connection is closed."""
+    handshake_timeout: Timeout = 60.0
+    """Time from the connect until the first request is there; without one the connection is closed. Clients may
+    connect ahead of need."""
     frame_timeout: Timeout = 60.0
     """Time within which a request that has begun must be there whole; else the connection is closed."""
     drain_timeout: Duration = 10.0
