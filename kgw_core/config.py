@@ -109,7 +109,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Time from the connect until the first request is there; without one the connection is closed. Clients may
     connect ahead of need."""
     frame_timeout: Timeout = 60.0
-    """Time within which a request that has begun must be there whole; else the connection is closed."""
+    """Time within which a request that has begun must be there whole, and a second more for each 64 KiB that
+    have arrived; else the connection is closed."""
     drain_timeout: Duration = 10.0
     """Time that requests in flight get to finish when the gateway stops."""
     fetch_max_bytes: PositiveSize = 55 * MiB

@@ -42,6 +42,9 @@ _KEY_AND_VERSION = struct.Struct(">hh")
 _SIZE = struct.Struct(">i")
 MAPPED = 32 << 10
 """A frame of at least this many bytes is cut from the arena; a smaller one is a bytearray."""
+SLOWEST = 64 << 10
+"""Bytes a second: a frame that arrives as fast gets all the time that it needs."""
+
 PREFIX = 4
 DECODED = 16
 """How many times its bytes a request that has to wait may take once it is decoded: entries of a few bytes
@@ -418,7 +421,7 @@ class Connection(asyncio.BufferedProtocol):
         elapsed = now - self._began if self._reading else 0.0
         if self._fresh and not self._closing and elapsed > limits.handshake_timeout:
             self.expire(f"no request within {limits.handshake_timeout:g} s (limits.handshake_timeout)")
-        elif self._own is not None and elapsed > limits.frame_timeout:
+        elif self._own is not None and elapsed > limits.frame_timeout + self._filled / SLOWEST:
             timeout = f"{limits.frame_timeout:g} s (limits.frame_timeout)"
             self.expire(f"a request was not whole within {timeout}: {self._arrived()}")
         elif self._claimed and self._budget.contended and elapsed > GRACE:

@@ -29,7 +29,7 @@ from broker_kit import (
 from kgw_core.config import Limits
 from kgw_core.errors import Unanswerable
 from kgw_core.pending import Pending
-from kgw_core.server.connection import DECODED, GRACE, SHARED_SIZE
+from kgw_core.server.connection import DECODED, GRACE, SHARED_SIZE, SLOWEST
 from kgw_core.server.dispatch import Answer
 from kgw_core.spi.settings import MiB
 from kgw_core.wire import ZERO_UUID
@@ -628,6 +628,17 @@ class TestIdleness:
         assert not peer.transport.aborted
         peer.connection.look(start + 11)
         assert peer.transport.aborted
+
+    async def test_a_frame_has_its_time_and_more_as_it_arrives(self, script: Script) -> None:
+        frame = framed(ask(0, size=3 * SLOWEST))
+        for arrived, allowed in ((100, 5.0), (2 * SLOWEST, 7.0)):
+            peer = a_peer(script, frame_timeout=5, idle_timeout=0)
+            start = peer.server.now()
+            peer.feed(frame[:arrived])
+            peer.connection.look(start + allowed - 0.5)
+            assert not peer.transport.closed
+            peer.connection.look(start + allowed + 1)
+            assert peer.transport.closed
 
     async def test_an_idle_client_that_does_not_read_is_not_waited_for(
         self, peer: Peer, script: Script
