@@ -106,8 +106,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: Duration = 600.0
     """A connection with no request for this long is closed; 0 is never. Kafka's connections.max.idle.ms."""
     handshake_timeout: Timeout = 60.0
-    """Time from the connect until the first request is there; without one the connection is closed. Clients may
-    connect ahead of need."""
+    """Time from the connect until the first request is there; without one the connection is closed. Clients
+    may connect ahead of need."""
     frame_timeout: Timeout = 60.0
     """Time within which a request that has begun must be there whole, and a second more for each 64 KiB that
     have arrived; else the connection is closed."""
