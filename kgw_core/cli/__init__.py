@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-COMMANDS = ("dev", "serve")
+COMMANDS = ("dev", "serve", "groups")
 
 
 class Commands(click.Group):

@@ -1,0 +1,69 @@
+"""What commands that ask a running broker share: their options, and what becomes of failures."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+if TYPE_CHECKING:
+    from kgw_core.client import Client
+
+BOOTSTRAP = "127.0.0.1:9092"
+
+
+class Asking(NamedTuple):
+    """Whom to ask, how long, and what to print: JSON, a table, or (None) what fits the output."""
+
+    bootstrap: str
+    seconds: float
+    as_json: bool | None
+
+    def client(self) -> Client:
+        """A client of that cluster. :raises ClientError: ``bootstrap`` is no address."""
+        from kgw_core.client import Client
+
+        return Client(self.bootstrap, timeout=self.seconds)
+
+
+def asks(function: Callable[..., None]) -> Callable[..., None]:
+    """The options ``--bootstrap``, ``--timeout`` and ``--json``/``--table``, handed over as ``asking``."""
+
+    @wraps(function)
+    def asking(bootstrap: str, timeout: float, as_json: bool | None, **others: Any) -> None:
+        function(asking=Asking(bootstrap, timeout, as_json), **others)
+
+    for option in reversed(_OPTIONS):
+        asking = option(asking)
+    return asking
+
+
+_OPTIONS = (
+    click.option(
+        "-b", "--bootstrap", envvar="KGW_BOOTSTRAP", default=BOOTSTRAP, metavar="HOST[:PORT],…",
+        show_default=True, show_envvar=True, help="Brokers to ask.",
+    ),
+    click.option(
+        "--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True,
+        metavar="SECONDS", help="How long a broker may take.",
+    ),
+    click.option(
+        "--json/--table", "as_json", default=None,
+        help="What to print.  [default: a table on a terminal, JSON elsewhere]",
+    ),
+)  # fmt: skip
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    """Await ``work``; what a user can be told ends the process with status 1 and one message."""
+    import anyio
+
+    from kgw_core.client import ClientError
+    from kgw_core.errors import KafkaError
+
+    try:
+        anyio.run(work)
+    except (ClientError, KafkaError) as error:
+        raise click.ClickException(str(error)) from None

@@ -1,0 +1,194 @@
+"""One connection to one broker: requests go out one after another, each in a version that both know."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+import anyio.abc
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from kgw_core import wire
+from kgw_core.client.failures import Unreachable, check
+from kgw_core.errors import UnsupportedVersion
+from kgw_core.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
+from kgw_core.wire.messages.request_header import RequestHeader
+from kgw_core.wire.messages.response_header import ResponseHeader
+
+API_VERSIONS, ASKED_IN = 18, 3
+MOST_BYTES = 512 << 20
+"""An answer that says it is longer is none; whoever listens there speaks something else."""
+
+_LENGTH = struct.Struct(">i")
+_CODE = struct.Struct(">h")
+
+
+class Connection:
+    """See the module's docstring; made by :func:`connect`. ``seconds`` for each request.
+
+    ``newest`` limits the versions by API name. After a failure it is ``closed`` and good for nothing.
+    """
+
+    def __init__(
+        self, stream: anyio.abc.SocketStream, where: str, client_id: str, seconds: float,
+        newest: Mapping[str, int],
+    ) -> None:  # fmt: skip
+        self.where = where
+        self.closed = False
+        self.used = False
+        """Whether a request was ever answered, so that the other side may have closed it since."""
+        self._stream = stream
+        self._incoming = BufferedByteReceiveStream(stream)
+        self._client_id = client_id
+        self._seconds = seconds
+        self._newest = newest
+        self._served: dict[int, tuple[int, int]] = {}
+        self._correlation = 0
+        self._lock = anyio.Lock()
+
+    async def close(self) -> None:
+        """End it."""
+        self.closed = True
+        await anyio.aclose_forcefully(self._stream)
+
+    # -- versions
+
+    async def _introduce(self) -> None:
+        """Learn what the broker serves (KIP-511: one that is older says so in v0)."""
+        request = ApiVersionsRequest("kgw", "0")
+        version = min(ASKED_IN, self._newest.get("ApiVersions", ASKED_IN))
+        body = await self._exchange(request, version)
+        if version and len(body) >= _CODE.size and _CODE.unpack_from(body)[0] == UnsupportedVersion.code:
+            version, body = 0, await self._exchange(request, 0)
+        answer = self._decoded(ApiVersionsResponse, version, body)
+        check(answer.error_code, f"from {self.where}")
+        self._served = {api.api_key: (api.min_version, api.max_version) for api in answer.api_keys}
+
+    def serves(self, api: str) -> bool:
+        """Whether there is a version of this API that both know."""
+        key = _KEYS[api]
+        return self._common(key, wire.index.APIS[key].latest_stable) is not None
+
+    def version(self, key: int, newest: int | None = None) -> int:
+        """The version to ask in, at most ``newest``. :raises UnsupportedVersion: there is none."""
+        api = wire.index.APIS[key]
+        most = api.latest_stable if newest is None else min(newest, api.latest_stable)
+        found = self._common(key, most)
+        if found is None:
+            has = self._served.get(key)
+            told = f"in versions {has[0]} to {has[1]} only" if has is not None else "not"
+            raise UnsupportedVersion(f"{self.where} serves {api.name} {told}")
+        return found
+
+    def _common(self, key: int, most: int) -> int | None:
+        api = wire.index.APIS[key]
+        if key not in self._served:
+            return None
+        least, theirs = self._served[key]
+        found = min(theirs, most, self._newest.get(api.name, most))
+        return found if found >= max(least, api.min_version) else None
+
+    # -- requests
+
+    async def request(self, request: wire.Message, newest: int | None = None) -> Any:
+        """The answer to ``request``, asked in no version above ``newest``.
+
+        :raises UnsupportedVersion: the broker does not serve it.
+        :raises Unreachable: no answer came, or none that makes sense.
+        """
+        key = request.API_KEY
+        assert key is not None
+        version = self.version(key, newest)
+        body = await self._exchange(request, version)
+        answer = self._decoded(wire.message(wire.index.APIS[key].response), version, body)
+        self.used = True
+        return answer
+
+    async def _exchange(self, request: wire.Message, version: int) -> memoryview:
+        """Send it; return the answer without its header."""
+        key = request.API_KEY
+        assert key is not None
+        name = wire.index.APIS[key].name
+        async with self._lock:
+            if self.closed:
+                raise Unreachable(f"the connection to {self.where} is closed")
+            self._correlation += 1
+            header = RequestHeader(key, version, self._correlation, self._client_id)
+            head = wire.encode(header, wire.request_header_version(key, version))
+            frame = head + wire.encode(request, version)
+            try:
+                with anyio.fail_after(self._seconds):
+                    await self._stream.send(_LENGTH.pack(len(frame)) + frame)
+                    answer = await self._receive()
+            except TimeoutError:
+                await self._fail(f"{self.where} did not answer {name} within {self._seconds:g} s")
+            except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, OSError):
+                await self._fail(f"{self.where} closed the connection instead of answering {name} v{version}")
+            except BaseException:  # what was asked may still be answered: the next answer would not fit
+                with anyio.CancelScope(shield=True):
+                    await self.close()
+                raise
+            decode_header = wire.decoder(ResponseHeader, wire.response_header_version(key, version))
+            try:
+                told, at = decode_header(answer, 0)
+            except wire.MalformedMessage as error:
+                await self._fail(f"{self.where} gave no answer to {name} v{version}: {error}")
+            if told.correlation_id != self._correlation:
+                await self._fail(f"{self.where} answered another request than {name}")
+            return answer[at:]
+
+    async def _receive(self) -> memoryview:
+        (size,) = _LENGTH.unpack(await self._incoming.receive_exactly(_LENGTH.size))
+        if not 0 <= size <= MOST_BYTES:
+            await self._fail(f"{self.where} does not speak Kafka: an answer of {size} bytes")
+        return memoryview(await self._incoming.receive_exactly(size))
+
+    async def _fail(self, why: str) -> Any:
+        with anyio.CancelScope(shield=True):
+            await self.close()
+        raise Unreachable(why) from None
+
+    def _decoded(self, kind: type[Any], version: int, body: memoryview) -> Any:
+        try:
+            return wire.decoder(kind, version)(body, 0)[0]
+        except wire.MalformedMessage as error:
+            raise Unreachable(f"{self.where} answered with what is no {kind.__name__}: {error}") from None
+
+
+_KEYS = {api.name: api.key for api in wire.index.APIS.values()}
+
+
+async def connect(
+    host: str, port: int, *, client_id: str, seconds: float, newest: Mapping[str, int] | None = None
+) -> Connection:
+    """Connect, and learn which versions the broker serves. :raises Unreachable: it cannot be done."""
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        with anyio.fail_after(seconds):
+            stream = await anyio.connect_tcp(host, port)
+    except TimeoutError:
+        raise Unreachable(f"{where} cannot be connected to within {seconds:g} s") from None
+    except OSError as error:
+        raise Unreachable(f"{where} cannot be connected to: {_reason(error)}") from None
+    connection = Connection(stream, where, client_id, seconds, newest or {})
+    try:
+        await connection._introduce()
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await connection.close()
+        raise
+    return connection
+
+
+def _reason(error: BaseException) -> str:
+    """What the system says, wherever in ``error`` it stands: anyio wraps one failure an address."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    number = getattr(error, "errno", None) or 0  # below 0 where a name was not found
+    text = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or str(error)
+    return text[:1].lower() + text[1:]
