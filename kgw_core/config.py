@@ -168,6 +168,8 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
     retention_check_interval: Timeout = 300.0
     """Time between two looks for records that retention.ms and retention.bytes let go. Kafka's
     log.retention.check.interval.ms."""
+    compaction_check_interval: Timeout = 15.0
+    """Time between two looks for topics to compact. Kafka's log.cleaner.backoff.ms."""
     create: tuple[NewTopic, ...] = ()
     """Topics to create at start."""
 

@@ -147,6 +147,8 @@ async def _serving(
         config.limits.max_inflated_batch,
         config.topics.retention_check_interval,
         budget,
+        config.topics.compaction_check_interval,
+        state,
     )
     catalog: Catalog[PartitionLog] = Catalog(
         store,

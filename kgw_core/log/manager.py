@@ -11,11 +11,13 @@ import anyio.lowlevel
 
 from kgw_core.budget import UNLIMITED, Budget
 from kgw_core.clock import Clock, sleep
+from kgw_core.log import compaction
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.retention import CHECK_SECONDS, Retention
 from kgw_core.log.waiting import Wakes
 from kgw_core.log.writer import Writers
 from kgw_core.spi.ledger import OffsetLedger
+from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore, TopicPartition
 from kgw_core.topics.catalog import TopicState
 
@@ -30,7 +32,8 @@ class LogManager:
 
     ``spawn`` starts a coroutine that nobody waits for. ``max_inflated`` is what one batch may
     decompress to, in bytes, where the log has to look inside. ``retention_interval`` (seconds) lies between
-    two looks for records that may go. ``budget`` is charged with the appends that wait.
+    two looks for records that may go, ``compaction_interval`` between two for logs to compact. ``budget`` is
+    charged with the appends that wait. ``state`` is where what has to be remembered of logs is kept.
     """
 
     def __init__(
@@ -42,6 +45,8 @@ class LogManager:
         max_inflated: int,
         retention_interval: float = CHECK_SECONDS,
         budget: Budget | None = None,
+        compaction_interval: float = compaction.CHECK_SECONDS,
+        state: StateStore | None = None,
     ) -> None:
         capabilities = store.capabilities()
         self.store = store
@@ -57,6 +62,9 @@ class LogManager:
         self.writers = Writers(store)
         self.logs: WeakSet[PartitionLog] = WeakSet()
         self.retention = Retention(store, clock, lambda: self.logs, retention_interval)
+        self.compaction = compaction.Compaction(
+            store, state, clock, lambda: self.logs, compaction_interval, max_inflated
+        )
 
     def make_log(self, topic: TopicState[PartitionLog], partition: int) -> PartitionLog:
         """The log of one partition, not opened yet."""
@@ -64,10 +72,16 @@ class LogManager:
         self.logs.add(log)
         return log
 
+    def forget(self, log: PartitionLog) -> None:
+        """The log was deleted: so is what is remembered of it."""
+        if log.topic.configs.compact:
+            self.spawn(self.compaction.forget(log.tp))
+
     async def upkeep(self) -> None:
-        """What has to be done from time to time: retention, old producers; runs until cancelled."""
+        """What is due from time to time: retention, compaction, old producers; runs until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.retention.run)
+            tasks.start_soon(self.compaction.run)
             tasks.start_soon(self._forget_producers)
 
     async def _forget_producers(self) -> None:

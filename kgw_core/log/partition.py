@@ -67,6 +67,7 @@ class PartitionLog:
 
     __slots__ = (
         "__weakref__",
+        "_changing",
         "_deferred",
         "_lock",
         "_manager",
@@ -96,6 +97,7 @@ class PartitionLog:
         self.in_flight: list[Queued] = []
         self._deferred: list[tuple[memoryview, Pending[Appended]]] = []
         self._lock: anyio.Lock | None = None
+        self._changing: anyio.Lock | None = None
 
     @property
     def topic(self) -> TopicState[PartitionLog]:
@@ -450,7 +452,8 @@ class PartitionLog:
             raise OffsetOutOfRange(f"cannot delete up to {before}, high watermark is {self.high_watermark}")
         if before > self.start:
             try:
-                await self._manager.store.trim(self.tp, before)
+                async with self.changing():
+                    await self._manager.store.trim(self.tp, before)
             except Exception as error:
                 raise self._explained(error) from error
             if before > self.start:  # another trim may have gone further meanwhile
@@ -458,6 +461,15 @@ class PartitionLog:
                 self._manager.ledger.trimmed(self.tp, before)
                 self._changed()
         return self.start
+
+    def changing(self) -> anyio.Lock:
+        """Held while the store takes something away: a trim and a replacement never overlap."""
+        if self._changing is None:
+            self._changing = anyio.Lock()
+        return self._changing
+
+    def replaced(self, first: int, end: int) -> None:
+        """Compaction has put other batches in place of those from ``first`` up to ``end``."""
 
     # -- the end
 
@@ -469,6 +481,7 @@ class PartitionLog:
         """The topic is gone: who waits is told at once."""
         self._failed(UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted"), -1)
         self._manager.ledger.closed(self.tp)
+        self._manager.forget(self)
         self._changed()
 
 

@@ -116,6 +116,11 @@ class Producers:
                     producer.window[index] = entry._replace(outcome=outcome)
                     return
 
+    def ends_with(self, producer_id: int, epoch: int, last_sequence: int) -> bool:
+        """Whether this is the last that the producer has written, as far as it is remembered."""
+        producer = self._by_id.get(producer_id)
+        return producer is not None and producer.epoch == epoch and producer.last_sequence == last_sequence
+
     def expire(self, before: int) -> int:
         """Forget producers that were last heard of before this time (ms); return how many."""
         old = [producer_id for producer_id, state in self._by_id.items() if state.last_timestamp < before]

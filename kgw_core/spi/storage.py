@@ -10,7 +10,7 @@ The contract. *The core promises:*
 1. Every batch handed to :meth:`LogStore.append` is one whole, checked v2 record batch, with its base
    offset and leader epoch already stamped into its bytes, and offsets without gaps between batches.
 2. One append is in flight for a partition at a time. Appends to several partitions, reads, and appends
-   and reads of one partition, do overlap.
+   and reads of one partition, do overlap. A trim and a replacement of one partition never do.
 3. An append is never cancelled because a client went away. A read may be cancelled.
 4. ``create_topic`` is called once for a topic id, ``update_topic`` and ``delete_topic`` only for
    a topic that exists; these three never overlap for one topic.

@@ -14,6 +14,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from tests.crash.history import History, Wrong, headers, key, value
 
 TOPIC = "crash"
+SIZES = (10, 100, 1_000, 10_000, 50_000, 200_000)
+WEIGHTS = (40, 30, 20, 6, 3, 1)
+PAUSE = 0.01
+"""Seconds after eight records: the test is of many deaths, not of much data."""
 
 
 class Kind(NamedTuple):
@@ -115,14 +119,14 @@ class Producing(Worker):
                 continue
             self.sent[partition] += 1
             self._producer.poll(0)
-            if number % 16 == 0:
-                self._end.wait(0.005)
+            if number % 8 == 0:
+                self._end.wait(PAUSE)
         left = self._producer.flush(60.0)
         if left:
             raise Wrong(f"{self.kind.name}: {left} records were neither taken nor refused")
 
     def _size(self) -> int:
-        return self._chance.choice((10, 10, 100, 1_000, 1_000, 10_000, 50_000, 200_000))
+        return self._chance.choices(SIZES, WEIGHTS)[0]
 
     def _noting(self, number: int) -> Callable[[Any, Message], None]:
         def note(error: Any, message: Message) -> None:

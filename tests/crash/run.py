@@ -34,7 +34,7 @@ class Report(NamedTuple):
         middle, worst = statistics.median(self.starts), max(self.starts)
         return (
             f"{self.rounds} rounds, {self.kills} kills: {self.acknowledged} records acknowledged and there, "
-            """How long the clients get, mostly, until one is answered again; then the next kill may come."""
+            f"{self.records} in the log ({self.duplicates} again, of plain producers), {self.commits} commits "
             f"acknowledged, {self.topics} topics created and deleted; recovered in {middle:.2f} s (median), "
             f"{worst:.2f} s (worst)"
         )

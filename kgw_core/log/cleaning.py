@@ -1,0 +1,131 @@
+"""What compaction does to one batch: which records stay, and the batch that is left of it (KIP-58, KIP-534).
+
+- Of each key the last record stays, in the part of the log that was looked at. A record without a key goes.
+- A tombstone (a null value) stays until its batch's *delete horizon* has passed: the first compaction that
+  keeps one puts the time from which it may go into the batch, ``delete.retention.ms`` from then.
+- What stays keeps its offset, time and headers; the batch keeps its base and last offset, its codec and its
+  producer's sequence. A batch that loses all of its records goes, unless it holds the last sequence that its
+  producer has written: then its header stays.
+"""
+
+from __future__ import annotations
+
+import struct
+from hashlib import blake2b
+
+from crc32c import crc32c
+
+from kgw_core.records.batch import (
+    ATTRIBUTES_AT,
+    CODEC_MASK,
+    CRC_AT,
+    HEADER_SIZE,
+    LOG_OVERHEAD,
+    RecordBatch,
+)
+from kgw_core.records.builder import build_batch
+from kgw_core.records.record import iter_records
+
+MAP_BYTES = 64 << 20
+"""Memory for keys in one pass, about; what does not fit is left for the next pass."""
+
+_SHORT = 24
+_DIGEST = 32
+_ENTRY = 150
+_INT32 = struct.Struct(">i")
+
+
+class LastOffsets:
+    """The offset of each key's last record. Long keys are kept as a digest. ``full``: no room for more."""
+
+    def __init__(self, limit: int = MAP_BYTES) -> None:
+        self._limit = limit // _ENTRY
+        self._offsets: dict[bytes, int] = {}
+
+    @property
+    def full(self) -> bool:
+        return len(self._offsets) >= self._limit
+
+    def add(self, batch: RecordBatch, max_inflated: int) -> None:
+        """Take in a batch that lies after all those taken in.
+
+        :raises KafkaError: its records cannot be read.
+        """
+        if batch.is_control:
+            return
+        offsets = self._offsets
+        for record in iter_records(batch, max_inflated=max_inflated):
+            key = record.key
+            if key is not None:
+                offsets[key if len(key) <= _SHORT else _digest(key)] = record.offset
+
+    def superseded(self, key: bytes, offset: int) -> bool:
+        """Whether a later record than the one at ``offset`` has this key."""
+        return self._offsets.get(key if len(key) <= _SHORT else _digest(key), -1) > offset
+
+
+def _digest(key: bytes) -> bytes:
+    return blake2b(key, digest_size=_DIGEST).digest()
+
+
+def cleaned(
+    batch: RecordBatch,
+    latest: LastOffsets,
+    *,
+    now: int,
+    delete_retention_ms: int,
+    keep_empty: bool,
+    max_inflated: int,
+) -> bytes | bytearray | None:
+    """What is left of ``batch``: None for nothing, empty bytes where it stays as it is.
+
+    :param now: ms since the epoch.
+    :param keep_empty: its header stays if no record does.
+    :raises KafkaError: its records cannot be read.
+    """
+    if batch.is_control:
+        return b""
+    horizon = batch.base_timestamp if batch.has_delete_horizon else None
+    overdue = horizon is not None and horizon < now
+    kept = []
+    tombstones = False
+    for record in iter_records(batch, max_inflated=max_inflated):
+        key = record.key
+        if key is None or latest.superseded(key, record.offset):
+            continue
+        if record.value is None:
+            if overdue:
+                continue
+            tombstones = True
+        kept.append(record)
+    if not kept:
+        if not keep_empty:
+            return None
+        return emptied(batch) if batch.record_count else b""
+    if tombstones and horizon is None:
+        horizon = now + delete_retention_ms
+    elif len(kept) == batch.record_count:
+        return b""
+    return build_batch(
+        kept,
+        base_offset=batch.base_offset,
+        last_offset=batch.last_offset,
+        codec=batch.codec,
+        producer_id=batch.producer_id,
+        producer_epoch=batch.producer_epoch,
+        base_sequence=batch.base_sequence,
+        leader_epoch=batch.partition_leader_epoch,
+        transactional=batch.is_transactional,
+        log_append_time=batch.max_timestamp if batch.log_append_time else None,
+        delete_horizon=horizon,
+    )
+
+
+def emptied(batch: RecordBatch) -> bytearray:
+    """The batch without its records: the header, which still says offsets, producer, sequence and times."""
+    header = bytearray(batch.data[:HEADER_SIZE])
+    _INT32.pack_into(header, LOG_OVERHEAD - 4, HEADER_SIZE - LOG_OVERHEAD)
+    _INT32.pack_into(header, HEADER_SIZE - 4, 0)
+    header[ATTRIBUTES_AT + 1] &= ~CODEC_MASK & 0xFF
+    header[CRC_AT:ATTRIBUTES_AT] = crc32c(memoryview(header)[ATTRIBUTES_AT:]).to_bytes(4, "big")
+    return header

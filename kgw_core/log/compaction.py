@@ -1,0 +1,311 @@
+"""Compaction: logs with ``cleanup.policy=compact`` keep the last record of each key, in the background.
+
+A pass over one log reads twice: first what is new since the last pass, for the last offset of each key; then
+from the log's start, replacing batches that lose records (:mod:`kgw_core.log.cleaning`), piece by piece, so
+that a crash or a stop leaves a log that is right, only less compact. The state keeps how far passes went.
+
+There are no segments here, so nothing waits for a segment to be rolled: everything may go but what lies in
+the log's last batch. Records younger than ``min.compaction.lag.ms`` are neither dropped nor a reason to drop
+others. A pass begins when more than ``min.cleanable.dirty.ratio`` of the log's bytes are new, or when the
+first new record is older than ``max.compaction.lag.ms``.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from kgw_core.clock import Clock, sleep
+from kgw_core.errors import OffsetOutOfRange, UnknownTopicOrPartition
+from kgw_core.log.cleaning import MAP_BYTES, LastOffsets, cleaned
+from kgw_core.records.batch import RecordBatch, iter_batches
+from kgw_core.spi.state import StateStore
+from kgw_core.spi.storage import Batch, LogStore, Run, TopicPartition
+
+if TYPE_CHECKING:
+    from kgw_core.log.partition import PartitionLog
+    from kgw_core.topics.configs import TopicConfigs
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 15.0
+"""Default of ``topics.compaction_check_interval``; Kafka's ``log.cleaner.backoff.ms``."""
+
+PIECE = 256 << 10
+"""Bytes that are read, and replaced, at once."""
+
+MANY = 200
+"""A batch of more records is worked on in a thread."""
+
+TURN_SECONDS = 0.002
+"""How long the event loop is held at a stretch; after that others get as long."""
+
+_FOREVER = (1 << 63) - 1
+_PREFIX = b"compaction/"
+_STATE = struct.Struct(">Bqqq")
+
+T = TypeVar("T")
+
+
+class Progress(NamedTuple):
+    """Up to ``cleaned`` the log was compacted, by keys up to ``mapped``, and has ``size`` bytes there."""
+
+    cleaned: int = 0
+    mapped: int = 0
+    size: int = 0
+
+
+class Mapped(NamedTuple):
+    """What the first reading gave. ``size``: bytes from where it began to ``mapped``."""
+
+    latest: LastOffsets
+    cleaned: int
+    mapped: int
+    size: int
+
+
+class Compaction:
+    """Looks at all logs that ``logs`` gives every ``interval`` seconds of ``clock``.
+
+    ``state`` keeps the progress; without one every start begins anew.
+    """
+
+    def __init__(
+        self,
+        store: LogStore,
+        state: StateStore | None,
+        clock: Clock,
+        logs: Callable[[], Iterable[PartitionLog]],
+        interval: float,
+        max_inflated: int,
+        map_bytes: int = MAP_BYTES,
+    ) -> None:
+        self._store = store
+        self._state = state if store.capabilities().durable else None
+        self._clock = clock
+        self._logs = logs
+        self._interval = interval
+        self._max_inflated = max_inflated
+        self._map_bytes = map_bytes
+        self._progress: dict[TopicPartition, Progress] = {}
+        self._keeps_everything = False
+        self._turn_began = 0.0
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await sleep(self._clock, self._interval)
+            await self.check()
+
+    async def check(self) -> None:
+        """Look once. A log that cannot be looked at is left for the next time; the first is reported."""
+        failures: list[tuple[PartitionLog, Exception]] = []
+        self._turn_began = time.perf_counter()
+        for log in list(self._logs()):
+            if self._keeps_everything:
+                return
+            if not log.topic.configs.compact:
+                continue
+            await self._rest()
+            try:
+                await self._check_log(log)
+            except UnknownTopicOrPartition:
+                pass  # deleted meanwhile
+            except Exception as error:
+                failures.append((log, error))
+        if failures:
+            first, reason = failures[0]
+            logger.warning(
+                "compaction failed on %d partition(s), as on %s: %r", len(failures), first.tp, reason
+            )
+
+    async def forget(self, tp: TopicPartition) -> None:
+        """The log is gone."""
+        self._progress.pop(tp, None)
+        if self._state is not None:
+            await self._state.commit({_key(tp): None})
+
+    # -- one log
+
+    async def _check_log(self, log: PartitionLog) -> None:
+        if log.topic.deleted:
+            return
+        configs = log.topic.configs
+        bounds = await self._store.bounds(log.tp)
+        progress = await self._known(log.tp)
+        if max(progress.mapped, bounds.start) >= bounds.end:
+            return
+        dirty = bounds.size - min(progress.size, bounds.size)
+        due = await self._is_overdue(log, max(progress.mapped, bounds.start), configs)
+        if not due and dirty <= configs.min_cleanable_dirty_ratio * bounds.size:
+            return
+        await log.open()
+        mapped = await self._map(log, max(progress.cleaned, log.start), configs)
+        if mapped.mapped <= progress.mapped:
+            return
+        whole = min(progress.size, bounds.size) + mapped.size
+        if not due and mapped.size <= configs.min_cleanable_dirty_ratio * whole:
+            return
+        size = await self._clean(log, mapped, configs)
+        if size is not None:
+            await self._put(log.tp, Progress(mapped.cleaned, mapped.mapped, size))
+
+    async def _is_overdue(self, log: PartitionLog, offset: int, configs: TopicConfigs) -> bool:
+        """Whether what is new from ``offset`` on is older than ``max.compaction.lag.ms``."""
+        if configs.max_compaction_lag_ms >= _FOREVER:
+            return False
+        for run in await self._store.read(log.tp, offset, 1):
+            for batch in iter_batches(run.data):
+                first = batch.max_timestamp if batch.has_delete_horizon else batch.base_timestamp
+                return self._clock.time_ms() - first > configs.max_compaction_lag_ms
+        return False
+
+    async def _map(self, log: PartitionLog, offset: int, configs: TopicConfigs) -> Mapped:
+        """The last offset of each key from ``offset`` on, as far as records are old enough."""
+        latest = LastOffsets(self._map_bytes)
+        end = log.high_watermark
+        young = self._clock.time_ms() - configs.min_compaction_lag_ms
+        mapped = cleaned_to = offset
+        size = 0
+        async for batch in self._batches(log, offset, end):
+            if latest.full or (configs.min_compaction_lag_ms > 0 and batch.max_timestamp > young):
+                return Mapped(latest, mapped, mapped, size)
+            await self._working(batch, partial(latest.add, batch, self._max_inflated))
+            size += batch.size
+            cleaned_to, mapped = batch.base_offset, batch.next_offset
+        # all of it: the last batch stays as it is, and counts as new when there is more
+        return Mapped(latest, cleaned_to, mapped, size)
+
+    async def _clean(self, log: PartitionLog, mapped: Mapped, configs: TopicConfigs) -> int | None:
+        """Replace what lies below ``mapped.cleaned``; the bytes it has then. None: the store does not."""
+        offset, size = log.start, 0
+        while offset < mapped.cleaned:
+            offset, runs = await self._read(log, offset)
+            batches = [
+                batch
+                for run in runs
+                for batch in iter_batches(run.data)
+                if batch.next_offset <= mapped.cleaned
+            ]
+            if not batches:
+                break
+            left: list[bytes | bytearray | None] = []
+            for batch in batches:
+                left.append(await self._left(log, batch, mapped.latest, configs))
+                await self._rest()
+            async with log.changing():
+                if log.start > max(offset, batches[0].base_offset):
+                    continue  # trimmed meanwhile
+                if not await self._replace(log, batches, left):
+                    return None
+            for batch, data in zip(batches, left, strict=True):
+                if data is not None:
+                    size += len(data) or batch.size
+            offset = batches[-1].next_offset
+        return size
+
+    async def _left(
+        self, log: PartitionLog, batch: RecordBatch, latest: LastOffsets, configs: TopicConfigs
+    ) -> bytes | bytearray | None:
+        keep_empty = batch.producer_id >= 0 and log.producers.ends_with(
+            batch.producer_id, batch.producer_epoch, batch.last_sequence
+        )
+        work = partial(
+            cleaned,
+            batch,
+            latest,
+            now=self._clock.time_ms(),
+            delete_retention_ms=configs.delete_retention_ms,
+            keep_empty=keep_empty,
+            max_inflated=self._max_inflated,
+        )
+        return await self._working(batch, work)
+
+    async def _replace(
+        self, log: PartitionLog, batches: list[RecordBatch], left: list[bytes | bytearray | None]
+    ) -> bool:
+        """Put what is left in place of the batches, from the first that changes to the last that does."""
+        changed = [index for index, data in enumerate(left) if data != b""]
+        if not changed:
+            return True
+        first, last = changed[0], changed[-1]
+        new = []
+        for batch, data in zip(batches[first : last + 1], left[first : last + 1], strict=True):
+            if data is not None:
+                kept = RecordBatch(data or bytes(batch.data))
+                span = batch.last_offset_delta + 1
+                new.append(Batch(batch.base_offset, span, kept.max_timestamp, kept.data, True))
+        if not await self._store.replace(log.tp, batches[first].base_offset, batches[last].last_offset, new):
+            self._keeps_everything = True
+            logger.warning(
+                "storage %s cannot replace records: topics with cleanup.policy=compact keep everything",
+                self._store.name,
+            )
+            return False
+        log.replaced(batches[first].base_offset, batches[last].next_offset)
+        return True
+
+    # -- progress
+
+    async def _known(self, tp: TopicPartition) -> Progress:
+        progress = self._progress.get(tp)
+        if progress is None:
+            entry = await self._state.get(_key(tp)) if self._state is not None else None
+            progress = Progress()
+            if entry is not None and entry.value[0] == 0 and len(entry.value) == _STATE.size:
+                progress = Progress(*_STATE.unpack(entry.value)[1:])
+            self._progress[tp] = progress
+        return progress
+
+    async def _put(self, tp: TopicPartition, progress: Progress) -> None:
+        self._progress[tp] = progress
+        if self._state is not None:
+            await self._state.commit({_key(tp): _STATE.pack(0, *progress)})
+
+    # -- small steps
+
+    async def _batches(self, log: PartitionLog, offset: int, end: int) -> AsyncIterator[RecordBatch]:
+        while offset < end:
+            _, runs = await self._read(log, offset)
+            if not runs:
+                return
+            for run in runs:
+                for batch in iter_batches(run.data):
+                    if batch.next_offset > end:
+                        return
+                    yield batch
+                    await self._rest()
+            offset = runs[-1].next_offset
+
+    async def _read(self, log: PartitionLog, offset: int) -> tuple[int, Sequence[Run]]:
+        """What begins at ``offset``, or at the log's start if that has passed it; and which of the two."""
+        while True:
+            offset = max(offset, log.start)
+            try:
+                return offset, await self._store.read(log.tp, offset, PIECE)
+            except OffsetOutOfRange:
+                async with log.changing():  # a trim that is under way: it tells the log when it is done
+                    pass
+                if offset >= log.start:
+                    raise
+
+    async def _working(self, batch: RecordBatch, work: Callable[[], T]) -> T:
+        if batch.record_count <= MANY:
+            return work()
+        return await anyio.to_thread.run_sync(work)
+
+    async def _rest(self) -> None:
+        if time.perf_counter() - self._turn_began >= TURN_SECONDS:
+            await anyio.sleep(TURN_SECONDS)
+            self._turn_began = time.perf_counter()
+
+
+def _key(tp: TopicPartition) -> bytes:
+    return _PREFIX + tp.topic_id.bytes + tp.partition.to_bytes(4, "big")
