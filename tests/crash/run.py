@@ -34,9 +34,9 @@ class Report(NamedTuple):
         middle, worst = statistics.median(self.starts), max(self.starts)
         return (
             f"{self.rounds} rounds, {self.kills} kills: {self.acknowledged} records acknowledged and there, "
-            f"{self.records} in the log ({self.duplicates} again, of plain producers), {self.commits} commits "
-            f"acknowledged, {self.topics} topics created and deleted; recovered in {middle:.2f} s (median), "
-            f"{worst:.2f} s (worst)"
+            f"{self.records} in the log ({self.duplicates} again, of plain producers), "
+            f"{self.commits} commits acknowledged, {self.topics} topics created and deleted; "
+            f"recovered in {middle:.2f} s (median), {worst:.2f} s (worst)"
         )
 
 
