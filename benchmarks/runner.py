@@ -17,6 +17,9 @@ from benchmarks.scenarios import Scenario
 QUIET = 0.3
 """Cores that others may keep busy in a measurement that is not disturbed."""
 
+WARM = 4 << 30
+"""Bytes of the machine's memory that are touched before a round: more than the servers will write in it."""
+
 
 @dataclass
 class Measurement:
@@ -70,6 +73,7 @@ class Runner:
 
     def _round(self, number: int) -> None:
         self._written.clear()
+        memory.warm(WARM)
         topics: dict[str, list[str]] = {peer.name: [] for peer in self._peers}
         for turn, scenario in enumerate(self._scenarios):
             at = (turn + number) % len(self._peers)

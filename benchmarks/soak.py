@@ -88,6 +88,7 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     samples: list[tuple[float, float]] = []
+    PEERS["kgw"].build()
     with Server(PEERS["kgw"], SETTINGS) as server:
         load = Load(server)
         begin, shown = time.monotonic(), 0.0
