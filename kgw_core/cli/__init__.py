@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-COMMANDS = ("dev", "serve", "groups")
+COMMANDS = ("backup", "check-store", "dev", "groups", "serve")
 
 
 class Commands(click.Group):
@@ -18,7 +18,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"kgw_core.cli.{cmd_name}").command
+        command: click.Command = import_module(f"kgw_core.cli.{cmd_name.replace('-', '_')}").command
         return command
 
 
