@@ -70,7 +70,6 @@ class Fetch:
         self._context = context
         self._budget = min(request.max_bytes, context.broker.config.limits.fetch_max_bytes)
         self._least = min(request.min_bytes, self._budget)  # more than max_bytes never comes
-        self._begin()
 
     def _begin(self) -> None:
         self._total = 0  # bytes read

@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 _OFFSET = struct.Struct(">q")
 _EPOCH = struct.Struct(">i")
 _SEQUENCES = 1 << 31
+_new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python function
 
 
 QUEUED = 1024
@@ -226,11 +227,12 @@ class PartitionLog:
         _OFFSET.pack_into(data, 0, base)
         _EPOCH.pack_into(data, 12, self.leader_epoch)
         try:
-            manager.store.append_now(self.tp, (Batch(base, span, max_timestamp, data, stable),))
+            batch: Batch = _new_tuple(Batch, (base, span, max_timestamp, data, stable))
+            manager.store.append_now(self.tp, (batch,))
             self.high_watermark = manager.ledger.committed(self.tp, base + span)
         except Exception as error:
             raise self._failed(error, base) from error
-        appended = Appended(base, log_append_time)
+        appended: Appended = _new_tuple(Appended, (base, log_append_time))
         if producer_id >= 0:
             self.producers.put(producer_id, header[10], first, last, appended, now)
         if self.waiting:

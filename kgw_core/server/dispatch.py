@@ -5,10 +5,10 @@ The only place where an exception becomes a response.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import struct
 from collections.abc import Coroutine, Mapping
+from types import CoroutineType
 from typing import Any, TypeAlias
 
 from kgw_core.api.registry import Api
@@ -37,6 +37,7 @@ API_VERSIONS = 18
 JOINED = 16 << 10
 """Up to this many bytes an answer is one piece; above it, large parts leave without being copied."""
 
+_COROUTINE = CoroutineType
 _HEAD = struct.Struct(">hhih")
 _PLAIN = struct.Struct(">ii")
 _FLEXIBLE = struct.Struct(">iiB")
@@ -108,7 +109,7 @@ class Dispatcher:
             return None
         if type(response) is Pending:
             return self._when_done(route, correlation, request, context, response)
-        if inspect.iscoroutine(response):
+        if type(response) is _COROUTINE:
             return self._in_task(route, correlation, request, context, response)
         try:
             return self._encoded(route, correlation, response)

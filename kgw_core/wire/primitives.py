@@ -101,6 +101,10 @@ def uvarint(value: int) -> bytes:
     """`value` as an unsigned varint. ValueError if it is negative or has more than 64 bits."""
     if 0 <= value < 0x80:
         return UVARINT[value]
+    if 0 < value < 0x4000:  # most lengths take two bytes or three
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    if 0 < value < 0x200000:
+        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
     if not 0 <= value < 1 << 64:
         raise ValueError(f"{value} does not fit an unsigned varint")
     out = bytearray()

@@ -14,6 +14,7 @@ from broken_base import Broken, caught_by
 from file_store import FileLog, FileStore
 
 from kgw_core.errors import UnknownTopicOrPartition
+from kgw_core.records.segments import Segments
 from kgw_core.spi.storage import (
     Batch,
     Bounds,
@@ -27,11 +28,10 @@ from kgw_core.spi.storage import (
 
 @caught_by("a_thousand_partitions_keep_their_logs_apart")
 class HasRoomFor512Partitions(Broken):
-    def _make_logs(self, topic: Topic, first: int) -> None:
-        super()._make_logs(topic, first)
-        for partition in range(512, topic.partitions):
-            log = self._logs[TopicPartition(topic.name, topic.id, partition - 512)]
-            self._logs[TopicPartition(topic.name, topic.id, partition)] = log
+    def _log(self, tp: TopicPartition) -> Segments:
+        if tp.partition >= 512:
+            tp = TopicPartition(tp.topic, tp.topic_id, tp.partition - 512)
+        return super()._log(tp)
 
 
 @caught_by("appends_to_many_logs_and_reads_of_them_go_on_at_the_same_time")

@@ -45,18 +45,16 @@ class MemoryStore(LogStore):
         if any(known.name == topic.name for known in self._topics.values()):
             raise TopicAlreadyExists(f"topic {topic.name} exists")
         self._topics[topic.id] = topic
-        self._make_logs(topic, 0)
 
     async def update_topic(self, topic: Topic) -> None:
-        known = self._topic(topic.id)
+        self._topic(topic.id)
         self._topics[topic.id] = topic
-        self._make_logs(topic, known.partitions)
 
     async def delete_topic(self, topic_id: UUID) -> None:
         topic = self._topic(topic_id)
         del self._topics[topic_id]
         for partition in range(topic.partitions):
-            del self._logs[TopicPartition(topic.name, topic_id, partition)]
+            self._logs.pop(TopicPartition(topic.name, topic_id, partition), None)
 
     def _topic(self, topic_id: UUID) -> Topic:
         try:
@@ -64,16 +62,10 @@ class MemoryStore(LogStore):
         except KeyError:
             raise UnknownTopicOrPartition(f"no topic with id {topic_id}") from None
 
-    def _make_logs(self, topic: Topic, first: int) -> None:
-        for partition in range(first, topic.partitions):
-            self._logs[TopicPartition(topic.name, topic.id, partition)] = Segments()
-
     # -- logs
 
     def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
-        log = self._logs.get(tp)
-        if log is None:
-            raise _unknown(tp)
+        log = self._logs.get(tp) or self._log(tp)
         end = log.end
         if batches[0].base_offset != end:
             raise OffsetConflict(batches[0].base_offset, end)
@@ -86,9 +78,7 @@ class MemoryStore(LogStore):
         return end
 
     def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        log = self._logs.get(tp)
-        if log is None:
-            raise _unknown(tp)
+        log = self._logs.get(tp) or self._log(tp)
         return log.read(offset, max_bytes)
 
     async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
@@ -133,11 +123,12 @@ class MemoryStore(LogStore):
         return True
 
     def _log(self, tp: TopicPartition) -> Segments:
+        """The partition's log, made when it is first asked for: under the very key that its caller keeps,
+        which later look-ups find by identity."""
         log = self._logs.get(tp)
         if log is None:
-            raise _unknown(tp)
+            topic = self._topics.get(tp.topic_id)
+            if topic is None or not 0 <= tp.partition < topic.partitions:
+                raise UnknownTopicOrPartition(f"no partition {tp} with topic id {tp.topic_id}")
+            log = self._logs[tp] = Segments()
         return log
-
-
-def _unknown(tp: TopicPartition) -> UnknownTopicOrPartition:
-    return UnknownTopicOrPartition(f"no partition {tp} with topic id {tp.topic_id}")
