@@ -120,6 +120,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     its partitions in each Fetch. Kafka's max.incremental.fetch.session.cache.slots."""
     max_fetch_session_partitions: Count = 200_000
     """Partitions of all fetch sessions; each takes about 450 bytes."""
+    tail_cache: Size = 64 * MiB
+    """Memory for the newest records of all topics where the storage is not memory, so that consumers at the
+    end do not wait for it; 0 is none."""
     max_inflated_batch: PositiveSize = 64 * MiB
     """What one compressed batch may grow to where it has to be decompressed; a larger one is refused."""
     max_topics: Count = 10_000

@@ -149,6 +149,7 @@ async def _serving(
         budget,
         config.topics.compaction_check_interval,
         state,
+        config.limits.tail_cache,
     )
     catalog: Catalog[PartitionLog] = Catalog(
         store,

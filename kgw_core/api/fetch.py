@@ -40,7 +40,7 @@ BEGIN, NO_MORE = 0, -1
 def handle(
     request: FetchRequest, context: RequestContext
 ) -> FetchResponse | Pending[FetchResponse] | Coroutine[Any, Any, FetchResponse]:
-    """Read now where the store is immediate, wait where there is too little; else in a task.
+    """Read now what is in memory, wait where there is too little; else in a task.
 
     :raises KafkaError: what is wrong with the session that the request names.
     """
@@ -50,10 +50,9 @@ def handle(
 
 def _read(request: FetchRequest, context: RequestContext) -> FetchResponse | Pending[FetchResponse]:
     fetch = _fetch(request, context)
-    if context.broker.logs.immediate:
-        response = fetch.start()
-        if response is not None:
-            return response
+    response = fetch.start()
+    if response is not None:
+        return response
     pending: Pending[FetchResponse] = Pending()
     context.broker.spawn(fetch.run(pending))
     return pending

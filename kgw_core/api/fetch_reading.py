@@ -92,7 +92,7 @@ class Fetch:
     # -- the ways to an answer
 
     def start(self) -> FetchResponse | Pending[FetchResponse] | None:
-        """Read now and wait where there is too little; None where a log has to be opened first."""
+        """Read now and wait where there is too little; None where that has to be waited for."""
         if not self._read_now():
             return None
         if self.satisfied:
@@ -176,7 +176,7 @@ class Fetch:
     # -- reading
 
     def _read_now(self) -> bool:
-        """Read what may have news from an immediate store; False if a log has to be opened first."""
+        """Read what may have news from memory; False if a log has to be opened, or its store waited for."""
         self._begin()
         for part in self._order():
             log = part.log
@@ -199,6 +199,8 @@ class Fetch:
                 if not self._diverges(part, log):
                     most = self._room(asked, log)
                     runs = log.read_now(asked.fetch_offset, most) if most >= 0 else ()
+                    if runs is None:
+                        return False
                     self._fill(part, log, runs)
             except Exception as error:
                 self._fail(part, log, error)

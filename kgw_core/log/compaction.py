@@ -74,7 +74,7 @@ class Mapped(NamedTuple):
 class Compaction:
     """Looks at all logs that ``logs`` gives every ``interval`` seconds of ``clock``.
 
-    ``state`` keeps the progress; without one every start begins anew.
+    ``state`` keeps the progress of a durable store; without one every start begins anew.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Compaction:
         map_bytes: int = MAP_BYTES,
     ) -> None:
         self._store = store
-        self._state = state if store.capabilities().durable else None
+        self._state = state
         self._clock = clock
         self._logs = logs
         self._interval = interval
@@ -126,11 +126,9 @@ class Compaction:
                 "compaction failed on %d partition(s), as on %s: %r", len(failures), first.tp, reason
             )
 
-    async def forget(self, tp: TopicPartition) -> None:
+    def forget(self, tp: TopicPartition) -> None:
         """The log is gone."""
         self._progress.pop(tp, None)
-        if self._state is not None:
-            await self._state.commit({_key(tp): None})
 
     # -- one log
 
@@ -257,7 +255,7 @@ class Compaction:
     async def _known(self, tp: TopicPartition) -> Progress:
         progress = self._progress.get(tp)
         if progress is None:
-            entry = await self._state.get(_key(tp)) if self._state is not None else None
+            entry = await self._state.get(key(tp)) if self._state is not None else None
             progress = Progress()
             if entry is not None and entry.value[0] == 0 and len(entry.value) == _STATE.size:
                 progress = Progress(*_STATE.unpack(entry.value)[1:])
@@ -267,7 +265,7 @@ class Compaction:
     async def _put(self, tp: TopicPartition, progress: Progress) -> None:
         self._progress[tp] = progress
         if self._state is not None:
-            await self._state.commit({_key(tp): _STATE.pack(0, *progress)})
+            await self._state.commit({key(tp): _STATE.pack(0, *progress)})
 
     # -- small steps
 
@@ -307,5 +305,6 @@ class Compaction:
             self._turn_began = time.perf_counter()
 
 
-def _key(tp: TopicPartition) -> bytes:
+def key(tp: TopicPartition) -> bytes:
+    """Where the progress of a log is in the state."""
     return _PREFIX + tp.topic_id.bytes + tp.partition.to_bytes(4, "big")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 from weakref import WeakSet
@@ -11,15 +12,20 @@ import anyio.lowlevel
 
 from kgw_core.budget import UNLIMITED, Budget
 from kgw_core.clock import Clock, sleep
-from kgw_core.log import compaction
+from kgw_core.errors import KafkaError
+from kgw_core.log import compaction, snapshots
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.retention import CHECK_SECONDS, Retention
+from kgw_core.log.snapshots import Snapshots
+from kgw_core.log.tail import TailCache
 from kgw_core.log.waiting import Wakes
 from kgw_core.log.writer import Writers
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore, TopicPartition
 from kgw_core.topics.catalog import TopicState
+
+logger = logging.getLogger(__name__)
 
 PRODUCER_EXPIRATION_MS = 86_400_000
 """How long a partition remembers a producer that is silent (Kafka's ``producer.id.expiration.ms``)."""
@@ -33,7 +39,8 @@ class LogManager:
     ``spawn`` starts a coroutine that nobody waits for. ``max_inflated`` is what one batch may
     decompress to, in bytes, where the log has to look inside. ``retention_interval`` (seconds) lies between
     two looks for records that may go, ``compaction_interval`` between two for logs to compact. ``budget`` is
-    charged with the appends that wait. ``state`` is where what has to be remembered of logs is kept.
+    charged with the appends that wait. ``state`` is where what has to be remembered of logs is kept, where
+    both are durable. ``tail_cache``: bytes for the newest batches, where the store has to wait.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class LogManager:
         budget: Budget | None = None,
         compaction_interval: float = compaction.CHECK_SECONDS,
         state: StateStore | None = None,
+        tail_cache: int = 0,
     ) -> None:
         capabilities = store.capabilities()
         self.store = store
@@ -58,12 +66,18 @@ class LogManager:
         # append_now takes offsets from the core: a store that numbers records goes through the queue.
         self.immediate = capabilities.immediate and not capabilities.numbers_records
         self.numbers_records = capabilities.numbers_records
+        caching = tail_cache > 0 and not self.immediate and not self.numbers_records
+        self.tails = TailCache(tail_cache) if caching else None
+        durable = state is not None and state.capabilities().durable and capabilities.durable
+        self._state = state if durable else None
+        self.snapshots = Snapshots(self._state) if self._state is not None else None
+        self._forgotten: list[TopicPartition] = []
         self.wakes = Wakes()
         self.writers = Writers(store)
         self.logs: WeakSet[PartitionLog] = WeakSet()
         self.retention = Retention(store, clock, lambda: self.logs, retention_interval)
         self.compaction = compaction.Compaction(
-            store, state, clock, lambda: self.logs, compaction_interval, max_inflated
+            store, self._state, clock, lambda: self.logs, compaction_interval, max_inflated
         )
 
     def make_log(self, topic: TopicState[PartitionLog], partition: int) -> PartitionLog:
@@ -74,8 +88,26 @@ class LogManager:
 
     def forget(self, log: PartitionLog) -> None:
         """The log was deleted: so is what is remembered of it."""
-        if log.topic.configs.compact:
-            self.spawn(self.compaction.forget(log.tp))
+        if self.tails is not None:
+            self.tails.drop(log.tp)
+        self.compaction.forget(log.tp)
+        if self._state is not None:
+            self._forgotten.append(log.tp)
+            if len(self._forgotten) == 1:
+                self.spawn(self._forget())
+
+    async def _forget(self) -> None:
+        tps, self._forgotten = self._forgotten, []
+        assert self._state is not None
+        try:
+            await self._state.commit({key(tp): None for tp in tps for key in (compaction.key, snapshots.key)})
+        except KafkaError as error:
+            logger.warning("the state of %d deleted log(s) stays: %s", len(tps), error)
+
+    def snapshot(self, log: PartitionLog, data: bytes) -> None:
+        """Keep what is known of the log's producers, in the background."""
+        assert self.snapshots is not None
+        self.spawn(self.snapshots.save([(log.tp, data)]))
 
     async def upkeep(self) -> None:
         """What is due from time to time: retention, compaction, old producers; runs until cancelled."""
@@ -94,6 +126,9 @@ class LogManager:
                 await anyio.lowlevel.checkpoint()
 
     async def drained(self) -> None:
-        """Return when nothing that was queued is left to write."""
+        """Return when nothing that was queued is left to write, and what the next start needs is kept."""
         self.writers.stop()
         await self.writers.finished()
+        if self.snapshots is not None:
+            due = [(log.tp, log.snapshot()) for log in self.logs if log.unsaved >= snapshots.WORTH_BYTES]
+            await self.snapshots.save([(tp, data) for tp, data in due if data is not None])

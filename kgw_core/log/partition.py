@@ -28,6 +28,7 @@ from kgw_core.errors import (
 from kgw_core.log.checks import check_batch
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.log.rewrite import rewritten
+from kgw_core.log.snapshots import EVERY_BYTES, RETRY_BYTES, packed
 from kgw_core.log.waiting import WaitingFetch
 from kgw_core.pending import Pending
 from kgw_core.records.batch import TRANSACTIONAL, iter_batches
@@ -81,6 +82,7 @@ class PartitionLog:
         "ready",
         "start",
         "tp",
+        "unsaved",
         "waiting",
     )
 
@@ -96,6 +98,8 @@ class PartitionLog:
         self.waiting: dict[WaitingFetch, None] = {}
         self.queue: list[Queued] = []
         self.in_flight: list[Queued] = []
+        self.unsaved = 0
+        """Bytes appended, or read when it was opened, since the last snapshot of the producers."""
         self._deferred: list[tuple[memoryview, Pending[Appended]]] = []
         self._lock: anyio.Lock | None = None
         self._changing: anyio.Lock | None = None
@@ -137,13 +141,15 @@ class PartitionLog:
         manager = self._manager
         bounds = await manager.store.bounds(self.tp)
         position = await manager.ledger.open(self.tp, bounds)
-        producers = Producers()
-        offset = bounds.start
+        producers, offset, size = Producers(), bounds.start, 0
+        if manager.snapshots is not None:
+            producers, offset = await manager.snapshots.load(self.tp, bounds.start, bounds.end)
         while offset < bounds.end:
             runs = await manager.store.read(self.tp, offset, SCAN_BYTES)
             if not runs:
                 break
             for run in runs:
+                size += len(run.data)
                 for batch in iter_batches(run.data):
                     if batch.producer_id >= 0 and not batch.is_control:
                         producers.put(
@@ -158,6 +164,7 @@ class PartitionLog:
         self._check_exists()  # it may have gone meanwhile
         moved = position.committed > self.high_watermark or position.start > self.start
         self.producers = producers
+        self.unsaved = size
         self.start = position.start
         self.high_watermark = position.committed
         self.leader_epoch = bounds.epoch
@@ -317,16 +324,32 @@ class PartitionLog:
                 self.producers.settle(item.producer_id, item.pending, appended)
             offset += item.batch.span
             size += len(item.batch.data)
+        manager = self._manager
+        if manager.tails is not None:
+            manager.tails.append(self.tp, outcome, [item.batch for item in written])
         for item, appended in settled:
             item.pending.resolve(appended)
         if self.waiting:
             self._wake(size)
+        self.unsaved += size
+        if self.unsaved >= EVERY_BYTES and manager.snapshots is not None:
+            data = self.snapshot()
+            if data is not None:
+                manager.snapshot(self, data)
+
+    def snapshot(self) -> bytes | None:
+        """What is known of the producers, to be kept; None where that has to be put off."""
+        data = packed(self.producers, self.high_watermark) if self.ready else None
+        self.unsaved = 0 if data is not None else EVERY_BYTES - RETRY_BYTES
+        return data
 
     def _failed(self, error: Exception, base: int) -> KafkaError:
         """An append failed: void all that is tentative, close; return what to tell those who wait."""
         failure = self._explained(error)
         self.ready = False
         self.producers = Producers()
+        if self._manager.tails is not None:
+            self._manager.tails.drop(self.tp)
         if base >= 0:
             self._manager.ledger.released(self.tp, base)
         queue, self.queue = self.queue, []
@@ -373,8 +396,9 @@ class PartitionLog:
                 raise FencedLeaderEpoch(f"leader epoch is {self.leader_epoch}, not {current_leader_epoch}")
             raise UnknownLeaderEpoch(f"leader epoch is {self.leader_epoch}, not yet {current_leader_epoch}")
 
-    def read_now(self, offset: int, max_bytes: int) -> Sequence[Run]:
-        """Runs from ``offset``, at least one batch if there is one; immediate stores, ready logs only.
+    def read_now(self, offset: int, max_bytes: int) -> Sequence[Run] | None:
+        """Runs from ``offset``, at least one batch if there is one; for ready logs only. None where the store
+        has to be waited for: :meth:`read`.
 
         :raises OffsetOutOfRange: below the log start offset or above the high watermark.
         :raises UnknownTopicOrPartition: the topic was deleted.
@@ -382,17 +406,21 @@ class PartitionLog:
         if not self.start <= offset < self.high_watermark:
             self._check_offset(offset)
             return ()
+        manager = self._manager
+        if not manager.immediate:
+            runs = manager.tails.read(self.tp, offset, max_bytes) if manager.tails is not None else None
+            return self._committed(runs) if runs is not None else None
         try:
-            return self._manager.store.read_now(self.tp, offset, max_bytes)
+            return manager.store.read_now(self.tp, offset, max_bytes)
         except Exception as error:
             raise self._explained(error) from error
 
     async def read(self, offset: int, max_bytes: int) -> Sequence[Run]:
-        """:meth:`read_now` for any store; opens the log where it is not ready."""
+        """:meth:`read_now`, waited for; opens the log where it is not ready."""
         await self.open()
-        if not self.start <= offset < self.high_watermark:
-            self._check_offset(offset)
-            return ()
+        there = self.read_now(offset, max_bytes)
+        if there is not None:
+            return there
         try:
             runs = await self._manager.store.read(self.tp, offset, max_bytes)
         except Exception as error:
@@ -461,6 +489,8 @@ class PartitionLog:
             if before > self.start:  # another trim may have gone further meanwhile
                 self.start = before
                 self._manager.ledger.trimmed(self.tp, before)
+                if self._manager.tails is not None:
+                    self._manager.tails.drop(self.tp, before)
                 self._changed()
         return self.start
 
@@ -472,6 +502,8 @@ class PartitionLog:
 
     def replaced(self, first: int, end: int) -> None:
         """Compaction has put other batches in place of those from ``first`` up to ``end``."""
+        if self._manager.tails is not None:
+            self._manager.tails.drop(self.tp, end)
 
     # -- the end
 

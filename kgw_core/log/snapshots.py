@@ -1,0 +1,106 @@
+"""What is known of a log's producers, kept in the state from time to time, so that opening a log does not
+have to read all of it.
+
+A snapshot is what the batches below an offset say. Opening takes it and reads on from there; one that is old
+is as right as a new one. It holds only what the store has acknowledged: a producer that has nothing but
+appends under way puts it off.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterable
+
+from kgw_core.errors import KafkaError
+from kgw_core.log.producers import Appended, Producers
+from kgw_core.spi.state import StateStore
+from kgw_core.spi.storage import TopicPartition
+
+logger = logging.getLogger(__name__)
+
+EVERY_BYTES = 16 << 20
+"""A log that has grown by this much is due; what opening has to read at most, about."""
+
+RETRY_BYTES = 1 << 20
+"""… and by this much more, where that was put off."""
+
+WORTH_BYTES = 256 << 10
+"""A log that has grown by less is not worth a snapshot when the gateway stops."""
+
+MAX_BYTES = 8 << 20
+"""A larger snapshot is not kept."""
+
+_PREFIX = b"producers/"
+_HEAD = struct.Struct(">BqI")
+_PRODUCER = struct.Struct(">qhqB")
+_BATCH = struct.Struct(">iiqq")
+
+
+def key(tp: TopicPartition) -> bytes:
+    """Where the snapshot of a log is in the state."""
+    return _PREFIX + tp.topic_id.bytes + tp.partition.to_bytes(4, "big")
+
+
+def packed(producers: Producers, offset: int) -> bytes | None:
+    """The snapshot as of ``offset``; None where some producer's last acknowledged batch is not known."""
+    parts = [b""]
+    for producer_id, producer in producers:
+        settled = [entry for entry in producer.window if isinstance(entry.outcome, Appended)]
+        if not settled:
+            return None
+        parts.append(_PRODUCER.pack(producer_id, producer.epoch, producer.last_timestamp, len(settled)))
+        for entry in settled:
+            assert isinstance(entry.outcome, Appended)
+            parts.append(_BATCH.pack(entry.first_sequence, entry.last_sequence, *entry.outcome))
+    parts[0] = _HEAD.pack(0, offset, len(producers))
+    data = b"".join(parts)
+    return data if len(data) <= MAX_BYTES else None
+
+
+def unpacked(data: bytes) -> tuple[Producers, int]:
+    """The producers and the offset. :raises ValueError: it is not a snapshot of this version."""
+    producers = Producers()
+    try:
+        version, offset, count = _HEAD.unpack_from(data)
+        if version != 0:
+            raise ValueError(f"a snapshot of version {version}")
+        at = _HEAD.size
+        for _ in range(count):
+            producer_id, epoch, timestamp, batches = _PRODUCER.unpack_from(data, at)
+            at += _PRODUCER.size
+            for _ in range(batches):
+                first, last, base, append_time = _BATCH.unpack_from(data, at)
+                producers.put(producer_id, epoch, first, last, Appended(base, append_time), timestamp)
+                at += _BATCH.size
+    except struct.error as error:
+        raise ValueError(f"a snapshot that is cut off: {error}") from None
+    return producers, offset
+
+
+class Snapshots:
+    """Those of all logs, in ``state``."""
+
+    def __init__(self, state: StateStore) -> None:
+        self._state = state
+
+    async def load(self, tp: TopicPartition, start: int, end: int) -> tuple[Producers, int]:
+        """The producers as of an offset within ``start..end`` from which the batches are to be read."""
+        entry = await self._state.get(key(tp))
+        if entry is not None:
+            try:
+                producers, offset = unpacked(entry.value)
+            except ValueError as error:
+                logger.warning("%s: its producers are read from all of its records: %s", tp, error)
+            else:
+                if offset <= end:
+                    return producers, max(offset, start)
+        return Producers(), start
+
+    async def save(self, tps: Iterable[tuple[TopicPartition, bytes]]) -> None:
+        """Keep what :func:`packed` gave. A failure is told: opening has more to read then."""
+        changes = {key(tp): data for tp, data in tps}
+        try:
+            await self._state.commit(changes)
+        except KafkaError as error:
+            logger.warning("snapshots of %d log(s) cannot be kept: %s", len(changes), error)

@@ -1,0 +1,165 @@
+"""Producers' snapshots: opening a log reads what came after one, and knows as much as if it had read all."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from broker_kit import Kit, SlowStore, a_kit, numbered, turns, view
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kgw_core.log import snapshots
+from kgw_core.log.manager import LogManager
+from kgw_core.log.partition import PartitionLog
+from kgw_core.log.producers import Appended, Producers
+from kgw_core.log.snapshots import Snapshots, packed, unpacked
+from kgw_core.pending import Pending
+from kgw_core.spi.state import StateCapabilities
+from kgw_core.spi.storage import Capabilities, Run, Topic, TopicPartition
+from kgw_core.state.memory import MemoryStateStore
+
+pytestmark = pytest.mark.anyio
+
+TP = TopicPartition("t", uuid4(), 0)
+
+BATCHES = st.lists(
+    st.tuples(
+        st.integers(1, 2**40), st.integers(0, 2**15 - 1), st.integers(0, 2**31 - 10), st.integers(-1, 2**50)
+    ),
+    max_size=30,
+)
+
+
+def known(producers: Producers) -> dict[int, tuple[object, ...]]:
+    return {
+        id: (producer.epoch, producer.last_sequence, producer.last_timestamp, producer.window)
+        for id, producer in producers
+    }
+
+
+@given(batches=BATCHES, offset=st.integers(0, 2**62))
+def test_a_snapshot_tells_all_that_is_known(batches: list[tuple[int, int, int, int]], offset: int) -> None:
+    producers = Producers()
+    for number, (id, epoch, sequence, time) in enumerate(batches):
+        producers.put(id, epoch, sequence, sequence + 3, Appended(number, time), time)
+    data = packed(producers, offset)
+    assert data is not None
+    again, at = unpacked(data)
+    assert at == offset
+    assert known(again) == known(producers)
+
+
+def test_what_is_under_way_is_left_out_or_puts_it_off() -> None:
+    producers = Producers()
+    producers.put(1, 0, 0, 4, Appended(0), 1)
+    producers.put(1, 0, 5, 9, Pending(), 1)
+    data = packed(producers, 5)
+    assert data is not None
+    again, _ = unpacked(data)
+    [(_, producer)] = again
+    assert producer.last_sequence == 4
+    producers.put(2, 0, 0, 4, Pending(), 1)
+    assert packed(producers, 5) is None
+
+
+async def test_a_damaged_one_counts_as_none(caplog: pytest.LogCaptureFixture) -> None:
+    state = MemoryStateStore()
+    producers = Producers()
+    producers.put(1, 0, 0, 4, Appended(0), 1)
+    data = packed(producers, 5)
+    assert data is not None
+    for damaged in (data[:-1], b"\x07" + data[1:], b""):
+        await state.commit({snapshots.key(TP): damaged})
+        found, offset = await Snapshots(state).load(TP, 2, 9)
+        assert (len(found), offset) == (0, 2)
+    assert caplog.text.count("its producers are read from all of its records") == 3
+
+
+@pytest.mark.parametrize(("start", "end", "offset", "count"), [(0, 9, 5, 1), (7, 9, 7, 1), (0, 4, 0, 0)])
+async def test_one_beyond_the_end_does_not_count(start: int, end: int, offset: int, count: int) -> None:
+    """After a backup was restored the log may end before it."""
+    state = MemoryStateStore()
+    producers = Producers()
+    producers.put(1, 0, 0, 4, Appended(0), 1)
+    data = packed(producers, 5)
+    assert data is not None
+    await state.commit({snapshots.key(TP): data})
+    found, at = await Snapshots(state).load(TP, start, end)
+    assert (len(found), at) == (count, offset)
+
+
+# -- in a gateway
+
+
+class Durable(SlowStore):
+    """Says that it is durable; counts the bytes that are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patient = False
+        self.bytes = 0
+
+    def capabilities(self, topic: Topic | None = None) -> Capabilities:
+        return Capabilities(durable=True)
+
+    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> list[Run]:
+        runs = list(await super().read(tp, offset, max_bytes))
+        self.bytes += sum(len(run.data) for run in runs)
+        return runs
+
+
+class DurableState(MemoryStateStore):
+    def capabilities(self) -> StateCapabilities:
+        return StateCapabilities(durable=True)
+
+
+async def opened(kit: Kit, state: MemoryStateStore) -> PartitionLog:
+    """The log as a gateway that has just started has it."""
+    kit.logs = LogManager(kit.store, kit.ledger, kit.clock, kit.spawn, 1 << 20, state=state)
+    kit.start_writers(1)
+    if "t" not in kit.catalog.by_name:
+        await kit.topic()
+    log = kit.logs.make_log(kit.catalog.by_name["t"], 0)
+    await log.open()
+    return log
+
+
+async def test_a_start_reads_what_came_after_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And still knows again what was appended before it."""
+    monkeypatch.setattr("kgw_core.log.partition.EVERY_BYTES", 20_000)
+    monkeypatch.setattr("kgw_core.log.partition.RETRY_BYTES", 1_000)
+    store, state = Durable(), DurableState()
+    kit = await a_kit(store)
+    log = await opened(kit, state)
+    for number in range(300):
+        log.append(view(numbered(7, number, value="v" * 500)), False)
+        await turns(5)
+    await turns()
+    store.bytes = 0
+    again = await opened(kit, state)
+    assert again.high_watermark == 300
+    assert 0 < store.bytes < 25_000, "of about 170,000"
+    for back in (1, 3, 5):
+        outcome = again.append(view(numbered(7, 300 - back, value="v" * 500)), False)
+        assert outcome == Appended(300 - back)
+    await kit.close()
+
+
+async def test_a_stop_leaves_little_to_read_and_a_deletion_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "WORTH_BYTES", 1_000)
+    store, state = Durable(), DurableState()
+    kit = await a_kit(store)
+    log = await opened(kit, state)
+    for number in range(50):
+        log.append(view(numbered(7, number, value="v" * 500)), False)
+        await turns(5)
+    await kit.logs.drained()
+    store.bytes = 0
+    again = await opened(kit, state)
+    assert store.bytes == 0
+    assert len(again.producers) == 1
+    again.deleted()
+    await turns()
+    assert await state.get(snapshots.key(log.tp)) is None
+    await kit.close()
