@@ -87,6 +87,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_request_size: PositiveSize = 100 * MiB
     """Largest request; a larger one closes the connection. Kafka's socket.request.max.bytes."""
+    max_request_entries: Count = 20_000
+    """Entries that the arrays of one request may have together, such as topics and partitions; more
+    closes the connection."""
     max_connections: Count = 10_000
     """Connections open at once over all listeners; one more is closed at once. Kafka's max.connections."""
     max_connections_per_address: Count | None = None

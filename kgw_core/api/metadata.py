@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+import anyio.lowlevel
+
 from kgw_core.api.operations import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -68,6 +70,7 @@ async def _create_first(
 ) -> MetadataResponse:
     failures: dict[str, KafkaError] = {}
     for name in dict.fromkeys(names):
+        await anyio.lowlevel.checkpoint()  # a store that is immediate lets nobody else have a turn
         try:
             await context.broker.auto_creation.ensure(name)
         except KafkaError as error:

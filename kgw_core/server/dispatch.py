@@ -16,6 +16,7 @@ from kgw_core.broker import Broker, RequestContext
 from kgw_core.errors import KafkaError, Unanswerable, UnknownServerError
 from kgw_core.events import Client
 from kgw_core.pending import Pending
+from kgw_core.server.large import LARGE, Turns
 from kgw_core.wire import (
     Buffer,
     MalformedMessage,
@@ -26,6 +27,9 @@ from kgw_core.wire import (
     request_header_version,
     response_header_version,
 )
+from kgw_core.wire.base import Message
+from kgw_core.wire.codecs import CountedDecoder, counted_decoder
+from kgw_core.wire.failures import TooMany
 from kgw_core.wire.messages.request_header import RequestHeader
 
 logger = logging.getLogger(__name__)
@@ -46,13 +50,22 @@ _FLEXIBLE = struct.Struct(">iiB")
 class Route:
     """What one (API, version) takes."""
 
-    __slots__ = ("api", "decode", "encode", "flexible_request", "flexible_response", "version")
+    __slots__ = (
+        "api",
+        "decode",
+        "decode_counted",
+        "encode",
+        "flexible_request",
+        "flexible_response",
+        "version",
+    )
 
     def __init__(self, api: Api, version: int) -> None:
         definition = index.APIS[api.key]
         self.api = api
         self.version = version
         self.decode = decoder(message(definition.request), version)
+        self.decode_counted: CountedDecoder[Message] | None = None  # made when a large one comes
         self.encode = encoder(message(definition.response), version)
         self.flexible_request = request_header_version(api.key, version) == 2
         self.flexible_response = response_header_version(api.key, version) == 1
@@ -66,6 +79,7 @@ class Dispatcher:
         self._apis = apis
         self._routes: dict[int, Route] = {}
         self._request_header = decoder(RequestHeader, 2)
+        self._turns = Turns(self)
         self._verbose = logger.isEnabledFor(logging.DEBUG)
 
     def start(self, frame: memoryview, client: Client, stable: bool) -> Answer | Pending[Answer]:
@@ -82,6 +96,8 @@ class Dispatcher:
         route = self._routes.get(key << 16 | version) or self._find_route(key, version, correlation)
         if not isinstance(route, Route):
             return route
+        if len(frame) > LARGE:
+            return self._turns.start(route, correlation, frame, client, stable, self._broker.spawn)
         try:
             at = 10 + id_length if id_length > 0 else 10
             if route.flexible_request and (at >= len(frame) or frame[at] != 0):
@@ -104,7 +120,7 @@ class Dispatcher:
         try:
             response = route.api.handle(request, context)
         except Exception as error:
-            response = self._refused(route, request, error, context)
+            response = self.refused(route, request, error, context)
         if response is None:
             return None
         if type(response) is Pending:
@@ -112,9 +128,59 @@ class Dispatcher:
         if type(response) is _COROUTINE:
             return self._in_task(route, correlation, request, context, response)
         try:
-            return self._encoded(route, correlation, response)
+            return self.encoded(route, correlation, response)
         except Exception as error:
-            return self._instead(route, correlation, request, error, context)
+            return self.instead(route, correlation, request, error, context)
+
+    # -- large requests
+
+    def read_counted(self, route: Route, frame: memoryview, client: Client) -> tuple[Any, int]:
+        """The request in a frame of any size, and how many entries its arrays have.
+
+        :raises Unanswerable: it is none, or has more than limits.max_request_entries.
+        """
+        most = self._broker.config.limits.max_request_entries
+        if route.decode_counted is None:
+            definition = index.APIS[route.api.key]
+            route.decode_counted = counted_decoder(message(definition.request), route.version)
+        try:
+            if route.flexible_request:
+                header, at, _ = counted_decoder(RequestHeader, 2)(frame, 0, most)
+            else:
+                header, at = decoder(RequestHeader, 1)(frame, 0)
+            client.client_id = header.client_id
+            request, _, left = route.decode_counted(frame, at, most)
+        except MalformedMessage as error:
+            if isinstance(error.__cause__, TooMany):
+                told = f"{route.api.name} v{route.version} with more than {most} entries"
+                raise Unanswerable(f"{told} (limits.max_request_entries)") from None
+            raise Unanswerable(f"{route.api.name} v{route.version}: {error}") from None
+        return request, most - left
+
+    def context(self, route: Route, client: Client, frame: memoryview, stable: bool) -> RequestContext:
+        """What the handler of a request gets beside it."""
+        return RequestContext(
+            self._broker, client, route.api.name, route.version, len(frame) if stable else 0
+        )
+
+    def handle(
+        self, route: Route, correlation: int, request: Any, context: RequestContext
+    ) -> Answer | Pending[Answer]:
+        """Hand a decoded request to its handler."""
+        try:
+            response = route.api.handle(request, context)
+        except Exception as error:
+            response = self.refused(route, request, error, context)
+        if response is None:
+            return None
+        if type(response) is Pending:
+            return self._when_done(route, correlation, request, context, response)
+        if inspect.iscoroutine(response):
+            return self._in_task(route, correlation, request, context, response)
+        try:
+            return self.encoded(route, correlation, response)
+        except Exception as error:
+            return self.instead(route, correlation, request, error, context)
 
     # -- the ways to an answer
 
@@ -166,10 +232,10 @@ class Dispatcher:
         context: RequestContext,
     ) -> None:
         try:
-            encoded = None if response is None else self._encoded(route, correlation, response)
+            encoded = None if response is None else self.encoded(route, correlation, response)
         except Exception as error:
             try:
-                encoded = self._instead(route, correlation, request, error, context)
+                encoded = self.instead(route, correlation, request, error, context)
             except Exception as failure:  # the connection is told, not whoever brought the response
                 answer.fail(failure)
                 return
@@ -185,11 +251,12 @@ class Dispatcher:
         context: RequestContext,
     ) -> None:
         try:
-            answer.resolve(self._encoded(route, correlation, self._refused(route, request, error, context)))
+            answer.resolve(self.encoded(route, correlation, self.refused(route, request, error, context)))
         except Exception as failure:  # Unanswerable: the connection is told, not whoever brought the error
             answer.fail(failure)
 
-    def _refused(self, route: Route, request: Any, error: Exception, context: RequestContext) -> Any:
+    def refused(self, route: Route, request: Any, error: Exception, context: RequestContext) -> Any:
+        """The answer that tells of ``error``. :raises Unanswerable: it is one."""
         if isinstance(error, Unanswerable):
             raise error
         if not isinstance(error, KafkaError):
@@ -198,16 +265,17 @@ class Dispatcher:
         context.failed(error)
         return route.api.refuse(request, error, context)
 
-    def _instead(
+    def instead(
         self, route: Route, correlation: int, request: Any, error: Exception, context: RequestContext
     ) -> bytes | list[Buffer]:
         """What is answered where the handler's response cannot be encoded: a fault of the gateway."""
         context.client.crashed(route.api.name, error)
         failure = UnknownServerError(f"the gateway's answer could not be written: {error}")
-        return self._encoded(route, correlation, self._refused(route, request, failure, context))
+        return self.encoded(route, correlation, self.refused(route, request, failure, context))
 
     @staticmethod
-    def _encoded(route: Route, correlation: int, response: Any) -> bytes | list[Buffer]:
+    def encoded(route: Route, correlation: int, response: Any) -> bytes | list[Buffer]:
+        """The frame of an answer, with its length. :raises MalformedMessage: it cannot be written."""
         parts: list[Buffer] = [b""]
         route.encode(response, parts.append)
         size = sum(map(len, parts))
@@ -240,7 +308,7 @@ class Dispatcher:
         """An ApiVersions newer than ours: v0 with the error and the versions to ask in (KIP-511)."""
         from kgw_core.api.api_versions import unsupported
 
-        answer = self._encoded(Route(api, 0), correlation, unsupported(api))
+        answer = self.encoded(Route(api, 0), correlation, unsupported(api))
         return answer if isinstance(answer, bytes) else b"".join(answer)
 
 

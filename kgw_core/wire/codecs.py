@@ -13,11 +13,13 @@ M = TypeVar("M", bound=Message)
 
 Write: TypeAlias = Callable[[Buffer], object]
 Decoder: TypeAlias = Callable[[memoryview, int], tuple[M, int]]
+CountedDecoder: TypeAlias = Callable[[memoryview, int, int], tuple[M, int, int]]
 Encoder: TypeAlias = Callable[[M, Write], None]
 Codecs: TypeAlias = dict[str, tuple[tuple[int, int, Callable[..., Any], Callable[..., Any]], ...]]
 """What a hot module offers: by message, (first version, last version, decoder, encoder)."""
 
 _decoders: dict[tuple[type[Message], int], Callable[..., Any]] = {}
+_counted: dict[tuple[type[Message], int], Callable[..., Any]] = {}
 _encoders: dict[tuple[type[Message], int], Callable[..., Any]] = {}
 
 
@@ -31,6 +33,20 @@ def decoder(message_class: type[M], version: int) -> Decoder[M]:
     found = _decoders.get((message_class, version))
     if found is None:
         found = _decoders[message_class, version] = _find(message_class, version, "decode")
+    return found
+
+
+def counted_decoder(message_class: type[M], version: int) -> CountedDecoder[M]:
+    """The same with a limit: ``(buf, pos, left) -> (message, pos, left)``, where `left` is how many entries
+    all arrays may have together. Compiled on first use.
+
+    :raises ValueError: there is no such version of the message.
+    """
+    found = _counted.get((message_class, version))
+    if found is None:
+        from kgw_core.wire.emit.compiling import compile_codec
+
+        found = _counted[message_class, version] = compile_codec(message_class, version, "count")
     return found
 
 

@@ -24,6 +24,10 @@ class Bad(Exception):
     """What is wrong, without where: for the inside of codecs only."""
 
 
+class TooMany(Bad):
+    """More entries than the caller of a counted decoder allowed."""
+
+
 DECODE_ERRORS = (Bad, IndexError, struct.error, ValueError, OverflowError)
 ENCODE_ERRORS = (Bad, AttributeError, TypeError, struct.error, ValueError, OverflowError)
 
@@ -51,6 +55,11 @@ def bad_count(field: str, count: int, left: int) -> Bad:
     if count == -1:
         return Bad(f"{field} is null, which it must not be")
     return Bad(f"{field} has a count of {count} where {left} bytes are left")
+
+
+def too_many(left: int) -> TooMany:
+    """More entries than may be in one message; `left` is how many too few were left, negative."""
+    return TooMany(f"has at least {-left} entries more than allowed")
 
 
 def bad_tag(tag: int, declared: int, taken: int) -> Bad:

@@ -27,14 +27,17 @@ _HELPERS: dict[str, Any] = {
 
 
 def codec_source(cls: type[Message], version: int, direction: str) -> Text:
-    """The source of one codec; `direction` is "decode" or "encode". ValueError for a version there is not."""
+    """The source of one codec; `direction` is "decode", "count" (decode with a limit) or "encode".
+
+    ValueError for a version there is not.
+    """
     plan = plan_message(cls, version)
     what = f"{cls.NAME} v{version}"
-    if direction == "decode":
-        return decoder_source(f"decode_{cls.NAME}_v{version}", what, plan)
+    if direction in ("decode", "count"):
+        return decoder_source(f"{direction}_{cls.NAME}_v{version}", what, plan, counted=direction == "count")
     if direction == "encode":
         return encoder_source(f"encode_{cls.NAME}_v{version}", what, version, plan)
-    raise ValueError(f'direction is "decode" or "encode", not {direction!r}')
+    raise ValueError(f'direction is "decode", "count" or "encode", not {direction!r}')
 
 
 def compile_codec(cls: type[Message], version: int, direction: str) -> Any:

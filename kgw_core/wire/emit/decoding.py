@@ -11,19 +11,26 @@ from kgw_core.wire.emit.plan import FieldPlan, StructPlan, min_size
 from kgw_core.wire.emit.text import Text, size_of, struct_name
 
 
-def decoder_source(name: str, what: str, plan: StructPlan) -> Text:
-    """The function `name`; `what` is how errors call the message ("ProduceRequest v9-12")."""
+def decoder_source(name: str, what: str, plan: StructPlan, *, counted: bool = False) -> Text:
+    """The function `name`; `what` is how errors call the message ("ProduceRequest v9-12").
+
+    `counted`: it takes `left` as well, how many entries all arrays (and tagged sections) may have together,
+    and gives what is left of it.
+    """
     cls = plan.cls.__name__
     text = _Decoding()
+    text.counted = counted
     text.use(cls)
     with text.block("try:"):
         text.add(f"m = {text.use('new')}({cls})")
         text.struct(plan, "m")
         text.flush()
-        text.add("return m, pos")
+        text.add("return m, pos, left" if counted else "return m, pos")
     with text.block(f"except {text.use('DECODE_ERRORS')} as error:"):
         text.add(f'raise {text.use("malformed")}("{what}", pos, error) from error')
     head = [f"def {name}(buf: memoryview, pos: int) -> tuple[{cls}, int]:"]
+    if counted:
+        head = [f"def {name}(buf: memoryview, pos: int, left: int) -> tuple[{cls}, int, int]:"]
     if any("size" in line for line in text.lines):
         head.append("    size = len(buf)")
     text.lines[:0] = head
@@ -31,6 +38,15 @@ def decoder_source(name: str, what: str, plan: StructPlan) -> Text:
 
 
 class _Decoding(Text):
+    counted = False
+
+    def count(self) -> None:
+        """`n` entries follow."""
+        if self.counted:
+            self.add("left -= n")
+            with self.block("if left < 0:"):
+                self.add(f"raise {self.use('too_many')}(left)")
+
     def flush(self, length: str = "") -> None:
         """Read the run, and into `n` a number of format `length` right behind it."""
         run = [*self.run, ("n", length)] if length else self.run
@@ -120,6 +136,7 @@ class _Decoding(Text):
         needed = f"n * {least}" if least > 1 else "n"
         with self.block(f"if not 0 <= {needed} <= size - pos:"):
             self.add(f'raise {self.use("bad_count")}("{field.path}", n, size - pos)')
+        self.count()
         if element.kind == "fixed":
             if element.format == "16s":
                 self.add(f"{target} = [buf[i : i + 16].tobytes() for i in range(pos, pos + n * 16, 16)]")
@@ -169,12 +186,16 @@ class _Decoding(Text):
         self.flush("B")
         if not plan.tagged:
             with self.block("if n:"):
+                if self.counted:
+                    self.add(f"n, _ = {self.use('read_uvarint')}(buf, pos - 1)")
+                    self.count()
                 self.add(f"pos = {self.use('skip_tags')}(buf, pos - 1)")
             return
         reader = self.use("read_uvarint")
         tag, length, end = self.fresh("tag"), self.fresh("length"), self.fresh("end")
         with self.block("if n:"):
             self.add(f"n, pos = {reader}(buf, pos - 1)")
+            self.count()
             with self.block("for _ in range(n):"):
                 self.add(f"{tag}, pos = {reader}(buf, pos)")
                 self.add(f"{length}, pos = {reader}(buf, pos)")

@@ -31,6 +31,7 @@ class MemoryStore(LogStore):
     def __init__(self, config: object = None) -> None:
         super().__init__(config)
         self._topics: dict[UUID, Topic] = {}
+        self._names: set[str] = set()
         self._logs: dict[TopicPartition, Segments] = {}
 
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
@@ -42,8 +43,9 @@ class MemoryStore(LogStore):
         return list(self._topics.values())
 
     async def create_topic(self, topic: Topic) -> None:
-        if any(known.name == topic.name for known in self._topics.values()):
+        if topic.name in self._names:
             raise TopicAlreadyExists(f"topic {topic.name} exists")
+        self._names.add(topic.name)
         self._topics[topic.id] = topic
 
     async def update_topic(self, topic: Topic) -> None:
@@ -53,6 +55,7 @@ class MemoryStore(LogStore):
     async def delete_topic(self, topic_id: UUID) -> None:
         topic = self._topic(topic_id)
         del self._topics[topic_id]
+        self._names.discard(topic.name)
         for partition in range(topic.partitions):
             self._logs.pop(TopicPartition(topic.name, topic_id, partition), None)
 

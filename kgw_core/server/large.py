@@ -1,0 +1,124 @@
+"""Requests of many entries: one at a time, so that other connections get their turns between them.
+
+A request of some ten thousand entries takes a tenth of a second of the event loop, and many clients may send
+one. Each waits for its turn, is decoded with a limit of entries, and its answer is encoded in a thread.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import anyio.lowlevel
+
+from kgw_core import workers
+from kgw_core.broker import RequestContext
+from kgw_core.events import Client
+from kgw_core.pending import Pending
+
+if TYPE_CHECKING:
+    from kgw_core.server.dispatch import Answer, Dispatcher, Route
+
+LARGE: Final = 16 << 10
+"""A frame of more bytes may have so many entries that they are counted."""
+HEAVY: Final = 1000
+"""A request of more entries waits for its turn."""
+_PRODUCE = 0
+
+
+class Turns:
+    """The large requests of a gateway."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._turn = anyio.Lock()
+
+    def start(
+        self,
+        route: Route,
+        correlation: int,
+        frame: memoryview,
+        client: Client,
+        stable: bool,
+        spawn: Callable[[Any], object],
+    ) -> Answer | Pending[Answer]:
+        """Begin with the request in ``frame``: at once with a Produce of few entries, which is large because
+        of its batches; else in its turn.
+
+        :raises Unanswerable: as :meth:`Dispatcher.start`.
+        """
+        dispatcher = self._dispatcher
+        if route.api.key == _PRODUCE:
+            request, entries = dispatcher.read_counted(route, frame, client)
+            if entries <= HEAVY:
+                return dispatcher.handle(
+                    route, correlation, request, dispatcher.context(route, client, frame, stable)
+                )
+        if not stable:  # the bytes are gone when this call returns
+            frame = memoryview(bytearray(frame))
+        answer: Pending[Answer] = Pending()
+        gone: list[bool] = []
+        answer.on_abandon = lambda: gone.append(True)
+        spawn(self._run(route, correlation, frame, client, answer, gone))
+        return answer
+
+    async def _run(
+        self,
+        route: Route,
+        correlation: int,
+        frame: memoryview,
+        client: Client,
+        answer: Pending[Answer],
+        gone: list[bool],
+    ) -> None:
+        try:
+            async with self._turn:
+                await anyio.lowlevel.checkpoint()  # others run between two of them
+                if gone:
+                    return
+                request, entries = self._dispatcher.read_counted(route, frame, client)
+                context = self._dispatcher.context(route, client, frame, stable=True)
+                response, failure = None, None
+                try:
+                    response = route.api.handle(request, context)
+                except Exception as error:
+                    failure = error
+            if isinstance(response, Pending):
+                answer.on_abandon = response.abandon
+            answer.resolve(
+                await self._encoded(route, correlation, request, entries, context, response, failure)
+            )
+        except Exception as error:  # Unanswerable, or a refusal that fails itself: the connection is told
+            answer.fail(error)
+
+    async def _encoded(
+        self,
+        route: Route,
+        correlation: int,
+        request: Any,
+        entries: int,
+        context: RequestContext,
+        response: Any,
+        failure: Exception | None,
+    ) -> Answer:
+        dispatcher = self._dispatcher
+        if failure is None:
+            try:
+                if isinstance(response, Pending):
+                    response = await response.wait()
+                elif inspect.iscoroutine(response):
+                    response = await response
+            except Exception as error:
+                failure = error
+        if failure is not None:
+            response = dispatcher.refused(route, request, failure, context)
+        if response is None:
+            return None
+        try:
+            if entries <= HEAVY:
+                return dispatcher.encoded(route, correlation, response)
+            return await workers.in_thread(dispatcher.encoded, route, correlation, response)
+        except Exception as error:
+            return dispatcher.instead(route, correlation, request, error, context)

@@ -1,0 +1,194 @@
+"""Requests of many entries: counted, and one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import pytest
+from broker_kit import Kit, a_client, a_frame, a_kit, batch, turns
+
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.config import Limits
+from kgw_core.errors import KafkaError, PolicyViolation, Unanswerable, UnknownServerError
+from kgw_core.pending import Pending
+from kgw_core.server.dispatch import Dispatcher
+from kgw_core.server.large import HEAVY, LARGE
+from kgw_core.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
+from kgw_core.wire.messages.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestTopic,
+    OffsetFetchResponse,
+)
+from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+
+pytestmark = pytest.mark.anyio
+
+OFFSET_FETCH = 9
+VERSION = 5
+
+
+def many(count: int = 3 * HEAVY) -> OffsetFetchRequest:
+    return OffsetFetchRequest("g", [OffsetFetchRequestTopic("t" * 600, list(range(100)))] * (count // 101))
+
+
+class Handler:
+    """In OffsetFetch's place. ``seen``: correlation by order of handling, with the partitions asked for."""
+
+    def __init__(self, outcome: Any = None) -> None:
+        self.outcome = outcome if outcome is not None else OffsetFetchResponse(throttle_time_ms=5)
+        self.seen: list[int] = []
+
+    def handle(self, request: Any, context: RequestContext) -> Any:
+        self.seen.append(sum(len(topic.partition_indexes) for topic in request.topics))
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+    def api(self) -> Api:
+        def refuse(request: Any, error: KafkaError, context: RequestContext) -> OffsetFetchResponse:
+            return OffsetFetchResponse(throttle_time_ms=1000 + error.code)
+
+        return Api("OffsetFetch", (0, 9), self.handle, refuse)
+
+
+def start(kit: Kit, handler: Handler, request: Any, *, stable: bool = False) -> Any:
+    frame = memoryview(a_frame(OFFSET_FETCH, VERSION, 7, request))
+    assert len(frame) > LARGE
+    answer = dispatcher(kit, handler).start(frame, kit.client, stable)
+    if not stable:
+        frame[:] = b"\xee" * len(frame)
+    return answer
+
+
+def dispatcher(kit: Kit, handler: Handler) -> Dispatcher:
+    return Dispatcher(kit.broker, {OFFSET_FETCH: handler.api()})
+
+
+async def throttle(answer: Any) -> int:
+    assert isinstance(answer, Pending)
+    with anyio.fail_after(5):
+        data = await answer.wait()
+    assert isinstance(data, bytes)
+    return int.from_bytes(data[8:12], "big")
+
+
+@pytest.mark.parametrize("stable", [False, True])
+@pytest.mark.parametrize("count", [HEAVY // 2, 3 * HEAVY])
+async def test_they_are_answered_though_their_bytes_are_gone(kit: Kit, stable: bool, count: int) -> None:
+    handler = Handler()
+    request = many(count)
+    request.topics += [OffsetFetchRequestTopic("x" * 20_000, [])]
+    assert await throttle(start(kit, handler, request, stable=stable)) == 5
+    assert handler.seen == [count // 101 * 100]
+
+
+async def test_others_run_between_two_of_them(kit: Kit) -> None:
+    handler = Handler()
+    made = dispatcher(kit, handler)
+    frames = [memoryview(a_frame(OFFSET_FETCH, VERSION, 7, many())) for _ in range(20)]
+    ticks: list[int] = []
+
+    def tick() -> None:
+        ticks.append(len(handler.seen))
+        if len(handler.seen) < 20:
+            asyncio.get_running_loop().call_soon(tick)
+
+    answers = [made.start(frame, a_client(at), True) for at, frame in enumerate(frames)]
+    tick()
+    for answer in answers:
+        await throttle(answer)
+    assert max(after - before for before, after in itertools.pairwise(ticks)) == 1
+
+
+async def test_more_entries_than_allowed_end_the_connection_and_name_the_setting() -> None:
+    kit = await a_kit(limits=Limits(max_request_entries=2_000))
+    handler = Handler()
+    assert await throttle(start(kit, handler, many(2_000))) == 5
+    with pytest.raises(Unanswerable, match=r"OffsetFetch v5 with more than 2000 entries \(limits.max_req"):
+        await throttle(start(kit, handler, many(2_121)))
+    assert len(handler.seen) == 1
+    await kit.close()
+
+
+async def test_one_that_is_malformed_ends_the_connection(kit: Kit) -> None:
+    frame = memoryview(a_frame(OFFSET_FETCH, VERSION, 7, many())[:-50])
+    answer: Any = dispatcher(kit, Handler()).start(frame, kit.client, True)
+    with pytest.raises(Unanswerable, match="OffsetFetch v5: OffsetFetchRequest v5"):
+        await throttle(answer)
+
+
+async def test_one_whose_client_has_gone_before_its_turn_is_not_handled(kit: Kit) -> None:
+    handler = Handler()
+    start(kit, handler, many()).abandon()
+    await turns()
+    assert handler.seen == []
+
+
+async def test_one_that_waits_holds_up_no_other(kit: Kit) -> None:
+    pending: Pending[Any] = Pending()
+    abandoned: list[bool] = []
+    pending.on_abandon = lambda: abandoned.append(True)
+    waits = start(kit, Handler(pending), many())
+    await turns()
+    assert not waits.done
+    assert await throttle(start(kit, Handler(), many())) == 5
+    waits.abandon()
+    assert abandoned == [True]
+    pending.resolve(OffsetFetchResponse(throttle_time_ms=9))
+    assert await throttle(waits) == 9
+
+
+async def in_a_task(error: Exception) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize("how", ["raised", "later", "in_a_task", "encoded"])
+async def test_what_fails_is_refused(kit: Kit, how: str) -> None:
+    error = ZeroDivisionError("bug") if how == "encoded" else PolicyViolation("no")
+    later: Pending[Any] = Pending()
+    later.fail(error)
+    outcome = {"raised": error, "later": later, "encoded": OffsetFetchResponse(throttle_time_ms=2**40)}.get(
+        how
+    )
+    code = UnknownServerError.code if how == "encoded" else PolicyViolation.code
+    answer = start(kit, Handler(outcome if outcome is not None else in_a_task(error)), many())
+    assert await throttle(answer) == 1000 + code
+
+
+async def test_a_large_produce_of_few_batches_is_handled_at_once(kit: Kit) -> None:
+    await kit.log("t")
+    part = PartitionProduceData(0, bytes(batch("x" * 2 * LARGE)))
+    answer = kit.start(ProduceRequest(None, -1, 1000, [TopicProduceData("t", partition_data=[part])]), 9)
+    assert isinstance(answer, bytes)
+
+
+@pytest.mark.parametrize("stable", [False, True])
+async def test_a_produce_of_many_batches_waits_for_its_turn(kit: Kit, stable: bool) -> None:
+    topic = await kit.topic(partitions=2 * HEAVY)
+    for log in topic.partitions:
+        await log.open()
+    parts = [PartitionProduceData(at, bytes(batch(f"v{at}"))) for at in range(2 * HEAVY)]
+    request = ProduceRequest(None, -1, 1000, [TopicProduceData("t", partition_data=parts)])
+    answer = kit.start(request, 9, stable=stable)
+    assert isinstance(answer, Pending)
+    response = kit.decode(await answer.wait(), request, 9)
+    assert {part.error_code for part in response.responses[0].partition_responses} == {0}
+    assert b"v1999" in bytes(topic.partitions[1999].read_now(0, 1000)[0].data)
+
+
+async def test_metadata_of_many_topics(kit: Kit) -> None:
+    request = MetadataRequest([MetadataRequestTopic(name=f"topic-{at}") for at in range(2_000)], False)
+    response = await kit.ask(request, 4)
+    assert [topic.error_code for topic in response.topics] == [3] * 2_000
+
+
+@pytest.fixture
+async def kit() -> AsyncIterator[Kit]:
+    made = await a_kit()
+    yield made
+    await made.close()
