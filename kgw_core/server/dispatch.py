@@ -175,7 +175,7 @@ class Dispatcher:
             return None
         if type(response) is Pending:
             return self._when_done(route, correlation, request, context, response)
-        if inspect.iscoroutine(response):
+        if type(response) is _COROUTINE:
             return self._in_task(route, correlation, request, context, response)
         try:
             return self.encoded(route, correlation, response)
