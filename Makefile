@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml plugins/storage_memory/pyproject.toml plugins/storage_sqlite/pyproject.toml packaging/kgw/pyproject.toml
 
-.PHONY: setup dev test test-newest clients lint fmt generate bench bench-full soak crash help
+.PHONY: setup dev test test-newest clients matrix lint fmt generate bench bench-full soak crash help
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -26,7 +26,10 @@ test: $(STAMP) ## the Python tests
 	$(BIN)/python -m pytest -m "not clients"
 
 clients: $(STAMP) ## programs in Go, Java and Node against a running gateway
-	$(BIN)/python -m pytest -m clients tests/clients
+	$(BIN)/python -m pytest -m "clients and not matrix" tests/clients
+
+matrix: $(STAMP) ## the same with old and new versions of each client, and large groups; ONLY=test_groups for a part
+	$(BIN)/python -m pytest -m clients tests/clients $(if $(ONLY),-k $(ONLY))
 
 test-newest: $(STAMP) ## unit and conformance tests on the newest Python here, if it is newer than .venv's
 	@newest=$$(tools/newest_python.sh); \

@@ -13,6 +13,7 @@ from kgw_core.testing.gateway import GatewayProcess, gateway_process
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # pytest's importlib mode leaves it alone
 
+import scenarios  # noqa: E402
 import toolchains  # noqa: E402
 from toolchains import CLIENTS, CODECS, BuildError, Client, Program  # noqa: E402
 
@@ -27,7 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """``kgw dev`` on a free port, for all tests here: each uses topics of its own."""
-    topics = [f"--topic={toolchains.topic_of(client)}:{len(CODECS)}" for client in CLIENTS]
+    topics = [
+        f"--topic={toolchains.topic_of(client, version)}:{len(CODECS)}"
+        for client in CLIENTS
+        for version in client.versions
+    ]
     with gateway_process(tmp_path_factory.mktemp("gateway"), *topics) as gateway:
         yield gateway
 
@@ -71,5 +76,10 @@ def program(request: pytest.FixtureRequest, built: Callable[[Client, str], Progr
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     client = getattr(metafunc.module, "CLIENT", None)
-    if "version" in metafunc.fixturenames and client is not None:
-        metafunc.parametrize("version", client.wanted())
+    if client is None or "version" not in metafunc.fixturenames:
+        return
+    if "scenario" in metafunc.fixturenames:
+        metafunc.parametrize(("version", "scenario"), [*scenarios.cases(metafunc.module)])
+    else:
+        versions = [pytest.param(one, marks=scenarios.marks(client.everywhere(one))) for one in client.versions]
+        metafunc.parametrize("version", versions)

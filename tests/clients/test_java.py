@@ -1,8 +1,9 @@
-"""Apache Kafka's Java client: KafkaProducer, KafkaConsumer without a group, AdminClient."""
+"""Apache Kafka's Java client: KafkaProducer, KafkaConsumer, AdminClient."""
 
 from __future__ import annotations
 
-import pytest
+import sys
+
 import scenarios
 import toolchains
 from toolchains import Program
@@ -42,16 +43,27 @@ SCENARIOS = {
     "admin-delete-records": "deleteRecords inside a batch, of everything, beyond the end; offsets go on",
     "admin-alter-configs": "incrementalAlterConfigs: set, append, delete; the new limit holds at once",
     "admin-describe-logs": "describeLogDirs and describeProducers",
+    "consumer-group": "subscribe by name and by pattern, commit with a note, go on there",
+    "admin-list-config-resources": "listConfigResources of all types and of one",
+    "admin-topic-pages": "describeTopics by pages of ten partitions",
+    "admin-elect-leaders": "electLeaders, preferred and unclean: not needed",
+    "admin-reassignments": "alterPartitionReassignments, listPartitionReassignments",
+    "admin-replica-log-dirs": "describeReplicaLogDirs",
+    "admin-features": "describeFeatures",
+    "admin-groups-list": "listGroups by state, type and protocol; listConsumerGroups",
+    "admin-groups-describe": "describeConsumerGroups and describeClassicGroups, with the member's id and host",
+    "admin-groups-offsets": "list-, alter- and deleteConsumerGroupOffsets, with members and without",
+    "admin-groups-remove-members": "removeMembersFromConsumerGroup: one by its instance id, and all",
+    "admin-groups-delete": "deleteConsumerGroups",
     "admin-absent": "what is not served fails at once, with an exception that says so",
 }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(program: Program, gateway: GatewayProcess, scenario: str) -> None:
-    """What SCENARIOS says of it."""
-    scenarios.check(program, gateway.bootstrap, scenario, SCENARIOS[scenario])
+    """What the tables say of it."""
+    scenarios.check(sys.modules[__name__], program, gateway.bootstrap, scenario)
 
 
 def test_every_scenario_is_in_the_table(program: Program) -> None:
     """No scenario of the program is forgotten here."""
-    scenarios.check_table(program, SCENARIOS)
+    scenarios.check_table(sys.modules[__name__], program)

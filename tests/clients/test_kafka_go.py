@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
+import sys
+
 import scenarios
 import toolchains
 from toolchains import Program
@@ -37,16 +38,17 @@ SCENARIOS = {
     "client-topics": "topics validated, created, refused, deleted, and created again empty",
     "client-describe-configs": "configs of a topic, its own and the defaults; a bad one is refused",
     "client-producer-id": "producer ids differ; a transactional id is refused at once",
+    "reader-group": "a Reader in a group takes some, commits, leaves; the next goes on there",
+    "client-groups": "groups listed, described, deleted; offsets committed, fetched, deleted",
     "client-api-versions": "the APIs that are served",
 }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(program: Program, gateway: GatewayProcess, scenario: str) -> None:
-    """What SCENARIOS says of it."""
-    scenarios.check(program, gateway.bootstrap, scenario, SCENARIOS[scenario])
+    """What the tables say of it."""
+    scenarios.check(sys.modules[__name__], program, gateway.bootstrap, scenario)
 
 
 def test_every_scenario_is_in_the_table(program: Program) -> None:
     """No scenario of the program is forgotten here."""
-    scenarios.check_table(program, SCENARIOS)
+    scenarios.check_table(sys.modules[__name__], program)

@@ -1,8 +1,9 @@
-"""kafkajs: producers and admin; it consumes in groups only."""
+"""kafkajs: producers, consumers (in groups only), admin."""
 
 from __future__ import annotations
 
-import pytest
+import sys
+
 import scenarios
 import toolchains
 from toolchains import Program
@@ -19,15 +20,15 @@ SCENARIOS = {
     "admin-topics": "topics validated, created, listed, described, refused, deleted; the cluster",
     "admin-offsets": "offsets of a topic, and by time",
     "admin-configs": "configs of a topic",
+    "group": "a group takes some, leaves, goes on where it was; the admin's calls for groups",
 }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(program: Program, gateway: GatewayProcess, scenario: str) -> None:
-    """What SCENARIOS says of it."""
-    scenarios.check(program, gateway.bootstrap, scenario, SCENARIOS[scenario])
+    """What the tables say of it."""
+    scenarios.check(sys.modules[__name__], program, gateway.bootstrap, scenario)
 
 
 def test_every_scenario_is_in_the_table(program: Program) -> None:
     """No scenario of the program is forgotten here."""
-    scenarios.check_table(program, SCENARIOS)
+    scenarios.check_table(sys.modules[__name__], program)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
+import sys
+
 import scenarios
 import toolchains
 from toolchains import Program
@@ -23,17 +24,21 @@ SCENARIOS = {
     "admin-configs": "configs of a topic and of the broker",
     "transactional": "transactions are refused at once",
     "out-of-range": "an offset outside of the log is an error",
-    "as-2-8": "the same with Version V2_8_0_0",
+    "group": "a group takes some, leaves, goes on where it was; a commit's note",
+    "as-0-10-2": "the same with Version V0_10_2_0, the last with message sets",
+}
+MATRIX = {
     "as-0-11": "the same with Version V0_11_0_0, the first with record batches",
+    "as-1-1": "the same with Version V1_1_0_0",
+    "as-2-8": "the same with Version V2_8_0_0",
 }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(program: Program, gateway: GatewayProcess, scenario: str) -> None:
-    """What SCENARIOS says of it."""
-    scenarios.check(program, gateway.bootstrap, scenario, SCENARIOS[scenario])
+    """What the tables say of it."""
+    scenarios.check(sys.modules[__name__], program, gateway.bootstrap, scenario)
 
 
 def test_every_scenario_is_in_the_table(program: Program) -> None:
     """No scenario of the program is forgotten here."""
-    scenarios.check_table(program, SCENARIOS)
+    scenarios.check_table(sys.modules[__name__], program)

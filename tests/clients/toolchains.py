@@ -35,29 +35,41 @@ class BuildError(Exception):
 
 
 @dataclass(frozen=True)
+class Version:
+    """What makes up one version of a client, and what it can do.
+
+    ``libraries``: as the build wants them named. ``codecs``: those it writes and reads. ``headers``: records
+    have them.
+    """
+
+    libraries: tuple[str, ...]
+    codecs: tuple[str, ...] = CODECS
+    headers: bool = True
+
+
+@dataclass(frozen=True)
 class Client:
     """A client library and the program that uses it.
 
-    ``versions`` maps each version to the libraries that make it up, as its build wants them named. The first
-    is what runs by default, all of them where ``KGW_CLIENT_VERSIONS=all``.
+    ``current``: the first of its versions is the one of its language that runs everywhere; the others, and all
+    of a client that is not current, run with the mark ``matrix`` only.
     """
 
     name: str
     tools: tuple[str, ...]
     folders: tuple[str, ...]
-    versions: Mapping[str, tuple[str, ...]]
+    versions: Mapping[str, Version]
     build: Callable[[Client, str, Path], list[str]]
-    writes: tuple[str, ...] = CODECS
-    """The codecs that its ``write`` scenario knows."""
-    reads: bool = True
+    current: bool = True
 
-    def wanted(self) -> list[str]:
-        """The versions that this run is to try."""
-        return (
-            list(self.versions)
-            if os.environ.get("KGW_CLIENT_VERSIONS") == "all"
-            else [next(iter(self.versions))]
-        )
+    @property
+    def newest(self) -> str:
+        """The version that runs by default."""
+        return next(iter(self.versions))
+
+    def everywhere(self, version: str) -> bool:
+        """Whether this version runs without the mark ``matrix``."""
+        return self.current and version == self.newest
 
     def missing(self) -> list[str]:
         """The tools that are not there."""
@@ -132,7 +144,7 @@ def _alone(place: Path) -> Iterator[None]:
 
 
 def _fingerprint(client: Client, version: str) -> str:
-    digest = hashlib.sha256(repr((version, client.versions[version])).encode())
+    digest = hashlib.sha256(repr((version, client.versions[version].libraries)).encode())
     digest.update(Path(__file__).read_bytes())
     for tool in client.tools:
         digest.update(os.path.realpath(shutil.which(tool) or tool).encode())
@@ -157,7 +169,7 @@ def go_build(client: Client, version: str, sources: Path) -> list[str]:
     module = sources / Path(client.folders[0]).name
     declared = dict(pairwise((module / "go.mod").read_text().split()))
     if any(declared.get(name) != at for name, at in _modules(client, version)):
-        _call(["go", "get", *client.versions[version]], module, GOFLAGS="-mod=mod")
+        _call(["go", "get", *client.versions[version].libraries], module, GOFLAGS="-mod=mod")
         _call(["go", "mod", "tidy"], module, GOFLAGS="-mod=mod")
     program = sources.parent / "program"
     _call(["go", "build", "-trimpath", "-buildvcs=false", "-o", str(program), "."], module)
@@ -165,23 +177,23 @@ def go_build(client: Client, version: str, sources: Path) -> list[str]:
 
 
 def _modules(client: Client, version: str) -> Iterator[tuple[str, str]]:
-    for wanted in client.versions[version]:
+    for wanted in client.versions[version].libraries:
         name, _, at = wanted.partition("@")
         yield name, at
 
 
 def maven_build(client: Client, version: str, sources: Path) -> list[str]:
-    """Compile a Maven project and ask for its class path; ``-Dkafka.version`` picks the client."""
+    """Compile a Maven project and ask for its class path; the version's properties pick the client."""
     project = sources / Path(client.folders[0]).name
     classes, paths = project / "target" / "classes", project / "target" / "classpath"
     _call(
         [
-            *("mvn", "-q", "-B", f"-Dkafka.version={client.versions[version][0]}"),
+            *("mvn", "-q", "-B", *(f"-D{wanted}" for wanted in client.versions[version].libraries)),
             *("compile", "dependency:build-classpath", f"-Dmdep.outputFile={paths}"),
         ],
         project,
     )
-    quick = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m")
+    quick = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m")
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
     return ["java", *quick, quiet, "-cp", f"{classes}{os.pathsep}{paths.read_text().strip()}", "kgw.Main"]
 
@@ -190,7 +202,7 @@ def npm_build(client: Client, version: str, sources: Path) -> list[str]:
     """Install a Node package's dependencies beside it, those of ``version`` in place of what it names."""
     project = sources / Path(client.folders[0]).name
     package = json.loads((project / "package.json").read_text())
-    for wanted in client.versions[version]:
+    for wanted in client.versions[version].libraries:
         name, _, at = wanted.rpartition("@")
         package["dependencies"][name] = at
     (project / "package.json").write_text(json.dumps(package))
@@ -202,7 +214,7 @@ KAFKA_GO = Client(
     name="kafka-go",
     tools=("go",),
     folders=("go/kafka-go", "go/check"),
-    versions={"v0.4.51": ("github.com/segmentio/kafka-go@v0.4.51",)},
+    versions={"v0.4.51": Version(("github.com/segmentio/kafka-go@v0.4.51",))},
     build=go_build,
 )
 FRANZ_GO = Client(
@@ -210,7 +222,9 @@ FRANZ_GO = Client(
     tools=("go",),
     folders=("go/franz-go", "go/check"),
     versions={
-        "v1.22.2": ("github.com/twmb/franz-go@v1.22.2", "github.com/twmb/franz-go/pkg/kadm@v1.19.0"),
+        "v1.22.2": Version(
+            ("github.com/twmb/franz-go@v1.22.2", "github.com/twmb/franz-go/pkg/kadm@v1.19.0"),
+        ),
     },
     build=go_build,
 )
@@ -218,29 +232,43 @@ SARAMA = Client(
     name="sarama",
     tools=("go",),
     folders=("go/sarama", "go/check"),
-    versions={"v1.61.1": ("github.com/IBM/sarama@v1.61.1",)},
+    versions={"v1.61.1": Version(("github.com/IBM/sarama@v1.61.1",))},
     build=go_build,
 )
 JAVA = Client(
     name="kafka-clients",
     tools=("java", "mvn"),
     folders=("java",),
-    versions={"4.4.0": ("4.4.0",)},
+    versions={"4.4.0": Version(("kafka.version=4.4.0",))},
     build=maven_build,
+)
+BEFORE_ZSTD = ("none", "gzip", "snappy", "lz4")
+JAVA_OLD = Client(
+    name="kafka-clients-old",
+    tools=("java", "mvn"),
+    folders=("java-old",),
+    versions={
+        "0.10.2.2": Version(("kafka.version=0.10.2.2", "extras=plain"), BEFORE_ZSTD, headers=False),
+        "0.11.0.3": Version(("kafka.version=0.11.0.3", "extras=headers"), BEFORE_ZSTD),
+        "1.1.1": Version(("kafka.version=1.1.1", "extras=headers"), BEFORE_ZSTD),
+        "2.0.1": Version(("kafka.version=2.0.1", "extras=headers"), BEFORE_ZSTD),
+        "2.8.2": Version(("kafka.version=2.8.2", "extras=headers")),
+        "3.9.1": Version(("kafka.version=3.9.1", "extras=headers")),
+    },
+    build=maven_build,
+    current=False,
 )
 KAFKAJS = Client(
     name="kafkajs",
     tools=("node", "npm"),
     folders=("node",),
-    versions={"2.2.4": ("kafkajs@2.2.4",)},
+    versions={"2.2.4": Version(("kafkajs@2.2.4",), codecs=("none", "gzip"))},
     build=npm_build,
-    writes=("none", "gzip"),
-    reads=False,  # it consumes in groups only
 )
 
-CLIENTS = (KAFKA_GO, JAVA, FRANZ_GO, SARAMA, KAFKAJS)
+CLIENTS = (KAFKA_GO, JAVA, JAVA_OLD, FRANZ_GO, SARAMA, KAFKAJS)
 
 
-def topic_of(client: Client) -> str:
+def topic_of(client: Client, version: str) -> str:
     """The topic that the client writes to for the other clients, with a partition for each codec."""
-    return f"between-clients-{client.name}"
+    return f"between-clients-{client.name}-{version}"

@@ -1,19 +1,21 @@
-// Uses kafkajs against a broker: main.js BOOTSTRAP SCENARIO [TOPIC]; "list" names the scenarios.
-// kafkajs consumes in groups only: what was written is seen through admin.fetchTopicOffsets, and through
-// the readers of other languages in the tests between clients.
+// Uses kafkajs against a broker: main.js BOOTSTRAP SCENARIO [TOPIC [PARTITION...]]; "list" names the scenarios.
+// kafkajs consumes in groups only (groups.js): what producers wrote is seen through admin.fetchTopicOffsets, and
+// through the readers of other languages in the tests between clients.
 
 const { randomBytes } = require("node:crypto");
 const { isDeepStrictEqual } = require("node:util");
 const { readFileSync } = require("node:fs");
 const { CompressionTypes, Kafka, Partitioners, logLevel } = require("kafkajs");
+const groups = require("./groups.js");
 
 const START = 1_700_000_000_000;
 
 class Check {
-  constructor(bootstrap, scenario, topic) {
+  constructor(bootstrap, scenario, topic, partitions) {
     this.bootstrap = bootstrap;
     this.scenario = scenario;
     this.failed = false;
+    this.partitions = partitions.map(Number);
     this.topic = topic ?? this.name();
     this.kafka = new Kafka({
       clientId: "kgw-test",
@@ -236,10 +238,13 @@ const SCENARIOS = {
   "admin-topics": adminTopics,
   "admin-offsets": adminOffsets,
   "admin-configs": adminConfigs,
+  group: groups.group,
+  members: (check) => groups.members(check, emit),
+  read: (check) => groups.read(check, emit),
   write,
 };
 
-async function main([bootstrap, scenario, topic]) {
+async function main([bootstrap, scenario, topic, ...partitions]) {
   if (scenario === "list") {
     for (const name of Object.keys(SCENARIOS)) emit({ scenario: name });
     return 0;
@@ -248,7 +253,7 @@ async function main([bootstrap, scenario, topic]) {
     console.error(`there is no scenario ${scenario}`);
     return 2;
   }
-  const check = new Check(bootstrap, scenario, topic);
+  const check = new Check(bootstrap, scenario, topic, partitions);
   try {
     await SCENARIOS[scenario](check);
   } catch (error) {

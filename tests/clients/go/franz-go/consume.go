@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kversion"
 	"kgw.test/check"
 )
 
@@ -92,47 +91,6 @@ func consumeTopic(t *check.T) {
 	}
 	for partition := range int32(4) {
 		t.Equal("values", found[partition], check.Values("v", 10*(int(partition)+1)))
-	}
-}
-
-// releases speaks as clients of older and newer Kafka releases would.
-func releases(t *check.T) {
-	releases := []struct {
-		name           string
-		versions       *kversion.Versions
-		produce, fetch string
-	}{
-		{"0.11.0", kversion.V0_11_0(), "3", "5"}, {"1.0.0", kversion.V1_0_0(), "5", "6"},
-		{"2.0.0", kversion.V2_0_0(), "6", "8"}, {"2.3.0", kversion.V2_3_0(), "7", "11"},
-		{"2.8.0", kversion.V2_8_0(), "9", "12"}, {"3.0.0", kversion.V3_0_0(), "9", "12"},
-		{"3.1.0", kversion.V3_1_0(), "9", "13"}, {"3.5.0", kversion.V3_5_0(), "9", "15"},
-		{"3.9.0", kversion.V3_9_0(), "11", "17"}, {"4.0.0", kversion.V4_0_0(), "12", "17"},
-	}
-	for _, release := range releases {
-		topic := t.Name()
-		at := "as " + release.name + ": "
-		sent := &versions{}
-		pinned := []kgo.Opt{kgo.MaxVersions(release.versions), kgo.WithLogger(sent)}
-		adm := admin(t, pinned...)
-		answer, err := adm.CreateTopic(t, 2, 1, nil, topic)
-		t.Must(at+"creating", err)
-		t.Must(at+"creating", answer.Err)
-		cl := client(t, pinned...)
-		values := check.Values("release "+release.name+" ", 20)
-		produce(t, cl, topic, 1, 0, values)
-		got := consume(t, topic, 1, kgo.NewOffset().At(3), 17, pinned...)
-		t.Equal(at+"values", texts(got), values[3:])
-		t.Equal(at+"Produce", sent.of("Produce"), release.produce)
-		t.Equal(at+"Fetch", sent.of("Fetch"), release.fetch)
-		listed, err := adm.ListEndOffsets(t, topic)
-		t.Must(at+"listing offsets", err)
-		offset, _ := listed.Lookup(topic, 1)
-		t.Equal(at+"end", offset.Offset, int64(20))
-		deleted, err := adm.DeleteTopic(t, topic)
-		t.Must(at+"deleting", err)
-		t.Must(at+"deleting", deleted.Err)
-		cl.Close()
-		adm.Close()
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	check.Main(check.Scenarios{
+	scenarios := check.Scenarios{
 		"produce-idempotent":   produceIdempotent,
 		"produce-codecs":       produceCodecs,
 		"produce-acks":         produceAcks,
@@ -27,7 +27,7 @@ func main() {
 		"consume-after-milli":  consumeAfterMilli,
 		"consume-waits":        consumeWaits,
 		"consume-topic":        consumeTopic,
-		"releases":             releases,
+		"group":                group,
 		"admin-topics":         adminTopics,
 		"admin-offsets":        adminOffsets,
 		"admin-configs":        adminConfigs,
@@ -35,7 +35,12 @@ func main() {
 		"admin-changes":        adminChanges,
 		"write":                write,
 		"read":                 read,
-	})
+		"members":              members,
+	}
+	for _, one := range releases {
+		scenarios["as-"+one.name] = one.run
+	}
+	check.Main(scenarios)
 }
 
 var codecs = map[string]kgo.CompressionCodec{

@@ -37,6 +37,9 @@ func main() {
 		"client-describe-configs": clientDescribeConfigs,
 		"client-producer-id":      clientProducerID,
 		"client-api-versions":     clientAPIVersions,
+		"reader-group":            readerGroup,
+		"client-groups":           clientGroups,
+		"members":                 members,
 		"write":                   write,
 		"read":                    read,
 	})

@@ -1,7 +1,7 @@
 // Program sarama uses github.com/IBM/sarama against a broker.
 //
 // Sarama chooses its request versions from a configured Kafka version, not from ApiVersions alone. Scenarios
-// run with the newest one it knows; "as-2-8" and "as-0-11" run the same things as for old brokers.
+// run with the newest one it knows; "as-0-10-2" and its like run the same things as for old brokers.
 package main
 
 import (
@@ -27,25 +27,15 @@ func main() {
 		"admin-configs":     adminConfigs(sarama.MaxVersion),
 		"transactional":     transactional,
 		"out-of-range":      outOfRange,
-		"as-2-8": all(sarama.V2_8_0_0, syncProducer, asyncProducer, idempotent, throughCodecs, everyAcks,
-			consumePartition, clientOffsets, adminTopics, adminConfigs),
-		"as-0-11": all(sarama.V0_11_0_0, syncProducer, asyncProducer, idempotent, everyAcks, consumePartition,
-			clientOffsets, adminTopics, adminConfigs),
-		"write": write,
-		"read":  read,
+		"group":             group(sarama.MaxVersion),
+		"as-0-10-2":         as(sarama.V0_10_2_0),
+		"as-0-11":           as(sarama.V0_11_0_0),
+		"as-1-1":            as(sarama.V1_1_0_0),
+		"as-2-8":            as(sarama.V2_8_0_0),
+		"write":             write,
+		"read":              read,
+		"members":           members,
 	})
-}
-
-type versioned func(sarama.KafkaVersion) func(*check.T)
-
-// all runs several scenarios as for one release, each with a topic of its own.
-func all(version sarama.KafkaVersion, scenarios ...versioned) func(*check.T) {
-	return func(t *check.T) {
-		for _, scenario := range scenarios {
-			t.Topic = t.Name()
-			scenario(version)(t)
-		}
-	}
 }
 
 var codecs = map[string]sarama.CompressionCodec{

@@ -18,7 +18,11 @@ func syncProducer(version sarama.KafkaVersion) func(*check.T) {
 		sent := message(t.Topic, 1, "v")
 		sent.Key = sarama.StringEncoder("k")
 		sent.Timestamp = at
-		sent.Headers = []sarama.RecordHeader{{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("a"), Value: []byte("2")}}
+		var wanted []string
+		if version.IsAtLeast(sarama.V0_11_0_0) {
+			sent.Headers = []sarama.RecordHeader{{Key: []byte("a"), Value: []byte("1")}, {Key: []byte("a"), Value: []byte("2")}}
+			wanted = []string{"a=1", "a=2"}
+		}
 		partition, offset, err := producer.SendMessage(sent)
 		t.Must("sending", err)
 		t.Equal("partition", partition, int32(1))
@@ -45,7 +49,7 @@ func syncProducer(version sarama.KafkaVersion) func(*check.T) {
 		for _, header := range got[0].Headers {
 			headers = append(headers, string(header.Key)+"="+string(header.Value))
 		}
-		t.Equal("headers", headers, []string{"a=1", "a=2"})
+		t.Equal("headers", headers, wanted)
 		t.True("a null value", got[1].Value == nil, got[1].Value)
 		t.True("a null key", got[2].Key == nil, got[2].Key)
 		t.Equal("values", texts(got[2:]), check.Values("many ", 300))
@@ -116,6 +120,9 @@ func throughCodecs(version sarama.KafkaVersion) func(*check.T) {
 		rand.New(rand.NewSource(4)).Read(noise)
 		var want []string
 		for name, codec := range codecs {
+			if name == "zstd" && !version.IsAtLeast(sarama.V2_1_0_0) {
+				continue
+			}
 			settings := config(version)
 			settings.Producer.Compression = codec
 			producer := newSync(t, settings)

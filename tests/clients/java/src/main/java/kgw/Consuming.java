@@ -8,16 +8,19 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.regex.Pattern;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.consumer.OffsetOutOfRangeException;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
-/** KafkaConsumer without a group: assign, seek, offsets by time. */
+/** KafkaConsumer: assign, seek, offsets by time; subscribe and commit. */
 final class Consuming {
     static final long START = 1_700_000_000_000L;
 
@@ -227,6 +230,28 @@ final class Consuming {
             consumer.seek(tp, 0);
             check.equal("values", texts(poll(consumer, 20)), Producing.values("v", 20));
             check.equal("end", consumer.endOffsets(List.of(tp)).get(tp), 20L);
+        }
+    }
+
+    static void group(Check check) throws Exception {
+        Admins.create(check, check.topic, 2);
+        fill(check, check.topic, 1, 5);
+        var tp = new TopicPartition(check.topic, 1);
+        List<String> values = Producing.values("v", 50);
+        String[] settings = {"group.id", check.topic, "auto.offset.reset", "earliest", "max.poll.records", "10"};
+        try (var consumer = consumer(check, settings)) {
+            consumer.subscribe(List.of(check.topic));
+            check.equal("values", texts(poll(consumer, 20)), values.subList(0, 20));
+            check.equal("assigned", consumer.assignment(), Set.of(new TopicPartition(check.topic, 0), tp));
+            consumer.commitSync();
+            consumer.commitSync(Map.of(tp, new OffsetAndMetadata(15, "a note")));
+            check.equal("generation", consumer.groupMetadata().generationId(), 1);
+        }
+        try (var consumer = consumer(check, settings)) {
+            check.equal("committed", consumer.committed(Set.of(tp)).get(tp), new OffsetAndMetadata(15, "a note"));
+            consumer.subscribe(Pattern.compile(Pattern.quote(check.topic)));
+            check.equal("goes on there", texts(poll(consumer, 35)), values.subList(15, 50));
+            check.equal("lag", consumer.currentLag(tp).getAsLong(), 0L);
         }
     }
 
