@@ -13,6 +13,7 @@ import cramjam
 
 from kgw_core.errors import CorruptMessage, UnsupportedCompressionType
 from kgw_core.records.inflate import Data, InflatedTooLarge, inflate_gzip, inflate_into
+from kgw_core.records.lz4 import compress_lz4
 from kgw_core.records.snappy import compress_snappy, decompress_snappy
 
 __all__ = ["MAX_INFLATED", "Codec", "Data", "InflatedTooLarge", "compress", "decompress"]
@@ -64,7 +65,7 @@ _CODECS = tuple(Codec)
 def compress(codec: int, data: Data, level: int | None = None) -> bytes:
     """``data`` compressed; ``level`` is the codec's own scale, ``None`` what Kafka's clients use.
 
-    Snappy has no levels. LZ4 is written as independent blocks, the only ones that Java's client reads.
+    Snappy has no levels. LZ4 is written as Java's client writes it (:mod:`kgw_core.records.lz4`).
 
     :raises UnsupportedCompressionType: an unknown codec number.
     """
@@ -75,9 +76,7 @@ def compress(codec: int, data: Data, level: int | None = None) -> bytes:
     if codec == Codec.SNAPPY:
         return compress_snappy(data)
     if codec == Codec.LZ4:
-        stream = cramjam.lz4.Compressor(level=level or 0, content_checksum=False, block_linked=False)
-        stream.compress(bytes(data))  # it takes nothing but bytes
-        return bytes(stream.finish())
+        return compress_lz4(bytes(data), level)
     if codec == Codec.ZSTD:
         return bytes(cramjam.zstd.compress(data, level=3 if level is None else level))
     raise UnsupportedCompressionType(f"there is no compression codec {codec}")

@@ -11,7 +11,8 @@ import pytest
 from kgw_core.testing.gateway import GatewayProcess, gateway_process
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))  # pytest's importlib mode leaves it alone
+# pytest's importlib mode leaves it alone
+sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
 
 import scenarios  # noqa: E402
 import toolchains  # noqa: E402
@@ -81,5 +82,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "scenario" in metafunc.fixturenames:
         metafunc.parametrize(("version", "scenario"), [*scenarios.cases(metafunc.module)])
     else:
-        versions = [pytest.param(one, marks=scenarios.marks(client.everywhere(one))) for one in client.versions]
+        versions = [
+            pytest.param(one, marks=scenarios.marks(client.everywhere(one))) for one in client.versions
+        ]
         metafunc.parametrize("version", versions)

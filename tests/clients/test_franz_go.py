@@ -35,7 +35,9 @@ RELEASES = (
     *("0.8.2", "0.9.0", "0.10.0", "0.10.2", "0.11.0", "1.0.0", "1.1.0", "2.0.0", "2.1.0", "2.3.0", "2.8.0"),
     *("3.0.0", "3.1.0", "3.5.0", "3.9.0", "4.0.0", "4.4.0"),
 )
-MATRIX = {f"as-{one}": f"requests no newer than Kafka {one}'s: every codec, admin, a group" for one in RELEASES}
+MATRIX = {
+    f"as-{one}": f"requests no newer than Kafka {one}'s: every codec, admin, a group" for one in RELEASES
+}
 
 
 def test_scenario(program: Program, gateway: GatewayProcess, scenario: str) -> None:

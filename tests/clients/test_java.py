@@ -51,7 +51,7 @@ SCENARIOS = {
     "admin-replica-log-dirs": "describeReplicaLogDirs",
     "admin-features": "describeFeatures",
     "admin-groups-list": "listGroups by state, type and protocol; listConsumerGroups",
-    "admin-groups-describe": "describeConsumerGroups and describeClassicGroups, with the member's id and host",
+    "admin-groups-describe": "describeConsumerGroups, describeClassicGroups; the member's id and host",
     "admin-groups-offsets": "list-, alter- and deleteConsumerGroupOffsets, with members and without",
     "admin-groups-remove-members": "removeMembersFromConsumerGroup: one by its instance id, and all",
     "admin-groups-delete": "deleteConsumerGroups",

@@ -47,12 +47,12 @@ class Version:
     headers: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Client:
     """A client library and the program that uses it.
 
-    ``current``: the first of its versions is the one of its language that runs everywhere; the others, and all
-    of a client that is not current, run with the mark ``matrix`` only.
+    ``current``: the first of its versions is the one of its language that runs everywhere; the others, and
+    all of a client that is not current, run with the mark ``matrix`` only.
     """
 
     name: str

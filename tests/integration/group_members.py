@@ -48,9 +48,13 @@ class Member:
         self._thread = threading.Thread(target=self._guarded, daemon=True)
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """Have it leave the group, soon."""
+        self._stop.set()
+
     def stop(self) -> None:
         """Leave the group."""
-        self._stop.set()
+        self.ask_to_stop()
         self._thread.join(SECONDS)
         assert not self._thread.is_alive()
         if self.failure is not None:

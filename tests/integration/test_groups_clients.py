@@ -7,14 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import confluent_kafka
+import group_checks
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
+from group_checks import AnyMember, make_topic, seen, stopping
 from group_members import KINDS, ConfluentMember, Member, wait_until
 
 from kgw_core.testing.gateway import GatewayProcess, gateway_process
@@ -43,50 +42,16 @@ def topic(gateway: GatewayProcess, name: str) -> str:
     return name
 
 
-def make_topic(bootstrap: str, name: str, partitions: int) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.create_topics([NewTopic(name, partitions, 1)])[name].result(10)
+def settled(members: Sequence[AnyMember], partitions: int = PARTITIONS) -> Callable[[], bool]:
+    return group_checks.settled(members, partitions)
 
 
-def produce(bootstrap: str, topic: str, partitions: int = PARTITIONS, each: int = 5) -> int:
-    """``each`` records into each partition; how many that is."""
-    producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
-    for index in range(partitions * each):
-        producer.produce(topic, b"%d" % index, partition=index % partitions)
-    assert producer.flush(10) == 0
-    return partitions * each
-
-
-def settled(members: list[Member], partitions: int = PARTITIONS) -> Callable[[], bool]:
-    """Whether every partition has one owner, and every member a part."""
-
-    def holds() -> bool:
-        for member in members:
-            if member.failure is not None:
-                raise member.failure
-        owned = [partition for member in members for partition in member.assigned]
-        return sorted(owned) == list(range(partitions)) and all(member.assigned for member in members)
-
-    return holds
-
-
-@contextmanager
-def stopping(members: list[Member]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for member in members:
-            member._stop.set()
-        for member in members:
-            member.stop()
-
-
-def seen(members: list[Member]) -> list[tuple[int, int]]:
-    return sorted(record for member in members for record in member.seen)
+def produce(bootstrap: str, topic: str, partitions: int = PARTITIONS) -> int:
+    return group_checks.produce(bootstrap, topic, partitions)
 
 
 def each_once(count: int, partitions: int = PARTITIONS) -> list[tuple[int, int]]:
-    return sorted((index % partitions, index // partitions) for index in range(count))
+    return group_checks.each_once(count, partitions)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +72,7 @@ def test_members_share_the_partitions(
         wait_until(lambda: len(seen(members)) >= count, "all records are seen")
         assert seen(members) == each_once(count)
         for member in members[1:]:
-            member._stop.set()
+            member.ask_to_stop()
         wait_until(settled(members[:1]), "the last member has all partitions")
 
 
@@ -215,7 +180,7 @@ def test_the_partitions_of_a_member_that_is_killed_go_to_the_others(
 ) -> None:
     dying = MemberProcess("confluent", gateway.bootstrap, topic, topic, **SHORT["confluent"])
     try:
-        wait_until(settled([survivor, dying]), "two members share the partitions")  # type: ignore[list-item]
+        wait_until(settled([survivor, dying]), "two members share the partitions")
         dying.process.send_signal(signal.SIGKILL)
         wait_until(settled([survivor]), "the survivor has all partitions")
         count = produce(gateway.bootstrap, topic)

@@ -34,7 +34,7 @@ final class Extras {
         return all;
     }
 
-    static void admin(Check check) throws Exception {
+    static void admin(Main.Check check) throws Exception {
         Properties properties = new Properties();
         properties.put("bootstrap.servers", check.bootstrap);
         String topic = check.name();
