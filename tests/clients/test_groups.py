@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import scenarios
 import toolchains
+from confluent_kafka import ConsumerGroupTopicPartitions
+from confluent_kafka.admin import AdminClient
 from group_checks import each_once, make_topic, produce, seen, settled, stopping
 from group_members import ConfluentMember, wait_until
 from group_programs import Host, ProgramMember, check_owners, hosting
@@ -84,6 +86,17 @@ class Stage:
         topic = topic or self.name
         self.produced[topic] += produce(self.bootstrap, topic, partitions)
 
+    def all_committed(self, group: str) -> None:
+        """The group is at the end of each partition of its topic, which has its name."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        count = self.produced[group]
+
+        def committed() -> int:
+            (future,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+            return sum(tp.offset for tp in future.result(10).topic_partitions)
+
+        wait_until(lambda: committed() == count, "all is committed", SETTLING)
+
     def all_seen(self, members: list[Any], partitions: int, topic: str = "") -> None:
         """Every record of the topic comes to one of the members, or came."""
         want = set(each_once(self.produced[topic or self.name], partitions))
@@ -128,6 +141,8 @@ def test_members_share_the_partitions(
         stage.settle(members, partitions, f"{count} members share {partitions}")
         stage.produce(partitions)
         stage.all_seen(members, partitions)
+        stage.all_committed(topic)
+        assert seen(members) == each_once(stage.produced[topic], partitions)
     for member in members[1:]:
         member.ask_to_stop()
     stage.settle(members[:1], partitions, "the first member has all partitions")

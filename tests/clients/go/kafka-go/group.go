@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -87,16 +88,45 @@ func members(t *check.T) {
 				partitions = append(partitions, int32(one.ID))
 			}
 			m.Assigned(generation.ID, partitions)
+			seen := &progress{offsets: map[int]int64{}}
+			generation.Start(func(ctx context.Context) { seen.keep(ctx, m.Topic, generation) })
 			for _, one := range generation.Assignments[m.Topic] {
-				generation.Start(func(ctx context.Context) { follow(ctx, t, m, generation, one) })
+				generation.Start(func(ctx context.Context) { follow(ctx, t, m, generation, one, seen) })
 			}
 		}
 		return group.Close()
 	})
 }
 
+// progress is how far a member has come in its partitions. It is committed now and then, by one goroutine:
+// kafka-go spins where several of a generation wait for answers on its one connection.
+type progress struct {
+	lock    sync.Mutex
+	offsets map[int]int64
+}
+
+func (p *progress) keep(ctx context.Context, topic string, generation *kafka.Generation) {
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(250 * time.Millisecond):
+		}
+		p.lock.Lock()
+		news := p.offsets
+		p.offsets = map[int]int64{}
+		p.lock.Unlock()
+		if len(news) > 0 {
+			// what cannot be committed any more, the next owner sees again
+			_ = generation.CommitOffsets(map[string]map[int]int64{topic: news})
+		}
+	}
+}
+
 // follow reads a partition until the generation is over.
-func follow(ctx context.Context, t *check.T, m *check.Member, generation *kafka.Generation, at kafka.PartitionAssignment) {
+func follow(
+	ctx context.Context, t *check.T, m *check.Member, generation *kafka.Generation, at kafka.PartitionAssignment,
+	seen *progress,
+) {
 	reader := kafka.NewReader(kafka.ReaderConfig{
 		Brokers: []string{t.Bootstrap}, Topic: m.Topic, Partition: at.ID, MaxWait: 200 * time.Millisecond,
 	})
@@ -110,7 +140,8 @@ func follow(ctx context.Context, t *check.T, m *check.Member, generation *kafka.
 			return
 		}
 		m.Seen(generation.ID, [2]int64{int64(at.ID), message.Offset})
-		// what cannot be committed any more, the next owner sees again
-		_ = generation.CommitOffsets(map[string]map[int]int64{m.Topic: {at.ID: message.Offset + 1}})
+		seen.lock.Lock()
+		seen.offsets[at.ID] = message.Offset + 1
+		seen.lock.Unlock()
 	}
 }
