@@ -137,9 +137,11 @@ class AcknowledgesBeforeItWrites(FileStore):
 class TearingLog(FileLog):
     def write_frame(self, operation: str, *arguments: object) -> None:
         if operation == "append":
-            for batch in arguments:
+            first, *others = arguments
+            super().write_frame(operation, first)
+            for batch in others:  # nearly always in the midst of one
+                time.sleep(0.01)
                 super().write_frame(operation, batch)
-                time.sleep(0.002)
         else:
             super().write_frame(operation, *arguments)
 

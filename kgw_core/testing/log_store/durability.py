@@ -85,8 +85,8 @@ class Durability(SuiteBase):
         await store.open()
         await store.create_topic(topic)
         await store.close()
-        for _ in range(2):
-            acknowledged = await anyio.to_thread.run_sync(kill.append_until_killed, reopen, topic.id)
+        for delay in kill.DELAYS:
+            acknowledged = await anyio.to_thread.run_sync(kill.append_until_killed, reopen, topic.id, delay)
             survivor = reopen()
             await survivor.open()
             try:

@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from functools import partial
 from importlib import import_module, util
 from pathlib import Path
@@ -30,6 +31,8 @@ GROUP_SPAN = sum(SPANS)
 """Every append is a group of batches with these spans: an end that is not a multiple of it is torn."""
 APPENDS = 45
 """How many acknowledged appends the child is killed after."""
+DELAYS = (0.0, 0.003, 0.013)
+"""How many seconds after the last of them, one kill each."""
 SECONDS = 30.0
 """How long it may take for that."""
 
@@ -43,8 +46,9 @@ def group(partition: int, base: int) -> list[Batch]:
     return batches
 
 
-def append_until_killed(make: partial[LogStore], topic_id: UUID) -> dict[int, int]:
-    """Kill a child while it appends; for each partition, the end of the last append that it was told of."""
+def append_until_killed(make: partial[LogStore], topic_id: UUID, delay: float) -> dict[int, int]:
+    """Kill a child while it appends, ``delay`` seconds after an append of which it was told: at once, it would
+    hardly have begun the next. Return for each partition the end of the last append that it was told of."""
     child = subprocess.Popen(
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
@@ -59,6 +63,7 @@ def append_until_killed(make: partial[LogStore], topic_id: UUID) -> dict[int, in
         child.stdin.write(_describe(make, topic_id) + b"\n")
         child.stdin.flush()
         told = [line for _ in range(APPENDS) if (line := child.stdout.readline())]
+        time.sleep(delay)
         child.kill()
         told += child.stdout.read().splitlines(keepends=True)
         problem = child.stderr.read().decode()
