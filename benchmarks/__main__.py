@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.what == "memory":
         wanted = [row for row in wanted if row.key in MEMORY]
         options.peers = options.peers or ["kgw"]
-    names = options.peers or [peer.name for peer in PEERS.values() if peer.default or peer.built]
+    names = options.peers or [
+        peer.name for peer in PEERS.values() if peer.default or (peer.built and not peer.by_name_only)
+    ]
     peers = _ready([PEERS[name] for name in names], build=not options.built_only)
     return _compare(peers, wanted, options)
 

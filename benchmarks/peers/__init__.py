@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from benchmarks.peers.base import Peer
-from benchmarks.peers.kafka import Kafka
+from benchmarks.peers.kafka import Kafka, KafkaFsync
 from benchmarks.peers.kfake import Kfake
 from benchmarks.peers.kgw import Kgw
+from benchmarks.peers.kgw_sqlite import KgwSqlite, KgwSqliteNormal
 from benchmarks.peers.nafka import Nafka
 from benchmarks.peers.nisshi import Nisshi
 
-PEERS: dict[str, Peer] = {peer.name: peer for peer in (Kgw(), Kfake(), Kafka(), Nisshi(), Nafka())}
+PEERS: dict[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        Kgw(),
+        Kfake(),
+        Kafka(),
+        Nisshi(),
+        Nafka(),
+        KgwSqlite(),
+        KgwSqliteNormal(),
+        KafkaFsync(),
+    )
+}

@@ -38,6 +38,8 @@ class Peer:
     """What share of the bulk loads it gets: one that is very slow would hold up the others."""
     default = True
     """Whether it is built without being asked for by name."""
+    by_name_only = False
+    """Whether it runs only when it is asked for by name, even if it is built."""
 
     @property
     def place(self) -> Path:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.peers.base import CannotBuild, Peer, call, free_port, need
+from benchmarks.peers.base import BUILD, CannotBuild, Peer, call, free_port, need
 
 VERSIONS = ("4.4.0", "4.3.1", "4.3.0", "4.2.1", "4.2.0")
 """Newest first; the first of which every part can be had is taken (``KGW_BENCH_KAFKA`` names another)."""
@@ -68,6 +68,7 @@ FLAGS = (  # those of Kafka's own start script
 class Kafka(Peer):
     name = "kafka"
     storage = "files, no fsync"
+    more_properties = ""
 
     def make(self) -> str:
         need("java", "mvn")
@@ -97,7 +98,8 @@ class Kafka(Peer):
 
     def prepare(self, port: int, folder: Path) -> None:
         properties = folder / "server.properties"
-        properties.write_text(PROPERTIES.format(port=port, controller=free_port(), folder=folder))
+        text = PROPERTIES.format(port=port, controller=free_port(), folder=folder)
+        properties.write_text(text + self.more_properties)
         format_it = [
             "kafka.tools.StorageTool",
             "format",
@@ -119,3 +121,17 @@ class Kafka(Peer):
     @property
     def _java(self) -> str:
         return shutil.which("java") or "java"
+
+
+class KafkaFsync(Kafka):
+    """The same, with every append synced before it is acknowledged."""
+
+    name = "kafka-fsync"
+    storage = "files, fsync"
+    default = False
+    by_name_only = True
+    more_properties = "log.flush.interval.messages=1\n"
+
+    @property
+    def place(self) -> Path:
+        return BUILD / Kafka.name

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -37,14 +38,16 @@ def run(load: Callable[[], Config], *, where: str, ready_file: Path | None, verb
 async def _run(config: Config, where: str, ready_file: Path | None) -> None:
     async with running(config, where=where) as gateway:
         gc.freeze()  # what is there now stays: the garbage collector need not look at it again
-        _introduce(config, gateway, ready_file)
-        await _asked_to_stop()
+        await _asked_to_stop(partial(_introduce, config, gateway, ready_file))
     _take_back(ready_file)
 
 
 def _introduce(config: Config, gateway: Gateway, ready_file: Path | None) -> None:
     if ready_file is not None:
-        _write_whole(ready_file, gateway.bootstrap.replace(",", "\n") + "\n")
+        try:
+            _write_whole(ready_file, gateway.bootstrap.replace(",", "\n") + "\n")
+        except OSError as error:
+            raise StartError(f"--ready-file {ready_file} cannot be written: {error.strerror}") from None
     for listener in config.listeners:
         for host, port in gateway.addresses[listener.name]:
             told = listener.advertise or "the address they dial"
@@ -54,11 +57,16 @@ def _introduce(config: Config, gateway: Gateway, ready_file: Path | None) -> Non
     click.echo(f"kgw ready: {gateway.bootstrap.replace(',', ', ')}")
 
 
-async def _asked_to_stop() -> None:
-    """Wait for SIGINT or SIGTERM; where loops have no signals (Windows), for the KeyboardInterrupt."""
+async def _asked_to_stop(introduce: Callable[[], None]) -> None:
+    """Wait for SIGINT or SIGTERM; where loops have no signals (Windows), for the KeyboardInterrupt.
+
+    ``introduce()`` is called when they would be noticed: who is told that it is ready may stop it.
+    """
     if sys.platform == "win32":
+        introduce()
         await anyio.sleep_forever()
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        introduce()
         async for number in signals:
             logging.getLogger("kgw").info("%s: answering what was asked, then stopping", number.name)
             return

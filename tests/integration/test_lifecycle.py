@@ -212,3 +212,17 @@ def test_gateways_in_one_process_know_nothing_of_each_other() -> None:
             assert answer.brokers[0].port == other.address[1]
         assert one.gateway.broker.cluster_id != other.gateway.broker.cluster_id
         assert "only-here" not in other.call(lambda: list(other.gateway.broker.catalog.by_name))
+
+
+def test_a_gateway_that_is_stopped_as_soon_as_it_is_ready_stops_well(tmp_path: Path) -> None:
+    """The ready file is there only when signals are noticed."""
+    for number in range(3):
+        with gateway_process(tmp_path / str(number)):
+            pass
+
+
+def test_a_ready_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    done = kgw("dev", "--port", "0", "--ready-file", str(tmp_path / "nowhere" / "ready"))
+    assert done.returncode == 1
+    assert "cannot be written: No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr

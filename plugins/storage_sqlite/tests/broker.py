@@ -24,10 +24,14 @@ ENV = {"KGW_LISTENERS__0__PORT": "0", "KGW_GROUPS__INITIAL_REBALANCE_DELAY": "0"
 
 
 def serve(
-    directory: Path, *, env: Mapping[str, str] | None = None, check_log: bool = True
+    directory: Path,
+    *,
+    database: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    check_log: bool = True,
 ) -> AbstractContextManager[GatewayProcess]:
-    """`kgw serve` with three lines of config; the database is ``directory/kgw.db``."""
-    config = CONFIG.format(path=directory / "kgw.db")
+    """`kgw serve` with three lines of config; the database is ``directory/kgw.db`` or ``database``."""
+    config = CONFIG.format(path=database or directory / "kgw.db")
     return gateway_process(directory, config=config, env={**ENV, **(env or {})}, check_log=check_log)
 
 

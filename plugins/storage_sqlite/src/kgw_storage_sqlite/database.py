@@ -63,12 +63,19 @@ class Database:
         self._lock.acquire()
 
     async def _connect(self, prepare: Callable[[sqlite3.Connection], T]) -> T:
+        await anyio.to_thread.run_sync(self._check)
         self._writer = await Worker.opened(self._connector(readonly=False))
         prepared = await self._writer.run(partial(_upgrade_and, prepare))
         for _ in range(self.config.readers):
             self._readers.append(await Worker.opened(self._connector(readonly=True)))
         self._checkpointer = await Worker.opened(self._connector(readonly=False))
         return prepared
+
+    def _check(self) -> None:
+        """Before anything is written: a file that is not ours, or newer, stays as it is."""
+        if self.path.exists() and self.path.stat().st_size:
+            with contextlib.closing(self._connector(readonly=True)()) as connection:
+                schema.version_of(connection)
 
     def _connector(self, *, readonly: bool) -> Callable[[], sqlite3.Connection]:
         config = self.config

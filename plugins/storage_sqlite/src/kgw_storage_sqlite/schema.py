@@ -111,11 +111,11 @@ def upgrade(raw: sqlite3.Connection) -> None:
 
     :raises WrongVersion: another program's database, or one of a newer plugin.
     """
+    version = version_of(raw)
+    if version == len(MIGRATIONS):
+        return
     engine = sa.create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
     with engine.connect() as connection:
-        version = _version(connection)
-        if version == len(MIGRATIONS):
-            return
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         for number in range(version, len(MIGRATIONS)):
             MIGRATIONS[number](connection)
@@ -123,13 +123,14 @@ def upgrade(raw: sqlite3.Connection) -> None:
         connection.commit()
 
 
-def _version(connection: sa.Connection) -> int:
-    def pragma(name: str) -> Any:
-        return connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+def version_of(raw: sqlite3.Connection) -> int:
+    """The database's version, 0 for an empty one.
 
-    version, application = int(pragma("user_version")), pragma("application_id")
-    tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-    connection.rollback()
+    :raises WrongVersion: another program's database, or one of a newer plugin.
+    """
+    [version] = raw.execute("PRAGMA user_version").fetchone()
+    [application] = raw.execute("PRAGMA application_id").fetchone()
+    [tables] = raw.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION_ID and (version or tables):
         raise WrongVersion("the file is a database of another program")
     if version > len(MIGRATIONS):
@@ -137,4 +138,4 @@ def _version(connection: sa.Connection) -> int:
             f"the database has version {version}, and this kgw-storage-sqlite knows up to {len(MIGRATIONS)}: "
             "use the newer one that wrote it"
         )
-    return version
+    return int(version)
