@@ -110,10 +110,18 @@ def upgrade(raw: sqlite3.Connection) -> None:
     """Bring the database to this version, in one transaction.
 
     :raises WrongVersion: another program's database, or one of a newer plugin.
+    :raises sqlite3.Error: it cannot be done, and is as it was.
     """
     version = version_of(raw)
     if version == len(MIGRATIONS):
         return
+    try:
+        _migrate(raw, version)
+    except sa.exc.DBAPIError as error:
+        raise (error.orig or error) from error
+
+
+def _migrate(raw: sqlite3.Connection, version: int) -> None:
     engine = sa.create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool)
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT: Final = 32 << 20
 """Bytes appended after which the write-ahead log is carried over."""
+LITTLE: Final = 4 << 20
+"""Bytes that appends wait for at the end of that,"""
+PASSES: Final = 4
+"""unless they are faster: then it is what they write during one pass."""
 STEP: Final = 4 << 20
 """Bytes that one step deletes; what lies at the end of the file and has to move takes a quarter."""
 SPARE_PAGES: Final = (64 << 20) // PAGE_SIZE
@@ -95,12 +99,14 @@ class Upkeep:
                 logger.exception("upkeep of %s failed", self._database.path)
 
     async def checkpoint(self) -> None:
-        """Carry the write-ahead log over, beside the appends; what they wrote meanwhile, between two of them.
-        Then the log has nothing that is needed, and begins anew."""
-        self._logs.written = 0
-        busy, there, carried = await self._database.beside(_checkpoint)
-        if busy or carried < there:
-            await self._database.write(_checkpoint)
+        """Carry the write-ahead log over, beside the appends; the little that they wrote meanwhile, between
+        two of them. Then the log has nothing that is needed, and begins anew."""
+        for _ in range(PASSES):
+            self._logs.written = 0
+            await self._database.beside(_checkpoint)
+            if self._logs.written <= LITTLE:
+                break
+        await self._database.write(_checkpoint)
 
     # -- deleting
 
@@ -120,6 +126,7 @@ class Upkeep:
         if some:
             while await self._database.write(_give_back):
                 await self._rest()
+            await self.checkpoint()  # the file gets shorter when this reaches it
 
     async def _step(self, lower: int, upper: int) -> bool:
         """Delete a few chunks; whether there are more."""
@@ -134,9 +141,8 @@ class Upkeep:
         await asyncio.sleep(REST)
 
 
-def _checkpoint(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    busy, there, carried = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    return busy, there, carried
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def _delete_some(connection: sqlite3.Connection, *, lower: int, upper: int) -> bool:

@@ -1,0 +1,115 @@
+"""What goes on beside appends: deleted records leave the file, the write-ahead log stays bounded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+import pytest
+from kgw_storage_sqlite.config import Config
+from kgw_storage_sqlite.store import SqliteStore
+
+from kgw_core.errors import UnknownTopicOrPartition
+from kgw_core.spi.storage import Append, Batch, OffsetConflict, Topic, TopicPartition
+from kgw_core.testing.batches import make_batch
+
+pytestmark = pytest.mark.anyio
+
+MiB = 1 << 20
+PIECE = MiB // 2
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    made = SqliteStore(Config(path=tmp_path / "kgw.db", synchronous="normal"))
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def log(store: SqliteStore, name: str = "t") -> TopicPartition:
+    topic = Topic(name, uuid4(), 1)
+    await store.create_topic(topic)
+    return TopicPartition(name, topic.id, 0)
+
+
+def large(base: int) -> Batch:
+    return make_batch(base, 1, size=PIECE)
+
+
+async def fill(store: SqliteStore, tp: TopicPartition, count: int) -> None:
+    end = (await store.bounds(tp)).end
+    for base in range(end, end + count):
+        await store.append(tp, [large(base)])
+
+
+async def until(done: Callable[[], bool], what: str) -> None:
+    for _ in range(2_000):
+        if done():
+            return
+        await anyio.sleep(0.01)
+    raise AssertionError(what)
+
+
+@pytest.mark.parametrize("how", ["trim", "delete"])
+async def test_space_of_what_is_deleted_comes_back(store: SqliteStore, how: str) -> None:
+    """The file gets shorter, while another log is appended to."""
+    tp, other = await log(store), await log(store, "other")
+    await fill(store, tp, 100)
+    await until(lambda: store.database.path.stat().st_size > 30 * MiB, "nothing reached the file")
+    if how == "trim":
+        await store.trim(tp, 100)
+    else:
+        await store.delete_topic(tp.topic_id)
+    await fill(store, other, 4)
+    await until(lambda: store.database.path.stat().st_size < 20 * MiB, "the file does not get shorter")
+    assert (await store.bounds(other)).end == 4
+    [run] = [await store.read(other, base, 1) for base in (3,)]
+    assert bytes(run[0].data) == bytes(large(3).data)
+
+
+async def test_the_write_ahead_log_does_not_grow_with_what_is_written(store: SqliteStore) -> None:
+    tp = await log(store)
+    for _ in range(5):
+        await fill(store, tp, 80)
+        await anyio.sleep(0.05)
+    assert store.database.wal_size() < 120 * MiB, "200 MiB were written"
+
+
+async def test_a_deletion_that_was_cut_short_goes_on_after_a_start(store: SqliteStore) -> None:
+    tp, other = await log(store), await log(store, "other")
+    await fill(store, tp, 60)
+    await store.append(other, [large(0)])
+    assert store._upkeep is not None
+    await store._upkeep.stop()
+    await store.delete_topic(tp.topic_id)
+    await store.trim(other, 1)
+    await store.close()
+    again = SqliteStore(store._settings)
+    await again.open()
+    try:
+        assert [topic.name for topic in await again.topics()] == ["other"]
+        assert tuple(await again.bounds(other)) == (1, 1, 0, 0)
+        await until(lambda: not again._logs.dead, "the deleted log stays")
+        await until(lambda: again.database.path.stat().st_size < 15 * MiB, "the file does not get shorter")
+    finally:
+        await again.close()
+
+
+async def test_appends_to_many_logs_are_one_commit(store: SqliteStore) -> None:
+    tps = [await log(store, f"t{number}") for number in range(50)]
+    outcomes = await store.append_many([Append(tp, [make_batch(0, 3)]) for tp in tps])
+    assert outcomes == [0] * 50
+    missing = TopicPartition("no", uuid4(), 0)
+    mixed = [(tps[0], 3), (missing, 0), (tps[1], 9)]
+    outcomes = await store.append_many([Append(tp, [make_batch(base, 1)]) for tp, base in mixed])
+    assert outcomes[0] == 3
+    assert isinstance(outcomes[1], UnknownTopicOrPartition)
+    assert isinstance(outcomes[2], OffsetConflict)
