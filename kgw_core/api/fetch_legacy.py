@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import anyio.to_thread
-
+from kgw_core import workers
 from kgw_core.broker import RequestContext
 from kgw_core.errors import UnsupportedVersion
 from kgw_core.pending import Pending
@@ -47,7 +46,7 @@ async def _convert(name: str, asked: FetchPartition, answer: PartitionData, cont
         topic = context.broker.catalog.by_name.get(name)
         if topic is not None and not topic.configs.downconversion:
             raise UnsupportedVersion(f"topic {name} does not convert records to format v{magic}")
-        answer.records = await anyio.to_thread.run_sync(_message_sets, runs, magic, asked.fetch_offset, most)
+        answer.records = await workers.in_thread(_message_sets, runs, magic, asked.fetch_offset, most)
     except Exception as error:
         answer.error_code = context.caught(error, f"{name}-{asked.partition}").code
         answer.high_watermark = -1

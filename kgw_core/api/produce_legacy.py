@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-import anyio.to_thread
-
+from kgw_core import workers
 from kgw_core.errors import KafkaError
 from kgw_core.records.batch import CODEC_MASK, magic_of
 from kgw_core.records.convert import upconvert
@@ -55,7 +54,7 @@ def convert(request: ProduceRequest, max_inflated: int) -> Refused:
 
 async def convert_in_thread(request: ProduceRequest, max_inflated: int) -> Refused:
     """:func:`convert`, off the event loop."""
-    return await anyio.to_thread.run_sync(convert, request, max_inflated)
+    return await workers.in_thread(convert, request, max_inflated)
 
 
 def _convert_part(part: PartitionProduceData, max_inflated: int) -> bool:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-import anyio.to_thread
-
+from kgw_core import workers
 from kgw_core.log.partition import PartitionLog
 from kgw_core.records.batch import RecordBatch, iter_batches
 from kgw_core.records.record import iter_records
@@ -74,4 +73,4 @@ def _max_time_from(batch: RecordBatch, start: int, max_inflated: int) -> Found |
 async def _looking(batch: RecordBatch, look: Callable[[], T]) -> T:
     if batch.size < LARGE and not batch.codec:
         return look()
-    return await anyio.to_thread.run_sync(look)
+    return await workers.in_thread(look)

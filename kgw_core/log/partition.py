@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
+from kgw_core import workers
 from kgw_core.errors import (
     FencedLeaderEpoch,
     InvalidTxnState,
@@ -27,7 +28,7 @@ from kgw_core.errors import (
 )
 from kgw_core.log.checks import check_batch
 from kgw_core.log.producers import Appended, Producers
-from kgw_core.log.rewrite import rewritten
+from kgw_core.log.rewrite import looked_into, rewritten, takes_long
 from kgw_core.log.snapshots import EVERY_BYTES, RETRY_BYTES, packed
 from kgw_core.log.waiting import WaitingFetch
 from kgw_core.pending import Pending
@@ -72,6 +73,7 @@ class PartitionLog:
         "_changing",
         "_deferred",
         "_lock",
+        "_looking",
         "_manager",
         "_topic",
         "high_watermark",
@@ -101,6 +103,7 @@ class PartitionLog:
         self.unsaved = 0
         """Bytes appended, or read when it was opened, since the last snapshot of the producers."""
         self._deferred: list[tuple[memoryview, Pending[Appended]]] = []
+        self._looking = False  # a batch's records, in a thread
         self._lock: anyio.Lock | None = None
         self._changing: anyio.Lock | None = None
 
@@ -173,15 +176,7 @@ class PartitionLog:
         deferred, self._deferred = self._deferred, []
         for data, pending in deferred:
             self._release(data)
-            try:
-                outcome = self.append(data, stable=True)
-            except Exception as error:
-                pending.fail(error)
-            else:
-                if isinstance(outcome, Pending):
-                    outcome.then(_forward_to(pending))
-                else:
-                    pending.resolve(outcome)
+            self._append_deferred(data, pending)
         if moved:
             self._changed()
 
@@ -193,16 +188,17 @@ class PartitionLog:
 
     # -- appending
 
-    def append(self, data: memoryview, stable: bool) -> Appended | Pending[Appended]:
+    def append(self, data: memoryview, stable: bool, looked: bool = False) -> Appended | Pending[Appended]:
         """Append the one batch that ``data`` is; its bytes are written to (offset, leader epoch).
 
-        ``stable``: the bytes stay as they are after the call, and may be kept.
+        ``stable``: the bytes stay as they are after the call, and may be kept. ``looked``: the records of the
+        batch need not be looked at any more.
 
         :raises KafkaError: the batch is refused, each refusal with Kafka's code. A Pending fails with what
             went wrong in the store.
         """
-        if not self.ready:
-            return self._append_when_open(data, stable)
+        if not self.ready or self._looking:
+            return self._append_later(data, stable)
         manager = self._manager
         configs = self._topic.configs
         now = manager.clock.time_ms()
@@ -221,8 +217,10 @@ class PartitionLog:
         max_timestamp = header[8]
         log_append_time = -1
         if configs.rewrites or configs.compact:
+            if not looked and takes_long(data, configs):
+                return self._look_first(data, stable)
             data, max_timestamp, log_append_time, stable = rewritten(
-                data, configs, now, stable, manager.max_inflated
+                data, configs, now, stable, manager.max_inflated, looked
             )
         span = header[6] + 1
         if not manager.immediate:
@@ -246,7 +244,51 @@ class PartitionLog:
             self._wake(len(data))
         return appended
 
-    def _append_when_open(self, data: memoryview, stable: bool) -> Pending[Appended]:
+    def _look_first(self, data: memoryview, stable: bool) -> Pending[Appended]:
+        """Look at the records in a thread; what comes to this log meanwhile waits behind it."""
+        self._check_room()
+        if not stable:
+            data = memoryview(bytearray(data))
+        pending: Pending[Appended] = Pending()
+        self._looking = True
+        self._manager.budget.take(len(data) + QUEUED)
+        self._manager.spawn(self._look(data, pending))
+        return pending
+
+    async def _look(self, data: memoryview, pending: Pending[Appended]) -> None:
+        manager = self._manager
+        try:
+            found: memoryview | Exception = await workers.in_thread(
+                looked_into, data, self._topic.configs, manager.max_inflated
+            )
+        except Exception as error:
+            found = error
+        finally:
+            self._looking = False
+            self._release(data)
+        deferred, self._deferred = self._deferred, []
+        if isinstance(found, Exception):
+            pending.fail(found)
+        else:
+            self._append_deferred(found, pending, looked=True)
+        for data, waiting in deferred:
+            self._release(data)
+            self._append_deferred(data, waiting)
+
+    def _append_deferred(self, data: memoryview, pending: Pending[Appended], *, looked: bool = False) -> None:
+        """Append what had to wait; ``pending`` gets what comes of it."""
+        try:
+            outcome = self.append(data, stable=True, looked=looked)
+        except Exception as error:
+            pending.fail(error)
+        else:
+            if isinstance(outcome, Pending):
+                outcome.then(_forward_to(pending))
+            else:
+                pending.resolve(outcome)
+
+    def _append_later(self, data: memoryview, stable: bool) -> Pending[Appended]:
+        """When the log is open, and what came before has been looked into."""
         self._check_exists()
         self._check_room()
         if not stable:
@@ -254,7 +296,7 @@ class PartitionLog:
         pending: Pending[Appended] = Pending()
         self._deferred.append((data, pending))
         self._manager.budget.take(len(data) + QUEUED)
-        if len(self._deferred) == 1:
+        if len(self._deferred) == 1 and not self._looking:
             self._manager.spawn(self._open_for_appends())
         return pending
 

@@ -16,11 +16,27 @@ from kgw_core.records.inflate import Data, InflatedTooLarge, inflate_gzip, infla
 from kgw_core.records.lz4 import compress_lz4
 from kgw_core.records.snappy import compress_snappy, decompress_snappy
 
-__all__ = ["MAX_INFLATED", "Codec", "Data", "InflatedTooLarge", "compress", "decompress"]
+__all__ = ["MAX_INFLATED", "Codec", "Data", "InflatedTooLarge", "check_count", "compress", "decompress"]
 
+RECORD_COST = 64
+"""What a record counts at least, in bytes, where what a batch may inflate to is limited: a record of 7 bytes
+that is looked at takes as much time as one of 60, and more memory."""
+SMALLEST = 7
+"""Bytes of a record without key, value and headers."""
 MAX_INFLATED = 100 * 1024 * 1024
 """How many bytes a batch may inflate to unless the caller says otherwise: as many as Kafka lets a whole
 request have (``socket.request.max.bytes``)."""
+
+
+def check_count(records: int, limit: int) -> None:
+    """Whether a batch of so many records may be looked into, where it may inflate to ``limit`` bytes.
+
+    :raises InflatedTooLarge: it has more than one for :data:`RECORD_COST` bytes of the limit.
+    """
+    if records * RECORD_COST > limit:
+        raise InflatedTooLarge(
+            f"a batch of {records} records is not looked into, at most {limit // RECORD_COST} are"
+        )
 
 
 class Codec(IntEnum):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kgw_core.errors import InvalidRecord, UnsupportedCompressionType
 from kgw_core.records.batch import iter_batches
 from kgw_core.records.builder import build_batch
-from kgw_core.records.compression import MAX_INFLATED, Codec, Data
+from kgw_core.records.compression import MAX_INFLATED, Codec, Data, check_count
 from kgw_core.records.legacy import iter_messages, unwrap
 from kgw_core.records.legacy_build import build_message_set
 from kgw_core.records.record import Record, iter_records
@@ -43,6 +43,7 @@ def upconvert(
             records = unwrap(message, max_inflated=max_inflated)
         else:
             records.append(Record(message.key, message.value, message.timestamp))
+            check_count(len(records), max_inflated)
     if not records:
         return bytearray()
     for offset, record in enumerate(records):

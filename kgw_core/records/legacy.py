@@ -14,7 +14,7 @@ from zlib import crc32
 
 from kgw_core.errors import CorruptMessage, InvalidRecord, UnsupportedCompressionType
 from kgw_core.records.batch import CODEC_MASK, LOG_APPEND_TIME, LOG_OVERHEAD, NO_TIMESTAMP
-from kgw_core.records.compression import MAX_INFLATED, Codec, Data, decompress
+from kgw_core.records.compression import MAX_INFLATED, Codec, Data, check_count, decompress
 from kgw_core.records.lz4_legacy import with_right_checksum
 from kgw_core.records.record import MAX_INT64, Record
 
@@ -123,6 +123,7 @@ def unwrap(wrapper: LegacyMessage, *, max_inflated: int = MAX_INFLATED) -> list[
             raise InvalidRecord("a compressed message inside a compressed message")
         timestamp = wrapper.timestamp if wrapper.log_append_time else message.timestamp
         records.append(Record(message.key, message.value, timestamp, (), message.offset))
+        check_count(len(records), max_inflated)
     if not records:
         raise InvalidRecord("a compressed message with no messages inside")
     if wrapper.magic == 1 and wrapper.offset != 0:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from kgw_core.errors import InvalidRecord
 from kgw_core.records.batch import NO_TIMESTAMP, RecordBatch
-from kgw_core.records.compression import MAX_INFLATED
+from kgw_core.records.compression import MAX_INFLATED, SMALLEST, check_count
 from kgw_core.records.varint import read_raw32, read_raw64
 
 Header = tuple[str, bytes | None]
@@ -83,6 +83,7 @@ def iter_records(batch: RecordBatch, *, max_inflated: int = MAX_INFLATED) -> Ite
     """
     data = batch.inflate(max_inflated)
     size = len(data)
+    check_count(min(batch.record_count, size // SMALLEST), max_inflated)
     base_offset, last_delta = batch.base_offset, batch.last_offset_delta
     base_timestamp = batch.base_timestamp
     near_the_edge = not -_SAFE_BASE < base_timestamp < _SAFE_BASE

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from kgw_core.errors import InvalidRecord
 from kgw_core.records.batch import RecordBatch
-from kgw_core.records.compression import MAX_INFLATED
+from kgw_core.records.compression import MAX_INFLATED, SMALLEST, check_count
 from kgw_core.records.record import MAX_INT64, MIN_INT64
 from kgw_core.records.varint import read_raw32, read_raw64, zigzag
 
@@ -72,6 +72,7 @@ def _walk(batch: RecordBatch, limit: int) -> Iterator[tuple[int, bytes, int]]:
     """Of each record its time, all the records' bytes, and the place of its offset delta in them."""
     data = batch.inflate(limit)
     size = len(data)
+    check_count(min(batch.record_count, size // SMALLEST), limit)
     base = batch.base_timestamp
     append_time = batch.max_timestamp if batch.log_append_time else None
     if batch.record_count < 0:

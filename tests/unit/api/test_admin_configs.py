@@ -9,6 +9,7 @@ from broker_kit import Kit, a_kit, batch, view
 
 from kgw_core.api.config_resources import BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC
 from kgw_core.errors import InvalidTimestamp, KafkaStorageError, MessageTooLarge
+from kgw_core.pending import Pending
 from kgw_core.records import RecordBatch
 from kgw_core.testing.faults import FaultyStore
 from kgw_core.topics.configs import APPEND, DELETE, SET, SUBTRACT
@@ -134,7 +135,9 @@ async def test_the_codec_and_its_level_change_at_once(kit: Kit, codec: str, leve
     for changes in ([("compression.type", SET, codec)], [(f"compression.{codec}.level", SET, level)]):
         await change(kit, *changes)  # type: ignore[arg-type]
         before = (await kit.store.bounds(log.tp)).size
-        log.append(view(batch(text, text[::-1])), True)
+        appended = log.append(view(batch(text, text[::-1])), True)
+        if isinstance(appended, Pending):  # a batch that is repacked in a thread
+            await appended.wait()
         sizes.append((await kit.store.bounds(log.tp)).size - before)
     assert sizes[1] < sizes[0] < len(text)
 

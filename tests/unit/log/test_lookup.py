@@ -60,9 +60,9 @@ async def test_a_large_batch_is_looked_into_off_the_event_loop(
     outside: list[object] = []
     run_sync = to_thread.run_sync
 
-    async def counted(work: object, *arguments: object) -> object:
+    async def counted(work: object, *arguments: object, **options: object) -> object:
         outside.append(work)
-        return await run_sync(work, *arguments)  # type: ignore[arg-type]
+        return await run_sync(work, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(to_thread, "run_sync", counted)
     assert await at(log, 15) == (1, 20)
