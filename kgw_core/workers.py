@@ -13,6 +13,8 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
+from kgw_core.errors import KafkaError
+
 T = TypeVar("T")
 
 THREADS: Final = 2
@@ -26,4 +28,7 @@ async def in_thread(function: Callable[..., T], *args: object) -> T:
     except LookupError:
         limiter = anyio.CapacityLimiter(THREADS)
         _limiter.set(limiter)
-    return await anyio.to_thread.run_sync(function, *args, limiter=limiter)
+    try:
+        return await anyio.to_thread.run_sync(function, *args, limiter=limiter)
+    except KafkaError as error:  # its frames would hold what was looked at until the garbage is collected
+        raise error.with_traceback(None) from None

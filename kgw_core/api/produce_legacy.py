@@ -48,7 +48,7 @@ def convert(request: ProduceRequest, max_inflated: int) -> Refused:
                 if not _convert_part(part, max_inflated):
                     refused[id(part)] = None
             except KafkaError as error:
-                refused[id(part)] = error
+                refused[id(part)] = error.with_traceback(None)  # whose frames hold what was inflated
     return refused
 
 

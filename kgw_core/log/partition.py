@@ -262,7 +262,7 @@ class PartitionLog:
                 looked_into, data, self._topic.configs, manager.max_inflated
             )
         except Exception as error:
-            found = error
+            found = error.with_traceback(None) if isinstance(error, KafkaError) else error
         finally:
             self._looking = False
             self._release(data)

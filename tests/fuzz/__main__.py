@@ -114,14 +114,15 @@ def _save(name: str, seed: int, sent: list[bytes], error: Exception) -> None:
 
 def _table(outcomes: dict[str, list[Outcome]], at_rest: int) -> None:
     print(f"\nAt rest the gateway has {at_rest / 1e6:.0f} MB.\n")
-    print(f"{'class':<34}{'requests':>10}{'worst stall':>13}{'peak RSS':>10}  outcome")
+    print(f"{'class':<34}{'requests':>10}{'stall':>10}{'blamed':>9}{'peak RSS':>10}  outcome")
     for name, runs in outcomes.items():
         total: Counter[str] = sum((run.outcomes for run in runs), Counter())
         what = ", ".join(f"{count:,} {outcome}" for outcome, count in total.most_common(6))
         stall = max(run.stall for run in runs) * 1000
+        blamed = max(max(run.blamed for run in runs) * 1000, 0)
         peak = max(run.peak for run in runs) / 1e6
         requests = sum(run.requests for run in runs)
-        print(f"{name:<34}{requests:>10,}{stall:>10.0f} ms{peak:>7.0f} MB  {what}")
+        print(f"{name:<34}{requests:>10,}{stall:>7.0f} ms{blamed:>6.0f} ms{peak:>7.0f} MB  {what}")
 
 
 if __name__ == "__main__":

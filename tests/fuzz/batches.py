@@ -121,7 +121,7 @@ INSIDE: dict[str, tuple[Wrong, set[int]]] = {
         ),
         {CORRUPT, INVALID},
     ),
-    "compressed and cut": (lambda rng: _compressed_cut(rng), {CORRUPT, INVALID}),
+    "compressed and cut": (lambda rng: _compressed_cut(rng), {CORRUPT, INVALID, CODEC}),
 }
 """Wrong inside: seen where the gateway has to look inside, as on a compacted topic."""
 

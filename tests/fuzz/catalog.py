@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.fuzz import batches, bodies, bombs, crowds, frames, message_sets
+from tests.fuzz import batches, bodies, bombs, crowds, frames, many, message_sets
 from tests.fuzz.attack import Attack
 
 CLASSES: Mapping[str, Callable[[Attack], None]] = {
@@ -27,10 +27,16 @@ CLASSES: Mapping[str, Callable[[Attack], None]] = {
     "bombs in message sets": bombs.in_message_sets,
     "bombs from 16 connections": bombs.many_at_once,
     "bombs that are stored": bombs.kept,
+    "requests of many entries": many.entries,
+    "the same from 12 connections": many.entries_from_many,
+    "more entries than allowed": many.entries_over_the_limit,
+    "batches of 2 million records": many.records,
+    "500,000 records, 8 connections": many.records_within_the_limit,
     "old message sets, pipelined": crowds.slow_store_of_requests,
     "10,000 pipelined, unread": crowds.pipelined_unread,
     "large answers, unread": crowds.large_answers_unread,
     "claims of 100 MB": crowds.claimed_memory,
+    "100 MB held back, 30 times": many.large_frames_held_back,
     "1,000 idle connections": crowds.idle_connections,
     "1,000 connects and closes": crowds.connects_and_closes,
     "slow-loris": frames.slow_loris,

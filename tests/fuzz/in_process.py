@@ -15,6 +15,7 @@ from kgw_core import wire
 from kgw_core.errors import KafkaError
 from kgw_core.records import (
     Codec,
+    Record,
     RecordBatch,
     build_batch,
     compress,
@@ -73,12 +74,16 @@ def read_batch(data: bytes) -> str:
                 lambda each: max_time_record(each, max_inflated=LIMIT),
                 lambda each: list(downconvert(bytes(each.data), 1, max_inflated=LIMIT)),
                 lambda each: list(downconvert(bytes(each.data), 0, max_inflated=LIMIT)),
-                lambda each: parse_control(each) if each.is_control else None,
+                lambda each: [parse_control(record) for record in _records(each) if each.is_control],
             ):
                 outcome = _refused(look, each) or outcome
     except KafkaError as error:
         return type(error).__name__
     return outcome
+
+
+def _records(batch: RecordBatch) -> list[Record]:
+    return list(iter_records(batch, max_inflated=LIMIT))
 
 
 def read_message_set(data: bytes) -> str:

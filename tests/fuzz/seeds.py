@@ -93,7 +93,7 @@ def _make_real(message: Message, rng: random.Random) -> None:
                     _make_real(item, rng)
         elif isinstance(value, Message):
             _make_real(value, rng)
-        elif isinstance(value, str) and name in _NAMES and rng.random() < 0.7:
+        elif isinstance(value, str) and value and name in _NAMES and rng.random() < 0.7:
             setattr(message, name, rng.choice(TOPICS))
         elif isinstance(value, int) and name in _INDEXES and rng.random() < 0.7:
             setattr(message, name, rng.randrange(3))
