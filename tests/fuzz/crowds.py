@@ -9,6 +9,7 @@ import time
 
 from kgw_core import wire
 from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
+from kgw_core.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 from tests.fuzz import seeds
 from tests.fuzz.attack import ANSWERED, Attack, Finding, Link, framed
 from tests.fuzz.batches import code_of, produce
@@ -54,7 +55,9 @@ def connects_and_closes(attack: Attack) -> None:
 def pipelined_unread(attack: Attack) -> None:
     """10,000 requests in one go, and their answers never read; then read after all: none is missing."""
     count = 10_000
-    data = memoryview(HELLO * count)
+    topics = [MetadataRequestTopic(name=f"no-such-topic-{at}") for at in range(40)]
+    request = framed(seeds.header(3, 4) + wire.encode(MetadataRequest(topics, False), 4))
+    data = memoryview(request * count)
     for _ in rounds(attack, 1):
         with attack.link(receive_buffer=4096) as link:
             at, last = 0, time.monotonic()
@@ -63,11 +66,11 @@ def pipelined_unread(attack: Attack) -> None:
                 if select.select([], [link.socket], [], 0.05)[1]:
                     at += link.socket.send(data[at : at + 65_536])
                     last = time.monotonic()
-            attack.requests += at // len(HELLO)
+            attack.requests += at // len(request)
             attack.count(f"reading stopped: {at < len(data)}")
             link.socket.setblocking(True)
             if at < len(data):
-                for _ in range(at // len(HELLO)):
+                for _ in range(at // len(request)):
                     if not isinstance(link.answer(), bytes):
                         raise Finding("an answer is missing")
                     attack.count(ANSWERED)
