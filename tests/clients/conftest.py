@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
 
 import scenarios  # noqa: E402
+import tally  # noqa: E402
 import toolchains  # noqa: E402
 from toolchains import CLIENTS, CODECS, BuildError, Client, Program  # noqa: E402
 
@@ -23,6 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.clients)
+            tally.note(item)
             item.add_marker(pytest.mark.timeout(900))  # the first test of a program waits for its build
 
 
@@ -86,3 +88,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             pytest.param(one, marks=scenarios.marks(client.everywhere(one))) for one in client.versions
         ]
         metafunc.parametrize("version", versions)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """A test between two clients counts for both."""
+    stats = terminalreporter.stats
+    reports = [
+        (kind, one) for kind in ("passed", "failed", "skipped", "error") for one in stats.get(kind, ())
+    ]
+    told = [(kind, one) for kind, one in reports if isinstance(one, pytest.TestReport)]
+    if told:
+        terminalreporter.section("tests by client and version")
+        for line in tally.lines(told):
+            terminalreporter.write_line(line)

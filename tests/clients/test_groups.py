@@ -116,6 +116,27 @@ def stage(
     assert "Traceback" not in group_gateway.log[before:]
 
 
+class _Process:
+    pid = 0
+
+
+class _Host:
+    kind, process, dead = "nobody", _Process, False
+
+
+def test_two_owners_of_one_generation_are_found() -> None:
+    """What the tests below look for would be seen."""
+    first, second = (ProgramMember(_Host(), name) for name in ("m0", "m1"))  # type: ignore[arg-type]
+    first.told({"generation": 1, "assigned": [0, 1]})
+    second.told({"generation": 1, "assigned": [2]})
+    second.told({"generation": 2, "assigned": [1, 2]})
+    second.told({"generation": -1, "seen": [[0, 7]]})
+    assert check_owners([first, second]) == 5
+    second.told({"generation": 1, "seen": [[0, 8]]})
+    with pytest.raises(AssertionError, match="partition 0 in generation 1"):
+        check_owners([first, second])
+
+
 def sizes() -> Iterator[Any]:
     for client, strategies in STRATEGIES.items():
         for strategy in strategies:
