@@ -44,7 +44,7 @@ SCENARIOS = {
     "admin-alter-configs": "incrementalAlterConfigs: set, append, delete; the new limit holds at once",
     "admin-describe-logs": "describeLogDirs and describeProducers",
     "consumer-group": "subscribe by name and by pattern, commit with a note, go on there",
-    "admin-list-config-resources": "listConfigResources of all types and of one",
+    "admin-list-config-resources": "listConfigResources of all types and of one; listClientMetricsResources",
     "admin-topic-pages": "describeTopics by pages of ten partitions",
     "admin-elect-leaders": "electLeaders, preferred and unclean: not needed",
     "admin-reassignments": "alterPartitionReassignments, listPartitionReassignments",

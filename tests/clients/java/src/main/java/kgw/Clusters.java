@@ -37,7 +37,13 @@ final class Clusters {
             var topics = Check.get(admin.listConfigResources(
                     Set.of(ConfigResource.Type.TOPIC), new ListConfigResourcesOptions()).all());
             check.isTrue("only topics", topics.contains(topic) && !topics.contains(broker), topics);
+            check.equal("no subscriptions to clients' metrics", clientMetrics(admin), 0);
         }
+    }
+
+    @SuppressWarnings({"deprecation", "removal"})
+    private static int clientMetrics(Admin admin) throws Exception {
+        return Check.get(admin.listClientMetricsResources().all()).size();
     }
 
     /** describeTopics asks by DescribeTopicPartitions, a page at a time. */
