@@ -12,7 +12,8 @@ import toolchains
 from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AdminClient
 from group_checks import each_once, make_topic, produce, seen, settled, stopping
-from group_members import ConfluentMember, wait_until
+from group_members import KINDS as KINDS_OF_PYTHON
+from group_members import wait_until
 from group_programs import Host, ProgramMember, check_owners, hosting
 from toolchains import Client, Program
 
@@ -224,12 +225,15 @@ EVERYWHERE = ("range", "cooperative-sticky")
     ],
 )
 def test_clients_of_all_kinds_share_a_group(stage: Stage, strategy: str) -> None:
-    """librdkafka's too, where it has the strategy; each in turn leaves, and comes back."""
+    """Python's too, where they have the strategy; each of the others in turn leaves, and comes back."""
     topic = stage.topic(12)
     hosts = [stage.host(client) for client in MIXING]
     members: list[Any] = [host.start(topic, topic, strategy) for host in hosts]
-    if strategy in ConfluentMember.strategies:
-        members.append(ConfluentMember(stage.bootstrap, topic, topic, strategy))
+    members += [
+        kind(stage.bootstrap, topic, topic, strategy)
+        for kind in KINDS_OF_PYTHON
+        if strategy in kind.strategies
+    ]
     everybody = list(members)
     with stopping(everybody):
         stage.settle(members, 12, f"{len(members)} members share the partitions")
