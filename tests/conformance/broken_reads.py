@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from broken_base import Broken, caught_by, pieces
@@ -152,6 +153,14 @@ class TrimsTooMuchInALongLog(Broken):
         await super().trim(tp, before)
         if self._log(tp).end > 350:
             self._log(tp).drop_oldest(self._log(tp).size // 2)
+
+
+@caught_by("what_comes_after_a_trim_to_the_end_stays")
+class DeletesLaterAndTooMuch(Broken):
+    async def trim(self, tp: TopicPartition, before: int) -> None:
+        log = self._log(tp)
+        await super().trim(tp, before)
+        asyncio.get_running_loop().call_later(0.005, log.drop_oldest, 0)
 
 
 # -- times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from kgw_core.errors import OffsetOutOfRange
@@ -88,3 +89,16 @@ class Trims(SuiteBase):
             kept = [b for b in written if b.base_offset + b.span > before]
             assert await bench.ends(tp) == (before, written[-1].base_offset + 1)
             await bench.expect(tp, kept, start=before)
+
+    async def test_what_comes_after_a_trim_to_the_end_stays(self, bench: Bench) -> None:
+        """A store may delete later what was trimmed; never what was appended meanwhile."""
+        tp = await bench.log()
+        for _ in range(5):
+            await bench.fill(tp, [2] * 20, size=2_000)
+            end = (await bench.ends(tp))[1]
+            await bench.store.trim(tp, end)
+            written = await bench.fill(tp, [1])
+            for _ in range(3):
+                await anyio.sleep(0.01)
+                await bench.expect(tp, written)
+            assert await bench.ends(tp) == (end, end + 1)
