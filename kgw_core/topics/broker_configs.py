@@ -252,13 +252,22 @@ _TABLE = (
         INT,
         "3000",
         "How long the first rebalance of an empty group waits for more members.",
+        setting="groups.initial_rebalance_delay",
     ),
     BrokerConfig(
-        "group.max.session.timeout.ms", INT, "1800000", "Longest session timeout that a member may ask for."
+        "group.max.session.timeout.ms",
+        INT,
+        "1800000",
+        "Longest session timeout that a member may ask for.",
+        setting="groups.max_session_timeout",
     ),
-    BrokerConfig("group.max.size", INT, "2147483647", "Most members of a group."),
+    BrokerConfig("group.max.size", INT, "2147483647", "Most members of a group.", setting="groups.max_size"),
     BrokerConfig(
-        "group.min.session.timeout.ms", INT, "6000", "Shortest session timeout that a member may ask for."
+        "group.min.session.timeout.ms",
+        INT,
+        "6000",
+        "Shortest session timeout that a member may ask for.",
+        setting="groups.min_session_timeout",
     ),
     BrokerConfig(
         "inter.broker.listener.name",
@@ -565,7 +574,11 @@ _TABLE = (
         "Threads that copy from other brokers; the store replicates, if any.",
     ),
     BrokerConfig(
-        "offset.metadata.max.bytes", INT, "4096", "Longest text that a client may commit with an offset."
+        "offset.metadata.max.bytes",
+        INT,
+        "4096",
+        "Longest text that a client may commit with an offset.",
+        setting="groups.offset_metadata_max_size",
     ),
     BrokerConfig(
         "offsets.commit.timeout.ms",
@@ -579,12 +592,14 @@ _TABLE = (
         LONG,
         "600000",
         "Time between looks for committed offsets that have expired.",
+        setting="groups.offsets_check_interval",
     ),
     BrokerConfig(
         "offsets.retention.minutes",
         INT,
         "10080",
         "Time for which the offsets of a group without members are kept.",
+        setting="groups.offsets_retention",
     ),
     BrokerConfig("offsets.topic.compression.codec", INT, "0", "Codec of the offsets topic, as a number."),
     BrokerConfig("offsets.topic.num.partitions", INT, "50", "Partitions of the offsets topic.", here="1"),

@@ -107,14 +107,18 @@ class Driver:
         while self.writes:
             self.commit_one()
 
-    def commit_one(self, error: Exception | None = None) -> None:
+    def store_one(self) -> Write:
+        """The next write is in the store, and nobody knows yet."""
         write = self.writes.popleft()
-        if error is None:
-            for key, value in map(encode, write.records):
-                if value is None:
-                    self.store.pop(key, None)
-                else:
-                    self.store[key] = value
+        for key, value in map(encode, write.records):
+            if value is None:
+                self.store.pop(key, None)
+            else:
+                self.store[key] = value
+        return write
+
+    def commit_one(self, error: Exception | None = None) -> None:
+        write = self.store_one() if error is None else self.writes.popleft()
         self.run(self.coordinator.committed(write, error, self.now))
 
     def advance(self, ms: int) -> None:

@@ -132,12 +132,35 @@ class Groups(RuleBasedStateMachine):
         if self.driver.writes:
             self.driver.commit_one(error)
 
-    @rule()
-    def crash(self) -> None:
+    @rule(through=st.integers(0, 3))
+    def crash(self, through: int) -> None:
+        """The first ``through`` of what was to be written is, and nobody is told."""
         self._look()
+        possible: dict[int, set[int | None]] = {place: {offset} for place, offset in self.offsets.items()}
+        for _, partition, offset in self.commits:
+            if partition >= 0:
+                possible.setdefault(partition, {None}).add(offset)
+        may_be_deleted = any(partition < 0 for _, partition, _ in self.commits)
         self.commits.clear()
         self.syncs.clear()
+        for _ in range(min(through, len(self.driver.writes))):
+            self.driver.store_one()
         self.driver.crash()
+        found = self.found
+        if self.group is None:
+            assert may_be_deleted or self.offsets == {}, "a crash took a group along"
+            self._forget()
+        elif not may_be_deleted:
+            for partition, offsets in possible.items():
+                assert found.get(partition) in offsets, "an offset is not what was committed"
+        self.offsets = found
+
+    def _forget(self) -> None:
+        """The group is gone; the next of its name begins anew."""
+        self.offsets.clear()
+        self.generations.clear()
+        self.newest = 0
+        self.ids = [""]
 
     # -- what has to hold
 
@@ -172,6 +195,7 @@ class Groups(RuleBasedStateMachine):
         assert told.setdefault("leader", leader) == leader, "two leaders in one generation"
         assert told.setdefault("protocol", answer.protocol_name) == answer.protocol_name
         if answer.members:
+            self.ids += [member.id for member in answer.members if member.id not in self.ids]
             assert answer.leader == answer.member_id
             members = {identity(member.id) for member in answer.members}
             assert identity(answer.member_id) in members
@@ -182,7 +206,7 @@ class Groups(RuleBasedStateMachine):
         generation, member_id = self.syncs.pop(token)
         if answer.error is None:
             own = f"{generation}/{identity(member_id)}".encode()
-            assert answer.assignment in (b"", own), "an assignment of another generation or member"
+            assert answer.assignment == own, "an assignment of another generation or member"
 
     def _committed(self) -> None:
         """Commits apply in order; a deletion forgets all of them, and generations begin anew."""
@@ -193,10 +217,7 @@ class Groups(RuleBasedStateMachine):
             if token.answer is not None:
                 continue
             if partition < 0:
-                self.offsets.clear()
-                self.generations.clear()
-                self.newest = 0
-                self.ids = [""]
+                self._forget()
             else:
                 self.offsets[partition] = offset
 
@@ -204,11 +225,15 @@ class Groups(RuleBasedStateMachine):
     def no_offset_goes_back(self) -> None:
         if self.driver.writes:
             return
+        assert self.found == self.offsets
+
+    @property
+    def found(self) -> dict[int, int]:
+        """What the group has committed."""
         group = self.group
-        found = {
-            partition: place.offset for _, partition, place in group.each_offset()
-        } if group is not None else {}  # fmt: skip
-        assert found == self.offsets
+        if group is None:
+            return {}
+        return {partition: place.offset for _, partition, place in group.each_offset()}
 
     @invariant()
     def a_replay_gives_the_same_state(self) -> None:
