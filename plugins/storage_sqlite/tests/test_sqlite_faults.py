@@ -212,3 +212,59 @@ def test_a_newer_database_and_another_programs_are_left_alone(tmp_path: Path) ->
         assert complaint in done.stderr
         assert "Traceback" not in done.stderr
         assert database.read_bytes() == before
+
+
+# -- a slow disk
+
+LIMITS = {
+    "KGW_LIMITS__MAX_REQUEST_SIZE": "4MiB",
+    "KGW_LIMITS__MAX_IN_FLIGHT_BYTES": "4MiB",
+    "KGW_LIMITS__MAX_TOTAL_IN_FLIGHT_BYTES": "16MiB",
+    "KGW_LIMITS__TAIL_CACHE": "4MiB",
+    "KGW_STORAGE__LOCK_TIMEOUT": "60s",
+}
+
+
+def resident(gateway: GatewayProcess) -> int:
+    """Bytes of memory that the process has."""
+    status = Path(f"/proc/{gateway.pid}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) << 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_a_slow_disk_slows_producers_and_takes_no_memory(tmp_path: Path) -> None:
+    """The disk does not answer for a while, here because somebody holds the database's lock."""
+    count, size = 160, 500_000
+    with serve(tmp_path, env=LIMITS) as gateway:
+        create_topic(gateway, "orders")
+        produce(gateway, "orders", [b"first"])
+        offsets: list[int] = []
+        options = {"linger.ms": 0, "batch.size": size, "queue.buffering.max.kbytes": 1 << 20}
+        producers = [
+            Producer({"bootstrap.servers": gateway.bootstrap, "enable.idempotence": True, **options})
+            for _ in range(8)
+        ]
+        before = resident(gateway)
+        with closing(sqlite3.connect(tmp_path / "kgw.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for number in range(count):
+                producers[number % len(producers)].produce(
+                    "orders",
+                    b"%d." % number + bytes(size),
+                    partition=0,
+                    on_delivery=lambda error, message: offsets.append(message.offset()),
+                )
+            most = 0
+            for _ in range(20):
+                for producer in producers:
+                    producer.poll(0.01)
+                most = max(most, resident(gateway))
+            assert not offsets, "acknowledged, and cannot have been written"
+            other.execute("ROLLBACK")
+        assert most - before < count * size * 2 // 3, "what producers have is in memory"
+        for producer in producers:
+            assert producer.flush(SECONDS) == 0
+        assert sorted(offsets) == list(range(1, count + 1))
+        heads = [value.split(b".")[0] for value in all_of(gateway, "orders", count + 1)[1:]]
+        assert sorted(heads, key=int) == [b"%d" % number for number in range(count)]
