@@ -13,7 +13,7 @@ TOGETHER = "clients together in a group"
 
 
 def labels(item: pytest.Item) -> Iterator[str]:
-    """The clients, with their versions, that a test uses."""
+    """The clients, with their versions, that a test uses; none where it is about the tests themselves."""
     params = item.callspec.params if hasattr(item, "callspec") else {}
     if "version" in params:
         yield f"{item.module.CLIENT.name} {params['version']}"  # type: ignore[attr-defined]
@@ -23,7 +23,7 @@ def labels(item: pytest.Item) -> Iterator[str]:
         )
     elif isinstance(client := params.get("client"), Client):
         yield f"{client.name} {client.newest}"
-    else:
+    elif "strategy" in params:
         yield TOGETHER
 
 
