@@ -97,7 +97,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         (kind, one) for kind in ("passed", "failed", "skipped", "error") for one in stats.get(kind, ())
     ]
     told = [(kind, one) for kind, one in reports if isinstance(one, pytest.TestReport)]
-    if told:
+    lines = [*tally.lines(told)]
+    if lines:
         terminalreporter.section("tests by client and version")
-        for line in tally.lines(told):
+        for line in lines:
             terminalreporter.write_line(line)
