@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
+
+import anyio
 
 Resume = Callable[[], object]
 
@@ -65,6 +68,22 @@ class Budget:
             return True
         self._claims[granted] = size
         return False
+
+    @asynccontextmanager
+    async def hold(self, size: int) -> AsyncIterator[None]:
+        """Hold ``size`` bytes within the block, waiting for a turn before it."""
+        turn = anyio.Event()
+        if not self.claim(size, turn.set):
+            try:
+                await turn.wait()
+            except BaseException:
+                if not self.forget(turn.set):  # it was granted just now
+                    self.give(size)
+                raise
+        try:
+            yield
+        finally:
+            self.give(size)
 
     def pause(self, resume: Resume) -> None:
         """Call ``resume()`` when it is not :attr:`over` any more."""

@@ -150,6 +150,7 @@ async def _serving(
         config.topics.compaction_check_interval,
         state,
         config.limits.tail_cache,
+        Budget(config.limits.max_total_queued_bytes),
     )
     catalog: Catalog[PartitionLog] = Catalog(
         store,

@@ -20,6 +20,9 @@ FIRST_V2 = 4
 
 _FIRST_V1 = 2
 
+_GROWTH = 4
+"""How many times as large records may be in the old formats: 26 bytes at least, here 7."""
+
 
 async def converted(
     request: FetchRequest, response: FetchResponse | Pending[FetchResponse], context: RequestContext
@@ -31,16 +34,30 @@ async def converted(
     """
     if isinstance(response, Pending):
         response = await response.wait()
+    size = sum(
+        sum(map(len, _runs(answer))) for answered in response.responses for answer in answered.partitions
+    )
+    if size:
+        async with context.broker.logs.answers.hold(_GROWTH * size):
+            await _convert_all(request, response, context)
+    return response
+
+
+async def _convert_all(request: FetchRequest, response: FetchResponse, context: RequestContext) -> None:
     for topic, answered in zip(request.topics, response.responses, strict=True):
         for asked, answer in zip(topic.partitions, answered.partitions, strict=True):
             if answer.records:
                 await _convert(topic.topic, asked, answer, context)
-    return response
+
+
+def _runs(answer: PartitionData) -> list[Any]:
+    records: Any = answer.records
+    return records if isinstance(records, list) else [records or b""]
 
 
 async def _convert(name: str, asked: FetchPartition, answer: PartitionData, context: RequestContext) -> None:
     magic = 1 if context.version >= _FIRST_V1 else 0
-    runs: Any = answer.records if isinstance(answer.records, list) else [answer.records]
+    runs = _runs(answer)
     most = context.broker.config.limits.max_inflated_batch
     try:
         topic = context.broker.catalog.by_name.get(name)

@@ -15,6 +15,7 @@ What full fetches (:mod:`kgw_core.api.fetch_full`) and those of a session
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
@@ -113,28 +114,38 @@ class Fetch:
 
     async def _complete_slowly(self, pending: Pending[FetchResponse]) -> None:
         try:
-            await self._read()
-            pending.resolve(self._response())
+            async with self._room_for_answer():
+                await self._read()
+                pending.resolve(self._response())
         except Exception as error:
             pending.fail(error)
+
+    def _room_for_answer(self) -> AbstractAsyncContextManager[None]:
+        """A turn at what answers that are being read may take in all, held until this one is handed over."""
+        most = sum(max(part.asked.partition_max_bytes, 1) for part in self._order())
+        return self._context.broker.logs.answers.hold(max(min(self._budget, most), 1))
 
     async def run(self, answer: Pending[FetchResponse]) -> None:
         """The same for any store; ends without an answer where that is abandoned."""
         more: Pending[bool] = Pending()
         answer.on_abandon = lambda: more.resolve(False)
         try:
-            await self._read()
-            while not self.satisfied and self._outrun():
+            async with self._room_for_answer():
                 await self._read()
-            if not self.satisfied:
+                while not self.satisfied and self._outrun():
+                    await self._read()
+                if self.satisfied:
+                    answer.resolve(self._response())
+                    return
                 waiting = self._wait(lambda: more.resolve(True))
-                try:
-                    if not await more.wait():
-                        return
-                finally:
-                    waiting.leave()
+            try:
+                if not await more.wait():
+                    return
+            finally:
+                waiting.leave()
+            async with self._room_for_answer():
                 await self._read()
-            answer.resolve(self._response())
+                answer.resolve(self._response())
         except Exception as error:
             answer.fail(error)
 

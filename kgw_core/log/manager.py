@@ -41,6 +41,7 @@ class LogManager:
     two looks for records that may go, ``compaction_interval`` between two for logs to compact. ``budget`` is
     charged with the appends that wait. ``state`` is where what has to be remembered of logs is kept, where
     both are durable. ``tail_cache``: bytes for the newest batches, where the store has to wait.
+    ``answers`` is charged with records that are read or converted for an answer.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class LogManager:
         compaction_interval: float = compaction.CHECK_SECONDS,
         state: StateStore | None = None,
         tail_cache: int = 0,
+        answers: Budget | None = None,
     ) -> None:
         capabilities = store.capabilities()
         self.store = store
@@ -63,6 +65,7 @@ class LogManager:
         self.spawn = spawn
         self.max_inflated = max_inflated
         self.budget = budget or Budget(UNLIMITED)
+        self.answers = answers or Budget(UNLIMITED)
         # append_now takes offsets from the core: a store that numbers records goes through the queue.
         self.immediate = capabilities.immediate and not capabilities.numbers_records
         self.numbers_records = capabilities.numbers_records

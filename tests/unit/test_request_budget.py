@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import random
 
+import anyio
+import anyio.lowlevel
+import pytest
+
 from kgw_core.budget import Budget
 
 
@@ -134,3 +138,50 @@ def test_whatever_is_asked_claims_never_lead_past_the_limit_and_nothing_is_lost(
             held += [waiting.pop(each) for each in list(waiting) if each.calls]
         assert budget.used == 0
         assert waiting == {}
+
+
+@pytest.mark.anyio
+class TestHolding:
+    async def test_who_holds_waits_for_its_turn_and_gives_back_whatever_happens(self) -> None:
+        budget = Budget(100)
+        order: list[str] = []
+
+        async def hold(name: str, size: int, go: anyio.Event) -> None:
+            async with budget.hold(size):
+                order.append(name)
+                await go.wait()
+
+        first, second = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold, "first", 80, first)
+            await anyio.lowlevel.checkpoint()
+            tasks.start_soon(hold, "second", 50, second)
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+            assert (order, budget.used) == (["first"], 80)
+            first.set()
+            second.set()
+        assert (order, budget.used) == (["first", "second"], 0)
+        with pytest.raises(ZeroDivisionError):
+            async with budget.hold(100):
+                raise ZeroDivisionError
+        assert budget.used == 0
+
+    @pytest.mark.parametrize("granted_first", [False, True])
+    async def test_who_gives_up_waiting_holds_nothing(self, granted_first: bool) -> None:
+        budget = Budget(100)
+        budget.take(100)
+
+        async def hold() -> None:
+            async with budget.hold(50):
+                await anyio.sleep_forever()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+            if granted_first:
+                budget.give(100)
+                budget.take(100)
+            tasks.cancel_scope.cancel()
+        assert (budget.used, budget.contended) == (100, False)
