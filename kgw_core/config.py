@@ -82,6 +82,17 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
         return split_address(self.advertise) if self.advertise is not None else None
 
 
+_CONNECTION = 72 << 10
+"""Of a connection: 8 KiB, and up to 64 KiB of a frame that has begun."""
+_PARTITION = 4 << 10
+_SESSION_PARTITION = 450
+_THREADS = 2
+_INFLATING = 6
+"""A batch that is looked into: what it inflates to, its records, what is made of them; measured at most 5."""
+_COMPACTION = 64 << 20
+_AT_REST = 64 << 20
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a client may ask of the gateway: ``[limits]``."""
 
@@ -132,6 +143,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Topics that may exist; creating more is refused."""
     max_partitions: Count = 100_000
     """Partitions that may exist, over all topics; creating more is refused."""
+
+    @property
+    def most_memory(self) -> int:
+        """Bytes that clients can make the gateway take, beside what they store: the sum that
+        docs/explanation/limits.md explains."""
+        requests = self.max_total_in_flight_bytes + self.max_total_in_flight_bytes // 4
+        answers = 2 * self.max_total_queued_bytes
+        inflating = _THREADS * _INFLATING * self.max_inflated_batch
+        counted = (
+            self.max_connections * _CONNECTION
+            + self.max_partitions * _PARTITION
+            + self.max_fetch_session_partitions * _SESSION_PARTITION
+        )
+        return requests + answers + inflating + counted + self.tail_cache + _COMPACTION + _AT_REST
 
     def __post_init__(self) -> None:
         rising = (

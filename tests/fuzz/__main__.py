@@ -18,6 +18,7 @@ from tests.fuzz.stored import check_stored
 from tests.fuzz.target import CONFIG, Outcome, Target, running_target
 
 FOUND = Path(__file__).parents[2] / "build" / "fuzz"
+"""Reproducers, and the table of the last run as Markdown."""
 IN_PROCESS = 0.25
 """Share of the time that goes to codecs and records without a socket."""
 
@@ -50,7 +51,9 @@ def main() -> int:
                 if turn and (time.monotonic() - began) / 60 > options.minutes * (1 - IN_PROCESS):
                     break
             turn += 1
-        _table(outcomes, at_rest)
+        _table(outcomes, at_rest, target.most_memory)
+        FOUND.mkdir(parents=True, exist_ok=True)
+        (FOUND / "table.md").write_text(_markdown(outcomes), encoding="utf-8")
         found = check_stored(target.gateway.address)
         print(
             f"\nread back: {found.topics} topics, {found.partitions} partitions, {found.batches:,} batches, "
@@ -112,8 +115,8 @@ def _save(name: str, seed: int, sent: list[bytes], error: Exception) -> None:
     print(f"  saved as {FOUND / stem}.bin and .txt", flush=True)
 
 
-def _table(outcomes: dict[str, list[Outcome]], at_rest: int) -> None:
-    print(f"\nAt rest the gateway has {at_rest / 1e6:.0f} MB.\n")
+def _table(outcomes: dict[str, list[Outcome]], at_rest: int, most: int) -> None:
+    print(f"\nAt rest the gateway has {at_rest / 1e6:.0f} MB; its limits allow {most / 1e6:,.0f}.\n")
     print(f"{'class':<34}{'requests':>10}{'stall':>10}{'blamed':>9}{'peak RSS':>10}  outcome")
     for name, runs in outcomes.items():
         total: Counter[str] = sum((run.outcomes for run in runs), Counter())
@@ -123,6 +126,22 @@ def _table(outcomes: dict[str, list[Outcome]], at_rest: int) -> None:
         peak = max(run.peak for run in runs) / 1e6
         requests = sum(run.requests for run in runs)
         print(f"{name:<34}{requests:>10,}{stall:>7.0f} ms{blamed:>6.0f} ms{peak:>7.0f} MB  {what}")
+
+
+def _markdown(outcomes: dict[str, list[Outcome]]) -> str:
+    lines = [
+        "| class | sent | what it got | longest turn | blamed | peak |",
+        "|---|---:|---|---:|---:|---:|",
+    ]
+    for name, runs in outcomes.items():
+        total: Counter[str] = sum((run.outcomes for run in runs), Counter())
+        what = ", ".join(f"{count:,} {outcome}" for outcome, count in total.most_common(8))
+        stall, blamed = max(run.stall for run in runs), max([0.0, *(run.blamed for run in runs)])
+        lines.append(
+            f"| {name} | {sum(run.requests for run in runs):,} | {what} | {stall * 1000:.0f} ms "
+            f"| {blamed * 1000:.0f} ms | {max(run.peak for run in runs) / 1e6:.0f} MB |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

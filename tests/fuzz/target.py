@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from kgw_core.config import load
 from kgw_core.testing.gateway import GatewayProcess, gateway_process
 from tests.fuzz.attack import Attack, Finding
 from tests.fuzz.healthy import HealthyPair
@@ -26,6 +27,9 @@ port = 0
 handshake_timeout = "2s"
 frame_timeout = "2s"
 max_connections = 5000
+max_total_in_flight_bytes = "256MiB"
+max_total_queued_bytes = "256MiB"
+max_partitions = 2000
 
 [topics]
 auto_create = true
@@ -51,7 +55,7 @@ configs = { "cleanup.policy" = "compact" }
 [storage]
 use = "memory"
 """
-"""The limits on time are short, so that tests see them at work; all others are the defaults."""
+"""The limits on time are short, and those on memory in all small, so that tests see them at work."""
 
 _CLOSING = re.compile(r"closing connection of 127\.0\.0\.1:(\d+)\b")
 _BAD = re.compile(r"Traceback|^\S+ (ERROR|CRITICAL) |^\S* ?Exception in", re.MULTILINE)
@@ -77,6 +81,7 @@ class Target:
 
     def __init__(self, gateway: GatewayProcess, pair: HealthyPair) -> None:
         self.gateway = gateway
+        self.most_memory = load(gateway.log_path.with_name("kgw.toml"), {}).limits.most_memory
         self._pair = pair
         self._read = 0
 
@@ -90,6 +95,7 @@ class Target:
         """
         attack = Attack(self.gateway.address, rng, seconds)
         self._new_log()
+        before = self.memory()
         self._forget_peak()
         self._pair.report()
         began = time.monotonic()
@@ -115,6 +121,12 @@ class Target:
         )
         if report.errors:
             raise _with(attack, f"{name}: a healthy client saw {report.errors}")
+        if outcome.peak > before + self.most_memory:
+            raise _with(
+                attack,
+                f"{name}: {outcome.peak >> 20} MiB, of which {before >> 20} were taken before, "
+                f"and limits allow {self.most_memory >> 20}",
+            )
         if report.blamed > STALL:
             raise _with(
                 attack,

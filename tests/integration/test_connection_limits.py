@@ -1,15 +1,22 @@
-"""Limits of connections: how many, from where, how long they may be idle."""
+"""Limits of connections: how many, from where, how long, and how much they may leave unread."""
 
 from __future__ import annotations
 
+import re
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import msgspec
-from raw import API_VERSIONS, FETCH, RawClient, fetch
+import pytest
+from raw import API_VERSIONS, FETCH, PRODUCE, RawClient, fetch, fetched, produce, produced
 
 from kgw_core.config import Config, Limits
+from kgw_core.records import Codec, Record
+from kgw_core.records.legacy_build import build_message_set
 from kgw_core.testing.gateway import free_config, gateway_thread
 from kgw_core.wire.messages.api_versions import ApiVersionsRequest
+from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 
 HELLO = ApiVersionsRequest("raw", "1")
 
@@ -75,3 +82,96 @@ def test_a_request_over_the_configured_size_closes() -> None:
         raw.write((1_001).to_bytes(4, "big"))
         assert raw.closed()
         gateway.wait_for_log(r"a frame of 1001 bytes; allowed are 1 to 1000")
+
+
+def test_a_connection_that_asks_nothing_in_time_is_closed() -> None:
+    with gateway_thread(limited(handshake_timeout=0.3)) as gateway:
+        with RawClient(gateway.address) as asking, RawClient(gateway.address) as silent:
+            asking.ask(HELLO, API_VERSIONS)
+            assert silent.closed()
+            asking.ask(HELLO, API_VERSIONS)
+        gateway.wait_for_log(
+            r"closing connection of .*: no request within 0\.3 s \(limits\.handshake_timeout\)"
+        )
+
+
+def test_a_request_that_does_not_become_whole_in_time_is_closed() -> None:
+    with gateway_thread(limited(frame_timeout=0.3)) as gateway, RawClient(gateway.address) as raw:
+        raw.ask(HELLO, API_VERSIONS)
+        raw.write((100_000).to_bytes(4, "big") + bytes(50))
+        assert raw.closed()
+        gateway.wait_for_log(
+            r"a request was not whole within 0\.3 s \(limits\.frame_timeout\): 50 of 100000 bytes"
+        )
+
+
+def test_of_those_who_do_not_read_the_one_with_the_most_unread_is_closed() -> None:
+    config = limited(max_queued_bytes=100_000, fetch_max_bytes=4 << 20, max_total_queued_bytes=6 << 20)
+    with gateway_thread(config) as gateway:
+        with RawClient(gateway.address) as raw:
+            for _ in range(8):
+                raw.ask(produce("a", bytes(1_000_000)), PRODUCE)
+        with ExitStack() as stack, RawClient(gateway.address) as reading:
+            for _ in range(16):  # each leaves what the kernel does not take: some MB of each are not enough
+                greedy = stack.enter_context(RawClient(gateway.address, receive_buffer=4096))
+                for _ in range(20):
+                    greedy.send(fetch("a", max_bytes=4 << 20), FETCH)
+            gateway.wait_for_log(r"all connections' are more than 6291456 \(limits\.max_total_queued_bytes\)")
+            assert len(fetched(reading.ask(fetch("a", max_bytes=1 << 20), FETCH))[1]) > 900_000
+
+
+@pytest.mark.parametrize(("most", "code"), [(100_000, 2), (1_000_000, 0)])
+def test_a_batch_inflates_to_what_is_allowed(most: int, code: int) -> None:
+    """Where it has to be looked into: here, for a message set of an old client."""
+    records = [Record(b"k", bytes(200_000), 1, (), 0)]
+    data = build_message_set(records, 1, codec=Codec.GZIP)
+    request = ProduceRequest(
+        None, -1, 5_000, [TopicProduceData("a", partition_data=[PartitionProduceData(0, data)])]
+    )
+    with gateway_thread(limited(max_inflated_batch=most)) as gateway, RawClient(gateway.address) as raw:
+        assert produced(raw.ask(request, 2))[0] == code
+        if code:
+            gateway.wait_for_log(r"got CORRUPT_MESSAGE from Produce .*more than 100000 bytes")
+
+
+HERE, CONNECTION = "integration/test_connection_limits.py", "unit/server/test_connection.py"
+TESTS = {
+    "max_request_size": (HERE, "test_a_request_over_the_configured_size_closes"),
+    "max_request_entries": ("unit/server/test_large.py", "test_more_entries_than_allowed_end_the_connection"),
+    "max_connections": (HERE, "test_connections_over_the_limit_are_closed"),
+    "max_connections_per_address": (HERE, "test_connections_of_one_address"),
+    "max_in_flight_requests": (CONNECTION, "test_reading_stops_at_the_most_requests_in_flight"),
+    "max_in_flight_bytes": (CONNECTION, "test_reading_stops_at_the_most_bytes_held"),
+    "max_total_in_flight_bytes": (CONNECTION, "test_past_it_who_has_something_in_flight"),
+    "max_queued_bytes": (CONNECTION, "test_while_the_client_does_not_read_nothing_is_started"),
+    "max_total_queued_bytes": (HERE, "test_of_those_who_do_not_read_the_one_with"),
+    "idle_timeout": (HERE, "test_an_idle_connection_is_closed_with_a_line"),
+    "handshake_timeout": (HERE, "test_a_connection_that_asks_nothing_in_time"),
+    "frame_timeout": (HERE, "test_a_request_that_does_not_become_whole_in_time"),
+    "drain_timeout": ("integration/test_lifecycle.py", ""),
+    "fetch_max_bytes": ("unit/api/test_fetch.py", ""),
+    "max_fetch_sessions": ("integration/test_fetch_sessions.py", ""),
+    "max_fetch_session_partitions": ("unit/fetching/test_sessions.py", ""),
+    "tail_cache": ("unit/log/test_tail.py", ""),
+    "max_inflated_batch": (HERE, "test_a_batch_inflates_to_what_is_allowed"),
+    "max_topics": ("unit/topics/test_catalog.py", ""),
+    "max_partitions": ("unit/topics/test_catalog.py", ""),
+}
+"""Where each limit is seen at work."""
+
+
+def test_every_limit_has_a_test() -> None:
+    assert set(TESTS) == set(Limits.__struct_fields__)
+    for limit, (path, name) in TESTS.items():
+        text = (Path(__file__).parents[1] / path).read_text(encoding="utf-8")
+        assert f"def {name}" in text
+        assert limit.removeprefix("max_") in text or limit.upper() in text, limit
+
+
+def test_the_page_has_the_sum_of_the_limits() -> None:
+    page = (Path(__file__).parents[2] / "docs/explanation/limits.md").read_text(encoding="utf-8")
+    assert f"**{Limits().most_memory / 2**30:.1f} GiB**" in page
+    rows = re.findall(r"\| ([\d,]+) MiB \|", page)
+    assert sum(int(row.replace(",", "")) for row in rows) == pytest.approx(
+        Limits().most_memory / 2**20, abs=3
+    )
