@@ -135,7 +135,7 @@ def _compressed_cut(rng: random.Random) -> bytearray:
 def produce(topic: str, records: bytes | bytearray | None, version: int, acks: int = -1) -> bytes:
     """A frame of one Produce of one partition."""
     part = PartitionProduceData(0, None if records is None else bytes(records))
-    request = ProduceRequest(None, acks, 5_000, [TopicProduceData(topic, partition_data=[part])])
+    request = ProduceRequest(None, acks, 60_000, [TopicProduceData(topic, partition_data=[part])])
     return framed(seeds.header(0, version) + wire.encode(request, version))
 
 

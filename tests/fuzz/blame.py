@@ -1,8 +1,9 @@
 """Whose fault a stall is: the gateway's, or the machine's, which had other things to do.
 
-Two things are measured for the time of a turn. How long the gateway's event loop and the healthy process
-were ready to run and had no core (the kernel's run queue; Linux with scheduler statistics). And how late a
-thread was that does nothing but wake up every few milliseconds, as when the whole machine stood still.
+Two things are measured for the time of a turn. How long the gateway's threads and the healthy process were
+ready to run and had no core, as the kernel's run queue counts it (Linux with scheduler statistics); a thread
+that has no core may hold what the event loop waits for. And how late a thread was that does nothing but wake
+up every few milliseconds, as when the whole machine stood still.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Machine:
     """Measures beside the gateway with this process id (0: none)."""
 
     def __init__(self, pid: int) -> None:
-        self._stats = [Path(f"/proc/{pid}/task/{pid}/schedstat")] if pid else []
+        self._tasks = Path(f"/proc/{pid}/task") if pid else None
         self._own = Path("/proc/thread-self/schedstat")
         self._late: deque[tuple[float, float]] = deque(maxlen=10_000)
         self._queued = 0.0
@@ -47,7 +48,8 @@ class Machine:
     def _waited(self) -> float:
         """Seconds in the run queue so far, both together."""
         total = 0
-        for path in (*self._stats, self._own):
+        gateways = self._tasks.glob("*/schedstat") if self._tasks is not None else ()
+        for path in (*gateways, self._own):
             try:
                 total += int(path.read_text().split()[1])
             except (OSError, IndexError):

@@ -154,17 +154,18 @@ def records(attack: Attack) -> None:
     """Batches of two million records in some kilobytes, wherever the gateway looks into them."""
     topic = f"tiny-{attack.rng.randrange(10**9)}"
     for _ in rounds(attack, 1):
+        wrapped = compress(Codec.GZIP, message(None, magic=1) * TINY_RECORDS)
+        inner = message(wrapped, magic=1, attributes=int(Codec.GZIP))
+        made = {codec: tiny_records(TINY_RECORDS, codec) for codec in (Codec.GZIP, Codec.ZSTD)}
         with attack.link() as link:
-            for codec in (Codec.GZIP, Codec.ZSTD):
-                link.send(produce("compacted", tiny_records(TINY_RECORDS, codec), 9))
+            for codec, data in made.items():
+                link.send(produce("compacted", data, 9))
                 _refused(attack, code_of(link.answer(30), 9), f"{codec.label} on compacted")
-            inner = message(None, magic=1)
-            data = message(compress(Codec.GZIP, inner * TINY_RECORDS), magic=1, attributes=int(Codec.GZIP))
-            link.send(produce("fuzz", data, 2))
+            link.send(produce("fuzz", inner, 2))
             _refused(attack, code_of(link.answer(30), 2), "a message set")
             link.send(create_topic(topic))
             link.answer()
-            link.send(produce(topic, tiny_records(TINY_RECORDS, Codec.GZIP), 9))
+            link.send(produce(topic, made[Codec.GZIP], 9))
             if code := code_of(link.answer(), 9):
                 raise Finding(f"a batch that nobody has to look into got {error_name(code)}")
             part = FetchPartition(0, fetch_offset=0, partition_max_bytes=1 << 20)

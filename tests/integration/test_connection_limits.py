@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import anyio.to_thread
 import msgspec
 import pytest
+from kgw_storage_memory.store import MemoryStore
 from raw import API_VERSIONS, FETCH, PRODUCE, RawClient, fetch, fetched, produce, produced
 
 from kgw_core.config import Config, Limits
 from kgw_core.records import Codec, Record
 from kgw_core.records.legacy_build import build_message_set
+from kgw_core.spi.storage import Append, Capabilities, Topic
+from kgw_core.testing.faults import FaultyStore
 from kgw_core.testing.gateway import free_config, gateway_thread
 from kgw_core.wire.messages.api_versions import ApiVersionsRequest
 from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
@@ -118,6 +125,49 @@ def test_of_those_who_do_not_read_the_one_with_the_most_unread_is_closed() -> No
                     greedy.send(fetch("a", max_bytes=4 << 20), FETCH)
             gateway.wait_for_log(r"all connections' are more than 6291456 \(limits\.max_total_queued_bytes\)")
             assert len(fetched(reading.ask(fetch("a", max_bytes=1 << 20), FETCH))[1]) > 900_000
+
+
+class Stuck(FaultyStore):
+    """A store that is not immediate, and takes no append before the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore())
+        self.go = threading.Event()
+
+    def capabilities(self, topic: Topic | None = None) -> Capabilities:
+        return dataclasses.replace(super().capabilities(topic), immediate=False)
+
+    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
+        await anyio.to_thread.run_sync(self.go.wait)
+        return await super().append_many(appends)
+
+
+def test_what_a_stuck_store_leaves_waiting_is_bounded_though_nobody_waits_for_it() -> None:
+    """Each client asks for an answer within a millisecond, gets REQUEST_TIMED_OUT, and comes again."""
+    store = Stuck()
+    limits = limited(max_request_size=1 << 20, max_in_flight_bytes=1 << 20, max_total_in_flight_bytes=2 << 20)
+    with gateway_thread(limits, store=store) as gateway:
+        codes = []
+        while 56 not in codes and len(codes) < 1_000:
+            with RawClient(gateway.address) as raw:
+                request = produce("a", bytes(20_000))
+                request.timeout_ms = 1
+                codes.append(produced(raw.ask(request, PRODUCE))[0])
+        taken = codes.index(56)
+        assert set(codes[:taken]) == {7}
+        assert (2 << 20) // 25_000 <= taken <= (3 << 20) // 20_000
+        gateway.wait_for_log(
+            r"got KAFKA_STORAGE_ERROR from Produce a-0: .*\(limits\.max_total_in_flight_bytes\)"
+        )
+        with RawClient(gateway.address) as raw:
+            assert raw.ask(HELLO, API_VERSIONS).error_code == 0, "what needs no room goes on"
+            store.go.set()
+            deadline = time.monotonic() + 10
+            while produced(raw.ask(produce("a", b"again"), PRODUCE))[0] == 56:
+                assert time.monotonic() < deadline
+            assert produced(raw.ask(produce("a", b"last"), PRODUCE)) == (0, taken + 1), (
+                "all that was taken is there"
+            )
 
 
 @pytest.mark.parametrize(("most", "code"), [(100_000, 2), (1_000_000, 0)])
