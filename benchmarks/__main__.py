@@ -28,7 +28,7 @@ MEMORY = ("idle", "retained-4k", "retained-100", "partition")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are told to end
+    signal.signal(signal.SIGTERM, _stop)  # so that servers are told to end, and what there is is written
     if not os.path.exists("/proc/self/schedstat"):
         print("The benchmarks read /proc as Linux has it; there is none here.", file=sys.stderr)
         return 1
@@ -51,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     peers = _ready([PEERS[name] for name in names], build=not options.built_only)
     return _compare(peers, wanted, options)
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _ready(peers: Sequence[Peer], *, build: bool) -> list[Peer]:
