@@ -16,7 +16,7 @@ from kgw_core.budget import Budget
 from kgw_core.clock import Clock, SystemClock
 from kgw_core.cluster import cluster_id
 from kgw_core.config import Config
-from kgw_core.errors import KafkaError
+from kgw_core.errors import InvalidConfig, KafkaError
 from kgw_core.fetching.sessions import FetchSessions
 from kgw_core.groups.service import GroupService
 from kgw_core.log.ledger import CountingLedger
@@ -152,13 +152,16 @@ async def _serving(
         config.limits.tail_cache,
         Budget(config.limits.max_total_queued_bytes),
     )
-    catalog: Catalog[PartitionLog] = Catalog(
-        store,
-        broker_defaults=config.topics.defaults,
-        max_topics=config.limits.max_topics,
-        max_partitions=config.limits.max_partitions,
-        log_factory=logs.make_log,
-    )
+    try:
+        catalog: Catalog[PartitionLog] = Catalog(
+            store,
+            broker_defaults=config.topics.defaults,
+            max_topics=config.limits.max_topics,
+            max_partitions=config.limits.max_partitions,
+            log_factory=logs.make_log,
+        )
+    except InvalidConfig as error:
+        raise StartError(f"{where}: [topics.defaults]: {error}") from error
     catalog.on_deleted(_close_logs)
     try:
         await catalog.load()

@@ -92,31 +92,32 @@ def choose_storage(
 
     :raises PluginError: it is not installed, does not import or fit this core, or its settings are wrong.
     """
-    from kgw_core.spi.storage import API_VERSION, LogStore
-
-    kind = _Kind("storage", "kgw_register_storage", LogStore, API_VERSION)
-    return _choose(kind, use, settings, where, os.environ if env is None else env)
+    return _choose(_kinds()["storage"], use, settings, where, os.environ if env is None else env)
 
 
 def choose_ledger(
     use: str, settings: Mapping[str, object], *, where: str, env: Mapping[str, str] | None = None
 ) -> Choice[OffsetLedger]:
     """The offset ledger called ``use``, checked but not made; like :func:`choose_storage`."""
-    from kgw_core.spi.ledger import OffsetLedger
-    from kgw_core.spi.storage import API_VERSION
-
-    kind = _Kind("ledger", "kgw_register_offset_ledger", OffsetLedger, API_VERSION)
-    return _choose(kind, use, settings, where, os.environ if env is None else env)
+    return _choose(_kinds()["ledger"], use, settings, where, os.environ if env is None else env)
 
 
 def choose_state(
     use: str, settings: Mapping[str, object], *, where: str, env: Mapping[str, str] | None = None
 ) -> Choice[StateStore]:
     """The state store called ``use``, checked but not made; like :func:`choose_storage`."""
-    from kgw_core.spi.state import API_VERSION, StateStore
+    return _choose(_kinds()["state"], use, settings, where, os.environ if env is None else env)
 
-    kind = _Kind("state", "kgw_register_group_state", StateStore, API_VERSION)
-    return _choose(kind, use, settings, where, os.environ if env is None else env)
+
+def check(plugin: Plugin) -> None:
+    """Import ``plugin`` and look whether its class fits this core; its settings are not looked at.
+
+    :raises PluginError: it does not; what it raised is the cause.
+    """
+    kind = _kinds().get(plugin.kind)
+    if kind is None:
+        raise PluginError(f"no kind of plugin is called {plugin.kind}")
+    _find(kind, plugin.name, {})
 
 
 def select_storage(
@@ -143,9 +144,26 @@ class _Kind:
     api_version: int
 
 
+def _kinds() -> dict[str, _Kind]:
+    from kgw_core.spi import state, storage
+    from kgw_core.spi.ledger import OffsetLedger
+
+    kinds = (
+        _Kind("storage", "kgw_register_storage", storage.LogStore, storage.API_VERSION),
+        _Kind("ledger", "kgw_register_offset_ledger", OffsetLedger, storage.API_VERSION),
+        _Kind("state", "kgw_register_group_state", state.StateStore, state.API_VERSION),
+    )
+    return {kind.name: kind for kind in kinds}
+
+
 def _choose(
     kind: _Kind, use: str, settings: Mapping[str, object], where: str, env: Mapping[str, str]
 ) -> Choice[Any]:
+    plugin, cls = _find(kind, use, env)
+    return Choice(cls, _check_settings(kind, use, cls, settings, where, env), plugin)
+
+
+def _find(kind: _Kind, use: str, env: Mapping[str, str]) -> tuple[Plugin, type[Any]]:
     all_found = [plugin for plugin in found() if plugin.kind == kind.name]
     plugins = [plugin for plugin in all_found if plugin.name == use]
     if not plugins:
@@ -168,7 +186,7 @@ def _choose(
         )
     plugin, cls = offers[0]
     _check_class(kind, plugin, cls)
-    return Choice(cls, _check_settings(kind, use, cls, settings, where, env), plugin)
+    return plugin, cls
 
 
 def _not_installed(kind: str, use: str, names: Sequence[str]) -> NoReturn:

@@ -132,6 +132,7 @@ def broker_values(config: Config) -> dict[str, str]:
         "group.initial.rebalance.delay.ms": str(round(groups.initial_rebalance_delay * 1000)),
         "group.max.session.timeout.ms": str(round(groups.max_session_timeout * 1000)),
         "group.min.session.timeout.ms": str(round(groups.min_session_timeout * 1000)),
+        "log.cleaner.backoff.ms": str(round(config.topics.compaction_check_interval * 1000)),
         "log.retention.check.interval.ms": str(round(config.topics.retention_check_interval * 1000)),
         "listeners": ",".join(
             f"{listener.name}://{listener.host}:{listener.port}" for listener in config.listeners

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-COMMANDS = ("backup", "check-store", "dev", "groups", "serve")
+COMMANDS = ("backup", "check-store", "dev", "groups", "plugins", "serve")
 
 
 class Commands(click.Group):

@@ -27,11 +27,17 @@ def run(load: Callable[[], Config], *, where: str, ready_file: Path | None, verb
         raise click.ClickException(str(error)) from None
     _show_logs("debug" if verbose else config.log.level)
     options = {"use_uvloop": True} if _has_uvloop() else {}
+    problems: list[BaseException] = []
+    interrupted = False
     try:
         anyio.run(_run, config, where, ready_file, backend_options=options)
     except* (ConfigError, StartError) as group:
-        raise click.ClickException("\n".join(str(error) for error in _leaves(group))) from None
+        problems = _leaves(group)  # raised below: before 3.11.4 what is raised here comes in a group
     except* KeyboardInterrupt:
+        interrupted = True
+    if problems:
+        raise click.ClickException("\n".join(str(error) for error in problems))
+    if interrupted:
         sys.exit(130)
 
 
@@ -48,13 +54,19 @@ def _introduce(config: Config, gateway: Gateway, ready_file: Path | None) -> Non
             _write_whole(ready_file, gateway.bootstrap.replace(",", "\n") + "\n")
         except OSError as error:
             raise StartError(f"--ready-file {ready_file} cannot be written: {error.strerror}") from None
+    lines = []
     for listener in config.listeners:
         for host, port in gateway.addresses[listener.name]:
             told = listener.advertise or "the address they dial"
-            click.echo(f"listener {listener.name} on {format_address(host, port)}, clients are told {told}")
+            lines.append(f"listener {listener.name} on {format_address(host, port)}, clients are told {told}")
     creating = "are" if config.topics.auto_create else "are not"
-    click.echo(f"storage {config.storage.use}, topics that clients ask for {creating} created")
-    click.echo(f"kgw ready: {gateway.bootstrap.replace(',', ', ')}")
+    lines.append(f"storage {config.storage.use}, topics that clients ask for {creating} created")
+    lines.append(f"kgw ready: {gateway.bootstrap.replace(',', ', ')}")
+    try:
+        for line in lines:
+            click.echo(line)
+    except OSError as error:  # nobody reads it, or there is no room: no reason to stop
+        logging.getLogger("kgw").warning("standard output cannot be written: %s", error.strerror)
 
 
 async def _asked_to_stop(introduce: Callable[[], None]) -> None:

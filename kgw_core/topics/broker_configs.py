@@ -291,7 +291,13 @@ _TABLE = (
     BrokerConfig(
         "listeners", LIST, "PLAINTEXT://:9092", "Addresses that the gateway listens on.", setting="listeners"
     ),
-    BrokerConfig("log.cleaner.backoff.ms", LONG, "15000", "Pause of compaction when there is nothing to do."),
+    BrokerConfig(
+        "log.cleaner.backoff.ms",
+        LONG,
+        "15000",
+        "Pause of compaction when there is nothing to do.",
+        setting="topics.compaction_check_interval",
+    ),
     BrokerConfig(
         "log.cleaner.delete.retention.ms",
         LONG,

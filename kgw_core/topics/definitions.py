@@ -92,6 +92,7 @@ _TABLE = (
         "How long compaction keeps a tombstone, so that a consumer from the start still sees the deletion.",
         synonyms=(("log.cleaner.delete.retention.ms", 1),),
         low=0,
+        effective=True,
     ),
     Definition(
         "errors.deadletterqueue.group.enable",
@@ -170,6 +171,7 @@ _TABLE = (
         "Longest time for which a record may escape compaction.",
         synonyms=(("log.cleaner.max.compaction.lag.ms", 1),),
         low=1,
+        effective=True,
     ),
     Definition(
         "max.decompressed.message.bytes",
@@ -252,6 +254,7 @@ _TABLE = (
         synonyms=(("log.cleaner.min.cleanable.ratio", 1),),
         low=0,
         high=1,
+        effective=True,
     ),
     Definition(
         "min.compaction.lag.ms",
@@ -260,6 +263,7 @@ _TABLE = (
         "Time for which a record is safe from compaction.",
         synonyms=(("log.cleaner.min.compaction.lag.ms", 1),),
         low=0,
+        effective=True,
     ),
     Definition(
         "min.insync.replicas",

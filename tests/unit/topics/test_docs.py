@@ -34,8 +34,10 @@ kept beyond its time than in Kafka, where records go a segment at a time, and `s
 batch without a timestamp goes with the dated one before it, at the front with the first dated one. A store
 that has a retention of its own (`native_retention`) sees to it itself.
 
-**Compaction** there is none yet: a topic with `cleanup.policy` compact refuses records without a key, and
-keeps the others.
+**Compaction** looks every `topics.compaction_check_interval` at the topics whose `cleanup.policy` has
+compact. Of each key the last record stays; a tombstone goes `delete.retention.ms` after it was first seen as
+one. Records without a key are refused. A store whose `replace` returns False keeps everything, and the
+gateway says so once.
 """
 
 OBSOLETE_INTRO = """
