@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import random
 import resource
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -60,7 +62,12 @@ def main() -> int:
             f"{found.records:,} records, {found.bytes / 1e6:.1f} MB; all CRCs fit, no gaps"
         )
     if not options.only or options.only in "in process":
-        failed += not _in_process(rng, options.minutes * 60 * IN_PROCESS, seed)
+        guided = importlib.util.find_spec("atheris") is not None
+        seconds = options.minutes * 60 * IN_PROCESS / (2 if guided else 1)
+        failed += not _in_process(rng, seconds, seed)
+        failed += guided and not _guided(seconds, seed)
+        if not guided:
+            print("\natheris is not installed: no inputs were chosen by coverage")
     print(
         f"\n{time.monotonic() - began:.0f} s, seed {seed}: "
         + (f"{failed} findings" if failed else "no finding")
@@ -102,6 +109,19 @@ def _in_process(rng: random.Random, seconds: float, seed: int) -> bool:
     for what, count in sorted(counts.items()):
         print(f"  {count:>9,}  {what}")
     print(f"  {sum(counts.values()):>9,}  in all")
+    return True
+
+
+def _guided(seconds: float, seed: int) -> bool:
+    command = [sys.executable, "-m", "tests.fuzz.guided", "--seconds", str(max(int(seconds), 1))]
+    ended = subprocess.run([*command, "--seed", str(seed)], capture_output=True, text=True, check=False)
+    stats = [line for line in ended.stderr.splitlines() if "stat::number_of_executed_units" in line]
+    covered = [word for word in ended.stderr.split("cov: ")[-1:] if word]
+    if ended.returncode or not stats:
+        print(f"FINDING by coverage ({ended.returncode}), saved in {FOUND}:\n{ended.stderr[-3_000:]}")
+        return False
+    points = covered[0].split()[0] if covered else "?"
+    print(f"\nBy coverage: {int(stats[0].split()[-1]):,} inputs, {points} points of the code covered")
     return True
 
 

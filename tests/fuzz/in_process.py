@@ -1,7 +1,7 @@
 """Codecs and records without a socket: whatever goes in, an error that is meant comes out, or a value.
 
-``play`` is as quick as Python; with atheris in the venv, ``python -m tests.fuzz --guided`` lets coverage
-choose the inputs.
+``play`` chooses inputs at random; where atheris is installed, coverage chooses others as well
+(:mod:`tests.fuzz.guided`).
 """
 
 from __future__ import annotations
