@@ -432,7 +432,7 @@ class TestBudget:
         idle.send(ask(0))
         busy = [Peer(server) for _ in range(3)]
         for number, peer in enumerate(busy):
-            peer.send(ask(number, how=LATER, size=6_000))
+            peer.send(ask(number, how=LATER, size=3_000))
         assert server.budget.exhausted
         assert [peer.transport.reading for peer in (idle, fresh, *busy)] == [False] * 5
         assert caplog.text.count("limits.max_total_in_flight_bytes): reading stops") == 1
