@@ -78,6 +78,9 @@ class Driver:
         self._ids = itertools.count(1)
         self._begin()
 
+    def look(self) -> None:
+        """Called whenever a write was done or has failed."""
+
     def _begin(self) -> None:
         self.coordinator = Coordinator(self.settings, lambda: f"{next(self._ids):03}")
         for key, value in self.store.items():
@@ -120,6 +123,7 @@ class Driver:
     def commit_one(self, error: Exception | None = None) -> None:
         write = self.store_one() if error is None else self.writes.popleft()
         self.run(self.coordinator.committed(write, error, self.now))
+        self.look()
 
     def advance(self, ms: int) -> None:
         """Let time go by; what is due on the way happens on its time."""

@@ -30,9 +30,12 @@ def identity(member_id: str) -> str:
 class Groups(RuleBasedStateMachine):
     """Clients know every member id and generation that was ever told, and use any of them."""
 
-    @initialize(delay=st.sampled_from([0, 3]), size=st.sampled_from([None, None, 3]))
-    def begin(self, delay: int, size: int | None) -> None:
+    @initialize(
+        delay=st.sampled_from([0, 3]), size=st.sampled_from([None, None, 3]), members=st.integers(0, 4)
+    )
+    def begin(self, delay: int, size: int | None, members: int) -> None:
         self.driver = Driver(GroupSettings(initial_rebalance_delay=delay, max_size=size), hold=True)
+        self.driver.look = self._look  # type: ignore[method-assign]
         self.ids: list[str] = [""]
         self.generations: dict[int, dict[str, Any]] = {}
         self.newest = 0
@@ -40,12 +43,22 @@ class Groups(RuleBasedStateMachine):
         self.commits: list[tuple[Token, int, int]] = []
         self.offsets: dict[int, int] = {}
         self.count = 0
+        for _ in range(members):
+            self.driver.join(protocols=(R, S))
+        self.driver.advance(10_000 if members else 0)
+        self.driver.commit()
+
+    def _id(self, who: int) -> str:
+        """Any id, the newest ones most often, as older ones are mostly gone."""
+        return self.ids[-1 - min(who % len(self.ids), who // 7 % len(self.ids))]
 
     # -- what clients do
 
     @rule(who=pick, protocols=st.sampled_from(PROTOCOLS), needs_id=st.booleans(), skip=st.booleans())
     def join(self, who: int, protocols: Any, needs_id: bool, skip: bool) -> None:
-        self.driver.join(self.ids[who % len(self.ids)], protocols=protocols, needs_id=needs_id, may_skip=skip)
+        self.driver.join(
+            self._id(who) if who % 3 else "", protocols=protocols, needs_id=needs_id, may_skip=skip
+        )
 
     @rule(who=pick, instance=st.sampled_from(["i1", "i2"]), known=st.booleans(), skip=st.booleans())
     def join_static(self, who: int, instance: str, known: bool, skip: bool) -> None:
@@ -55,12 +68,16 @@ class Groups(RuleBasedStateMachine):
 
     @rule(who=pick, old=st.integers(0, 2))
     def sync(self, who: int, old: int) -> None:
-        member_id, generation = self.ids[who % len(self.ids)], self.newest - old // 2
+        member_id, generation = self._id(who), self.newest - old // 2
         self._sync(member_id, generation)
 
-    @rule()
-    def sync_all(self) -> None:
-        for member_id in self.generations.get(self.newest, {}).get("told", ()):
+    @rule(which=st.sampled_from(["all", "leader last", "followers"]))
+    def sync_all(self, which: str) -> None:
+        """Those of the newest generation; while the leader does not, the others wait."""
+        told = self.generations.get(self.newest, {"told": ()})
+        leads = [member_id for member_id in told["told"] if identity(member_id) == told["leader"]]
+        others = [member_id for member_id in told["told"] if member_id not in leads]
+        for member_id in {"all": leads + others, "leader last": others + leads, "followers": others}[which]:
             self._sync(member_id, self.newest)
 
     def _sync(self, member_id: str, generation: int) -> None:
@@ -73,7 +90,7 @@ class Groups(RuleBasedStateMachine):
 
     @rule(who=pick, old=st.integers(0, 3))
     def beat(self, who: int, old: int) -> None:
-        told = self.driver.heartbeat(self.ids[who % len(self.ids)], self.newest - old // 3)
+        told = self.driver.heartbeat(self._id(who), self.newest - old // 3)
         assert told in ("NONE", "REBALANCE_IN_PROGRESS", "UNKNOWN_MEMBER_ID", "ILLEGAL_GENERATION")
 
     @rule()
@@ -89,14 +106,26 @@ class Groups(RuleBasedStateMachine):
             if member.joining is None:
                 self.driver.join(member.id, instance=member.instance_id, protocols=member.protocols)
 
+    @rule(times=st.integers(1, 3), which=st.sampled_from(["all", "leader last", "followers"]))
+    def go_on(self, times: int, which: str) -> None:
+        """What well-behaved members and a store do for a while: most groups get somewhere."""
+        for _ in range(times):
+            self.driver.advance(3_000)
+            self.driver.commit()
+            if self.driver.state == "PreparingRebalance":
+                self.rejoin_all()
+                self.driver.commit()
+            self.sync_all(which)
+            self.driver.commit()
+
     @rule(who=pick, instance=st.sampled_from([None, None, "i1"]))
     def leave(self, who: int, instance: str | None) -> None:
-        self.driver.leave(Leaving(self.ids[who % len(self.ids)], instance))
+        self.driver.leave(Leaving(self._id(who), instance))
 
     @rule(who=pick, simple=st.booleans(), partition=st.integers(0, 2))
     def commit(self, who: int, simple: bool, partition: int) -> None:
         self.count += 1
-        member_id, generation = ("", -1) if simple else (self.ids[who % len(self.ids)], self.newest)
+        member_id, generation = ("", -1) if simple else (self._id(who), self.newest)
         token = self.driver.offset_commit(self.count, member_id, generation, partitions=[partition])
         self.commits.append((token, partition, self.count))
 
@@ -114,7 +143,7 @@ class Groups(RuleBasedStateMachine):
 
     # -- what happens around them
 
-    @rule(ms=st.sampled_from([0, 1, 500, 3_000, 9_999, 30_000, 400_000]))
+    @rule(ms=st.sampled_from([0, 1, 500, 500, 3_000, 3_000, 9_999, 30_000, 400_000]))
     def time_passes(self, ms: int) -> None:
         self.driver.advance(ms)
 
@@ -126,6 +155,25 @@ class Groups(RuleBasedStateMachine):
     @rule()
     def all_written(self) -> None:
         self.driver.commit()
+
+    @rule()
+    def nobody_waits_for_ever(self) -> None:
+        """Not on members that do no more than beat."""
+        self.driver.commit()
+        for _ in range(20):
+            self.driver.advance(4_000)
+            self.driver.commit()
+            group = self.group
+            for member in list(group.members) if group is not None else ():
+                self.driver.heartbeat(member, group.generation)  # type: ignore[union-attr]
+        self._look()
+        assert [token for token in self.driver.tokens if token.waits] == []
+
+    @rule()
+    def the_leader_assigns_nothing(self) -> None:
+        """Though it beats."""
+        self.sync_all("followers")
+        self.nobody_waits_for_ever()
 
     @rule(error=st.sampled_from([KafkaStorageError("full"), CoordinatorNotAvailable("not now")]))
     def write_fails(self, error: Exception) -> None:
@@ -173,6 +221,7 @@ class Groups(RuleBasedStateMachine):
         self._look()
 
     def _look(self) -> None:
+        self._committed()  # first: after a deletion all that is told is of a new group
         for token in self.driver.tokens:
             assert len(token.answers) <= 1, f"{token} is answered twice"
         for token in [token for token in self.driver.tokens if token.answers]:
@@ -182,15 +231,15 @@ class Groups(RuleBasedStateMachine):
                 self._joined(answer)
             elif isinstance(answer, Synced):
                 self._synced(token, answer)
-        self._committed()
 
     def _joined(self, answer: Joined) -> None:
         if answer.member_id and answer.member_id not in self.ids:
             self.ids.append(answer.member_id)
         if answer.error is not None:
             return
-        told = self.generations.setdefault(answer.generation, {"told": set()})
-        told["told"].add(answer.member_id)
+        told = self.generations.setdefault(answer.generation, {"told": []})
+        if answer.member_id not in told["told"]:
+            told["told"].append(answer.member_id)
         leader = identity(answer.leader)
         assert told.setdefault("leader", leader) == leader, "two leaders in one generation"
         assert told.setdefault("protocol", answer.protocol_name) == answer.protocol_name
@@ -266,18 +315,10 @@ class Groups(RuleBasedStateMachine):
         assert group.writing or not group.deferred or group.deleting
 
     def teardown(self) -> None:
-        """Nobody waits for ever, not on members that only beat; when all fall silent the group is empty."""
+        """When all fall silent the group is empty."""
         if not hasattr(self, "driver"):
             return
-        self.driver.commit()
-        for _ in range(20):
-            self.driver.advance(4_000)
-            self.driver.commit()
-            group = self.group
-            for member in list(group.members) if group is not None else ():
-                self.driver.heartbeat(member, group.generation)  # type: ignore[union-attr]
-        self._look()
-        assert [token for token in self.driver.tokens if token.waits] == []
+        self.nobody_waits_for_ever()
         for _ in range(8):
             self.driver.advance(NEW_MEMBER_MS)
             self.driver.commit()
