@@ -54,7 +54,7 @@ generate: $(STAMP) ## the wire's messages and codecs, and the pages that are mad
 	$(BIN)/python -m tools.generate_messages
 	$(BIN)/python -m tools.api_versions_page
 
-bench: $(STAMP) ## kgw beside kfake and Apache Kafka, short: under 5 minutes once they are built
+bench: $(STAMP) ## kgw beside kfake and Apache Kafka, short: about 5 minutes once they are built
 	$(BIN)/python -m benchmarks --rounds 2
 
 bench-full: $(STAMP) ## the same with long loads, what a request costs, and a start

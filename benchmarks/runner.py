@@ -76,6 +76,8 @@ class Runner:
         memory.warm(WARM)
         topics: dict[str, list[str]] = {peer.name: [] for peer in self._peers}
         for turn, scenario in enumerate(self._scenarios):
+            if scenario.once and number > 1:
+                continue
             at = (turn + number) % len(self._peers)
             for peer in (*self._peers[at:], *self._peers[:at]):
                 if peer.name in self.failed_peers or (scenario.only_kgw and peer.name != "kgw"):

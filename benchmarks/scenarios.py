@@ -37,6 +37,8 @@ class Scenario:
     """The scenario that wrote the topic that is read here."""
     fresh: bool = False
     """Against a server that was started for it, not against the one that runs all along."""
+    once: bool = False
+    """In the first round only: what is the same each time, and takes long."""
     only_kgw: bool = False
     needs: tuple[int, ...] = ()
     """API keys that a server has to have."""
@@ -155,6 +157,7 @@ def scenarios(full: bool) -> tuple[Scenario, ...]:
             (Figure("kib", "KiB", "<= 8"),),
             {"count": 1000},
             fresh=True,
+            once=True,
         ),
         Scenario(
             "start",
@@ -170,6 +173,7 @@ def scenarios(full: bool) -> tuple[Scenario, ...]:
             (Figure("per_byte", "bytes", "<= 1.1", digits=3),),
             {"batch": 4096, "batches": retained_4k},
             fresh=True,
+            once=True,
             only_kgw=True,
         ),
         Scenario(
@@ -179,6 +183,7 @@ def scenarios(full: bool) -> tuple[Scenario, ...]:
             (Figure("per_byte", "bytes", "<= 1.5", digits=3),),
             {"batch": 168, "batches": retained_100},
             fresh=True,
+            once=True,
             only_kgw=True,
         ),
         Scenario(
@@ -188,6 +193,7 @@ def scenarios(full: bool) -> tuple[Scenario, ...]:
             (Figure("kib_made", "KiB made", digits=2), Figure("kib_used", "KiB used", digits=2)),
             {"count": 10_000},
             fresh=True,
+            once=True,
             only_kgw=True,
         ),
     )
