@@ -10,7 +10,7 @@ import anyio
 
 from kgw_core import wire
 from kgw_core.client.connection import Connection, connect
-from kgw_core.client.failures import ClientError, Unreachable, check, refusal
+from kgw_core.client.failures import ClientError, HungUp, Unreachable, check, refusal
 from kgw_core.errors import KafkaError, UnknownTopicOrPartition
 from kgw_core.wire.messages.find_coordinator import FindCoordinatorRequest
 from kgw_core.wire.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponseTopic
@@ -91,10 +91,10 @@ class Client:
         was_used = connection.used
         try:
             return await connection.request(request, newest)
-        except Unreachable:
+        except HungUp:
             if not was_used:
                 raise
-        # It may have been closed for being idle.
+        # It was closed for being idle, most likely; what did not answer in time is not asked twice.
         return await (await self._connection(host, port)).request(request, newest)
 
     async def ask(self, request: wire.Message, node: Node | None = None, newest: int | None = None) -> Any:

@@ -12,7 +12,7 @@ import anyio.abc
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from kgw_core import wire
-from kgw_core.client.failures import Unreachable, check
+from kgw_core.client.failures import HungUp, Unreachable, check
 from kgw_core.errors import UnsupportedVersion
 from kgw_core.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from kgw_core.wire.messages.request_header import RequestHeader
@@ -114,7 +114,7 @@ class Connection:
         name = wire.index.APIS[key].name
         async with self._lock:
             if self.closed:
-                raise Unreachable(f"the connection to {self.where} is closed")
+                raise HungUp(f"the connection to {self.where} is closed")
             self._correlation += 1
             header = RequestHeader(key, version, self._correlation, self._client_id)
             head = wire.encode(header, wire.request_header_version(key, version))
@@ -126,7 +126,8 @@ class Connection:
             except TimeoutError:
                 await self._fail(f"{self.where} did not answer {name} within {self._seconds:g} s")
             except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, OSError):
-                await self._fail(f"{self.where} closed the connection instead of answering {name} v{version}")
+                reason = f"{self.where} closed the connection instead of answering {name} v{version}"
+                await self._fail(reason, HungUp)
             except BaseException:  # what was asked may still be answered: the next answer would not fit
                 with anyio.CancelScope(shield=True):
                     await self.close()
@@ -146,10 +147,10 @@ class Connection:
             await self._fail(f"{self.where} does not speak Kafka: an answer of {size} bytes")
         return memoryview(await self._incoming.receive_exactly(size))
 
-    async def _fail(self, why: str) -> Any:
+    async def _fail(self, why: str, kind: type[Unreachable] = Unreachable) -> Any:
         with anyio.CancelScope(shield=True):
             await self.close()
-        raise Unreachable(why) from None
+        raise kind(why) from None
 
     def _decoded(self, kind: type[Any], version: int, body: memoryview) -> Any:
         try:

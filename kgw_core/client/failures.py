@@ -13,6 +13,10 @@ class Unreachable(ClientError):
     """A broker cannot be connected to, does not answer in time, or answers nonsense."""
 
 
+class HungUp(Unreachable):
+    """A broker closed the connection instead of answering; it may be tried again on a new one."""
+
+
 class Refused(KafkaError):
     """An error code that this version does not know."""
 

@@ -359,8 +359,10 @@ class Connection(asyncio.BufferedProtocol):
                 held.popleft()
                 size = len(frame)
                 self._kept -= size
-                self._start(frame, stable)
-                self._budget.give(size)
+                try:
+                    self._start(frame, stable)
+                finally:
+                    self._budget.give(size)
         except Unanswerable as error:
             self.close(str(error), logging.WARNING)
             return
@@ -415,7 +417,7 @@ class Connection(asyncio.BufferedProtocol):
         """Close what takes too long; return how many bytes of answers are unread."""
         limits = self._server.limits
         before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
-        if self.active or self._answers or self._unsent != before:
+        if self.active or (self._answers and not self._closing) or self._unsent != before:
             self.active = False
             self._last = now
         elapsed = now - self._began if self._reading else 0.0

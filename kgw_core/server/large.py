@@ -44,24 +44,53 @@ class Turns:
         stable: bool,
         spawn: Callable[[Any], object],
     ) -> Answer | Pending[Answer]:
-        """Begin with the request in ``frame``: at once with a Produce of few entries, which is large because
-        of its batches; else in its turn.
+        """Begin with the request in ``frame``: at once with a Produce, which others that come after it may
+        not overtake, and of which only the answer waits for its turn; else in its turn.
 
         :raises Unanswerable: as :meth:`Dispatcher.start`.
         """
         dispatcher = self._dispatcher
         if route.api.key == _PRODUCE:
             request, entries = dispatcher.read_counted(route, frame, client)
+            context = dispatcher.context(route, client, frame, stable)
             if entries <= HEAVY:
-                return dispatcher.handle(
-                    route, correlation, request, dispatcher.context(route, client, frame, stable)
-                )
+                return dispatcher.handle(route, correlation, request, context)
+            return self._at_once(route, correlation, request, entries, context, spawn)
         if not stable:  # the bytes are gone when this call returns
             frame = memoryview(bytearray(frame))
         answer: Pending[Answer] = Pending()
         gone: list[bool] = []
         answer.on_abandon = lambda: gone.append(True)
         spawn(self._run(route, correlation, frame, client, answer, gone))
+        return answer
+
+    def _at_once(
+        self,
+        route: Route,
+        correlation: int,
+        request: Any,
+        entries: int,
+        context: RequestContext,
+        spawn: Callable[[Any], object],
+    ) -> Pending[Answer]:
+        answer: Pending[Answer] = Pending()
+        response, failure = None, None
+        try:
+            response = route.api.handle(request, context)
+        except Exception as error:
+            failure = error
+        if isinstance(response, Pending):
+            answer.on_abandon = response.abandon
+
+        async def finish() -> None:
+            try:
+                answer.resolve(
+                    await self._encoded(route, correlation, request, entries, context, response, failure)
+                )
+            except Exception as error:
+                answer.fail(error)
+
+        spawn(finish())
         return answer
 
     async def _run(

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from kgw_core import wire
-from kgw_core.client import Unreachable
+from kgw_core.client import Unreachable, cluster
 from kgw_core.client.connection import MOST_BYTES, Connection
 from kgw_core.errors import ClusterAuthorizationFailed, UnsupportedVersion
 from kgw_core.wire.messages.api_versions import ApiVersion, ApiVersionsResponse
@@ -168,6 +168,28 @@ async def test_an_answer_that_does_not_come_ends_the_connection(answer: Any, tol
     assert broker.closed
     with pytest.raises(Unreachable, match="is closed"):
         await connection.request(ListGroupsRequest())
+
+
+@pytest.mark.parametrize(("answer", "asked"), [(None, 2), (Broker.hang, 1)], ids=["hangs up", "silent"])
+async def test_only_who_was_hung_up_on_asks_again(
+    answer: Any, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What did not answer in time may have done what was asked: a second DeleteGroups would find nothing."""
+    brokers = [Broker(instead(LIST_GROUPS, answer)), Broker(instead(LIST_GROUPS, answer))]
+    connections = [await connected(broker) for broker in brokers]
+    waiting = iter(connections)
+    for connection in connections:
+        connection.used = True
+        connection._seconds = 0.01
+
+    async def connect(*_: Any, **__: Any) -> Connection:
+        return next(waiting)
+
+    monkeypatch.setattr(cluster, "connect", connect)
+    asking = cluster.Client("broker.test:9092")
+    with pytest.raises(Unreachable):
+        await asking._ask("broker.test", 9092, ListGroupsRequest(), None)
+    assert sum(key == LIST_GROUPS for broker in brokers for key, *_ in broker.asked) == asked
 
 
 async def test_nonsense_in_an_answer_is_told() -> None:

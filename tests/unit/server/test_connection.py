@@ -495,6 +495,15 @@ class TestEnds:
         assert peer.answered == [0, 1]
         assert peer.transport.closed
 
+    @pytest.mark.parametrize("how", [REFUSED, BROKEN])
+    async def test_one_that_was_held_gives_its_bytes_back(self, peer: Peer, script: Script, how: int) -> None:
+        peer.send(ask(0, how=LATER), ask(1, how=how, size=50_000))
+        assert peer.server.budget.used > 50_000
+        script.finish(0)
+        await turns()
+        assert peer.server.connections == set()
+        assert peer.server.budget.used == 0
+
     @pytest.mark.parametrize("error", [Unanswerable("no"), ZeroDivisionError("bug")])
     async def test_an_answer_that_fails_ends_it_after_those_before_it(
         self, peer: Peer, script: Script, error: Exception
@@ -628,6 +637,19 @@ class TestIdleness:
         assert not peer.transport.aborted
         peer.connection.look(start + 11)
         assert peer.transport.aborted
+
+    async def test_one_that_was_closed_before_an_answer_came_is_not_waited_for(self, script: Script) -> None:
+        peer = a_peer(script, idle_timeout=5)
+        peer.transport.client_reads = False
+        start = peer.server.now()
+        requests = (NOW, LATER, REFUSED)
+        peer.send(*[ask(number, PRODUCE, how=how) for number, how in enumerate(requests)])
+        script.finish(1)
+        peer.connection.look(start + 1)
+        peer.connection.look(start + 20)
+        assert peer.transport.aborted
+        await turns()
+        assert peer.server.connections == set()
 
     async def test_a_frame_has_its_time_and_more_as_it_arrives(self, script: Script) -> None:
         frame = framed(ask(0, size=3 * SLOWEST))

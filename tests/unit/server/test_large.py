@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import anyio
 import pytest
-from broker_kit import Kit, a_client, a_frame, a_kit, batch, turns
+from broker_kit import Kit, Peer, a_client, a_frame, a_kit, a_server, batch, turns, values_of
 
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -85,6 +85,28 @@ async def test_they_are_answered_though_their_bytes_are_gone(kit: Kit, stable: b
     request.topics += [OffsetFetchRequestTopic("x" * 20_000, [])]
     assert await throttle(start(kit, handler, request, stable=stable)) == 5
     assert handler.seen == [count // 101 * 100]
+
+
+def produce(values: str, partitions: Iterable[int]) -> ProduceRequest:
+    parts = [PartitionProduceData(index, memoryview(batch(values))) for index in partitions]
+    return ProduceRequest(None, 1, 30_000, [TopicProduceData("t", partition_data=parts)])
+
+
+async def test_a_produce_is_not_overtaken_by_a_smaller_one_behind_it() -> None:
+    kit = await a_kit()
+    await kit.topic("t", HEAVY + 1)
+    peer = Peer(a_server(kit.dispatcher))
+    peer.send(
+        kit.frame(produce("first", range(HEAVY + 1)), 9),
+        kit.frame(produce("second", [0]), 9),
+    )
+    with anyio.fail_after(5):
+        while len(peer.answered) < 2:
+            await turns()
+    assert peer.answered == [1, 2]
+    log = kit.catalog.by_name["t"].partitions[0]
+    assert values_of(log.read_now(0, 1 << 20)) == [b"first", b"second"]
+    await kit.close()
 
 
 async def test_others_run_between_two_of_them(kit: Kit) -> None:
