@@ -82,8 +82,9 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
         return split_address(self.advertise) if self.advertise is not None else None
 
 
-_CONNECTION = 72 << 10
-"""Of a connection: 8 KiB, and up to 64 KiB of a frame that has begun."""
+_CONNECTION = 168 << 10
+"""Of a connection: 8 KiB, up to 64 KiB of a frame that has begun, and three names that its client gives
+itself, each of up to 32 KiB."""
 _PARTITION = 4 << 10
 _SESSION_PARTITION = 450
 _THREADS = 2

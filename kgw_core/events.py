@@ -15,6 +15,17 @@ _TOLD_MOST = 200
 """How many different errors are reported for one connection; what comes after is counted only."""
 
 
+_SHOWN = 300
+"""Characters of what a client says that a line of the log has."""
+
+
+def shown(text: str, most: int = _SHOWN) -> str:
+    """``text``, which a client may have chosen, as a part of one line: no line breaks, not endless."""
+    if len(text) > most:
+        text = f"{text[:most]}… ({len(text)} characters)"
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
 class Client:
     """One connection's client, as far as handlers, logs and describe calls want to know it.
 
@@ -47,10 +58,10 @@ class Client:
         self.software_version = ""
         self.fetch_turn = 0
         self.unreported = 0
-        self._told: set[tuple[str, int, str]] = set()
+        self._told: set[int] = set()
 
     def __str__(self) -> str:
-        name = f" ({self.client_id})" if self.client_id else ""
+        name = f" ({shown(self.client_id, 100)})" if self.client_id else ""
         return f"{self.host}:{self.port}{name}"
 
     def introduced(self, software_name: str, software_version: str) -> None:
@@ -58,7 +69,12 @@ class Client:
         if (software_name, software_version) != (self.software_name, self.software_version):
             self.software_name, self.software_version = software_name, software_version
             if software_name:
-                logger.info("client %s connected: %s %s", self, software_name, software_version)
+                logger.info(
+                    "client %s connected: %s %s",
+                    self,
+                    shown(software_name, 100),
+                    shown(software_version, 100),
+                )
 
     def crashed(self, api: str, error: Exception) -> None:
         """A request of this client ran into a fault of the gateway."""
@@ -66,11 +82,12 @@ class Client:
 
     def sent_error(self, api: str, error: KafkaError, where: str) -> None:
         """An answer with an error code leaves; the first of its kind on this connection is reported."""
-        kind = (api, error.code, where)
+        kind = hash((api, error.code, where))  # not the text, which may be long
         if kind in self._told or len(self._told) >= _TOLD_MOST:
             self.unreported += 1
             logger.debug("again: %s %s %s: %s", self, api, error_name(error.code), error)
             return
         self._told.add(kind)
-        place = f" {where}" if where else ""
-        logger.info("client %s got %s from %s%s: %s", self, error_name(error.code), api, place, error)
+        place = f" {shown(where)}" if where else ""
+        told = shown(str(error))
+        logger.info("client %s got %s from %s%s: %s", self, error_name(error.code), api, place, told)

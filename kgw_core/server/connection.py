@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, cast
 
 from kgw_core.api.produce_legacy import FIRST_V2
 from kgw_core.errors import Unanswerable
-from kgw_core.events import Client
+from kgw_core.events import Client, shown
 from kgw_core.pending import Pending
 from kgw_core.server.dispatch import Answer
 from kgw_core.wire import Buffer
@@ -455,7 +455,7 @@ class Connection(asyncio.BufferedProtocol):
         """Close; what was answered before still leaves. ``reason`` is the line in the log."""
         if self._closing:
             return
-        logger.log(level, "closing connection of %s: %s", self.client, reason)
+        logger.log(level, "closing connection of %s: %s", self.client, shown(reason))
         if self._out:
             self._flush()
         self._closing = True

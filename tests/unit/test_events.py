@@ -5,8 +5,8 @@ import logging
 import pytest
 from broker_kit import a_client
 
-from kgw_core.errors import CorruptMessage, OffsetOutOfRange
-from kgw_core.events import _TOLD_MOST
+from kgw_core.errors import CorruptMessage, OffsetOutOfRange, UnknownTopicOrPartition
+from kgw_core.events import _TOLD_MOST, Client, shown
 
 
 def lines(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
@@ -74,3 +74,23 @@ def test_a_fault_of_the_gateway_is_told_with_its_traceback(caplog: pytest.LogCap
     assert record.levelno == logging.ERROR
     assert record.exc_info
     assert "Fetch of client 192.0.2.7:40001 failed: ValueError('boom')" in record.getMessage()
+
+
+@pytest.mark.parametrize("text", ["a\nERROR forged", "a\r\x1b[2Jb", "\u2028", "x" * 40_000])
+def test_what_a_client_says_stays_within_its_line_and_that_within_bounds(
+    text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Client(1, "192.0.2.7", 40001, "PLAINTEXT", ("gateway.test", 9092))
+    client.client_id = text
+    with caplog.at_level(logging.INFO):
+        client.introduced(text, text)
+        client.sent_error("Fetch", UnknownTopicOrPartition(f"there is no topic '{text}'"), text)
+    for record in caplog.records:
+        line = record.getMessage()
+        assert line.isprintable()
+        assert len(line) < 2_000
+    assert len(caplog.records) == 2
+
+
+def test_an_ordinary_name_is_shown_as_it_is() -> None:
+    assert shown("café-1") == "café-1"
