@@ -22,7 +22,7 @@ from kgw_core.wire.base import Message
 from kgw_core.wire.messages.request_header import RequestHeader
 
 VECTORS = Path(__file__).parents[1] / "unit" / "wire" / "vectors"
-TOPICS = ("fuzz", "squeezed", "compacted", "no-such-topic")
+TOPICS = ("fuzz", "squeezed", "compacted", "no-such-topic", "line\n00:00:00 ERROR that a client forged")
 _NAMES = ("name", "topic", "topic_name", "resource_name", "group_id", "group")
 _INDEXES = ("partition_index", "partition", "index")
 _TIMES = ("max_wait_ms", "timeout_ms", "rebalance_timeout_ms")
