@@ -1,7 +1,7 @@
 """DescribeGroups: who is in a group, and who has which part.
 
 Behaviour:
-- Metadata and assignments are told of a stable group only, as Kafka does.
+- Metadata is told of a stable group only, and assignments until the next generation begins, as Kafka does.
 - A group that is not there is in state Dead, and from v6 on GROUP_ID_NOT_FOUND as well (KIP-1043).
 
 Versions: v1 throttle time · v3 authorized operations (KIP-430) · v4 group.instance.id · v5 flexible ·
@@ -11,7 +11,7 @@ v6 error messages.
 from __future__ import annotations
 
 from kgw_core.api.group_errors import code_of
-from kgw_core.api.operations import DELETE, DESCRIBE, READ, bits
+from kgw_core.api.operations import ALTER_CONFIGS, DELETE, DESCRIBE, DESCRIBE_CONFIGS, READ, bits
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import GroupIdNotFound, KafkaError
@@ -24,7 +24,7 @@ from kgw_core.wire.messages.describe_groups import (
 )
 
 WITH_MESSAGE = 6
-GROUP_OPERATIONS = bits(READ, DELETE, DESCRIBE)
+GROUP_OPERATIONS = bits(READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS)
 
 
 def handle(request: DescribeGroupsRequest, context: RequestContext) -> DescribeGroupsResponse:
@@ -39,6 +39,7 @@ def _described(group_id: str, request: DescribeGroupsRequest, context: RequestCo
         answer = DescribedGroup(0, None, group_id, State.DEAD.value)
         if context.version >= WITH_MESSAGE:
             answer.error_code, answer.error_message = error.code, str(error)
+            return answer
     except KafkaError as error:
         return DescribedGroup(code_of(error, context, group_id), _message(error, context), group_id)
     else:
@@ -58,7 +59,7 @@ def _found(group: Group) -> DescribedGroup:
             member.client_id,
             member.client_host,
             member.metadata(protocol) if stable else b"",
-            member.assignment if stable else b"",
+            member.assignment,
         )
         for member in group.members.values()
     ]

@@ -316,7 +316,7 @@ async def test_describe(kit: Kit, version: int) -> None:
         "Dead",
         "GROUP_ID_NOT_FOUND" if version >= 6 else "NONE",
     )
-    assert (found.authorized_operations == 1 << 3 | 1 << 6 | 1 << 8) == (version >= 3)
+    assert found.authorized_operations == (3400 if version >= 3 else -(1 << 31))  # as Kafka 4.3.1 has it
 
 
 @versions("ListGroups")
