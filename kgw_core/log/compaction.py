@@ -212,7 +212,9 @@ class Compaction:
     async def _left(
         self, log: PartitionLog, batch: RecordBatch, latest: LastOffsets, configs: TopicConfigs
     ) -> bytes | bytearray | None:
-        keep_empty = batch.producer_id >= 0 and log.producers.ends_with(
+        while not log.ready:  # an append has failed meanwhile: without this nothing is known of producers
+            await log.open()
+        keep_empty = batch.producer_id >= 0 and log.producers.may_end_with(
             batch.producer_id, batch.producer_epoch, batch.last_sequence
         )
         work = partial(

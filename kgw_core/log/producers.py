@@ -116,10 +116,21 @@ class Producers:
                     producer.window[index] = entry._replace(outcome=outcome)
                     return
 
-    def ends_with(self, producer_id: int, epoch: int, last_sequence: int) -> bool:
-        """Whether this is the last that the producer has written, as far as it is remembered."""
+    def may_end_with(self, producer_id: int, epoch: int, last_sequence: int) -> bool:
+        """Whether this may be the last that the store has of the producer, as far as it is remembered.
+
+        An append that is under way may fail, so what was acknowledged last counts beside it; where only
+        such appends are remembered, every batch of the producer may be the one.
+        """
         producer = self._by_id.get(producer_id)
-        return producer is not None and producer.epoch == epoch and producer.last_sequence == last_sequence
+        if producer is None:
+            return False
+        if producer.epoch == epoch and producer.last_sequence == last_sequence:
+            return True
+        for entry in reversed(producer.window):
+            if isinstance(entry.outcome, Appended):
+                return producer.epoch == epoch and entry.last_sequence == last_sequence
+        return True
 
     def expire(self, before: int) -> int:
         """Forget producers that were last heard of before this time (ms); return how many."""

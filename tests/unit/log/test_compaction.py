@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.lowlevel
 import pytest
-from broker_kit import NOW, Kit, SlowStore, a_kit, batches_of, numbered, turns, view
+from broker_kit import NOW, Kit, SlowStore, a_kit, batch, batches_of, done, numbered, turns, view, waiting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kgw_storage_memory.store import MemoryStore
 
 from kgw_core.log.cleaning import LastOffsets
-from kgw_core.log.compaction import Compaction
+from kgw_core.log.compaction import Compaction, Mapped
 from kgw_core.log.partition import PartitionLog
+from kgw_core.log.producers import Appended
+from kgw_core.pending import Pending
 from kgw_core.records import Record, RecordBatch, build_batch, iter_records
 from kgw_core.records.compression import Codec
 from kgw_core.spi.storage import Batch, TopicPartition
+from kgw_core.topics.configs import TopicConfigs
 
 pytestmark = pytest.mark.anyio
 
@@ -459,3 +463,78 @@ async def test_a_store_that_waits_is_compacted_too() -> None:
     await compact(kit)
     assert await offsets(log) == [2]
     await kit.close()
+
+
+async def stored(log: PartitionLog, data: bytearray) -> Appended:
+    """What came of an append to a store that waits."""
+    outcome = log.append(view(data), True)
+    if isinstance(outcome, Pending):
+        with anyio.fail_after(5):
+            await outcome.wait()
+    return done(outcome)
+
+
+class Pass(Compaction):
+    """A pass in whose midst, when the keys are known, ``between`` happens."""
+
+    between: Callable[[], Awaitable[None]]
+
+    async def _map(self, log: PartitionLog, offset: int, configs: TopicConfigs) -> Mapped:
+        mapped = await super()._map(log, offset, configs)
+        await self.between()
+        return mapped
+
+
+def a_pass(kit: Kit, between: Callable[[], Awaitable[None]]) -> Pass:
+    found = Pass(kit.store, None, kit.clock, lambda: kit.logs.logs, 1, 1 << 20)
+    found.between = between
+    return found
+
+
+async def test_an_append_that_fails_meanwhile_costs_no_producer_its_sequence(
+    slow: Kit, store: SlowStore
+) -> None:
+    """Such an append closes the log, and a closed log knows no producers."""
+    store.patient = False
+    log = await slow.log(**EAGER)
+    for data in (numbered(7, 0), batch("1"), batch("2")):
+        await stored(log, data)
+
+    async def fails() -> None:
+        store.patient = True
+        failing = waiting(log.append(view(batch("3")), True))
+        (await store.arrived()).fail(OSError("full"))
+        await turns()
+        assert failing.done
+        assert not log.ready
+        store.patient = False
+
+    await a_pass(slow, fails).check()
+    assert await offsets(log) == [2]
+    assert [found.producer_id for found in await batches(log)] == [7, -1]
+    log.ready = False
+    assert await stored(log, numbered(7, 0)) == Appended(0), "known again"
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.parametrize("under_way", [1, 5, 6])
+async def test_what_a_producer_has_under_way_does_not_stand_for_what_it_has_written(
+    slow: Kit, store: SlowStore, under_way: int, epoch: int
+) -> None:
+    """It may fail. Five of them are all that is remembered of the producer, a new epoch is so at once."""
+    store.patient = False
+    log = await slow.log(**EAGER)
+    for data in (numbered(7, 0), batch("1"), batch("2")):
+        await stored(log, data)
+
+    async def sends() -> None:
+        store.patient = True
+        for number in range(under_way):
+            log.append(view(numbered(7, number + (epoch == 0), epoch=epoch)), True)
+        await store.arrived()
+
+    await a_pass(slow, sends).check()
+    store.held[0].fail(OSError("full"))
+    await turns()
+    store.patient = False
+    assert await stored(log, numbered(7, 0)) == Appended(0), "known again"
