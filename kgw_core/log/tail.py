@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from mmap import mmap
 from typing import TYPE_CHECKING
 
 from kgw_core.records.segments import Run, Segments
-from kgw_core.spi.storage import Batch, TopicPartition
+from kgw_core.spi.storage import Batch, Buffer, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,8 @@ class TailCache:
         self._tails[tp] = tail
         before = tail.size
         for batch in batches:
+            if batch.stable and _shares(batch.data):
+                batch = batch._replace(stable=False)  # copied
             tail.append(*batch)
         self.size += tail.size - before
         if self.size > self.room:
@@ -74,3 +77,10 @@ class TailCache:
             size = tail.size
             tail.trim(before)
             self.size -= size - tail.size
+
+
+def _shares(data: Buffer) -> bool:
+    """Whether ``data`` lies in a mapping with much else: the batch of a log that gets few would hold all of
+    it in memory, uncounted, long after the logs that the rest belongs to have dropped theirs."""
+    view = memoryview(data)
+    return isinstance(view.obj, mmap) and len(view.obj) > 2 * len(view)

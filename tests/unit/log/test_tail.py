@@ -6,15 +6,16 @@ from uuid import uuid4
 
 import anyio
 import pytest
-from broker_kit import Kit, SlowStore, a_kit, batch, numbered, turns, values_of, view
+from broker_kit import NOW, Kit, SlowStore, a_kit, batch, numbered, turns, values_of, view
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.tail import SHARE, TailCache
+from kgw_core.records.arena import LARGEST, Arena
 from kgw_core.records.segments import Segments
-from kgw_core.spi.storage import Read, Run, TopicPartition
+from kgw_core.spi.storage import Batch, Read, Run, TopicPartition
 from kgw_core.testing.batches import make_batch, stored_batches
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +45,21 @@ def test_an_append_that_does_not_follow_begins_anew() -> None:
     assert cache.read(TPS[0], 0, 100) is None
     assert cache.read(TPS[0], 3, 100) is not None
     assert cache.size == len(make_batch(3, 1).data)
+
+
+def test_a_batch_is_not_kept_in_memory_that_it_shares_with_much_else() -> None:
+    """Else a log that gets few would hold whole chunks of frames, though only its batches are counted."""
+    cache, arena = TailCache(16 << 20), Arena()
+    for number, (size, with_others) in enumerate(((40_000, True), (LARGEST + 1, False))):
+        data = make_batch(0, 1, size=size).data
+        frame = arena.take(len(data) + 60)[60:]
+        frame[:] = data
+        cache.append(TPS[number], 0, [Batch(0, 1, NOW, frame, True)])
+        runs = cache.read(TPS[number], 0, 1 << 20)
+        assert runs is not None
+        assert runs[0].data == data
+        kept = memoryview(runs[0].data)
+        assert (kept.obj is not frame.obj) is with_others
 
 
 OPERATIONS = st.lists(
