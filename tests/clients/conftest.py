@@ -36,7 +36,9 @@ def shared_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway
         for client in CLIENTS
         for version in client.versions
     ]
-    with gateway_process(tmp_path_factory.mktemp("gateway"), *topics) as gateway:
+    # No look for old records: the tests write some, and take longer than the five minutes until the first.
+    env = {"KGW_TOPICS__RETENTION_CHECK_INTERVAL": "1d"}
+    with gateway_process(tmp_path_factory.mktemp("gateway"), *topics, env=env) as gateway:
         yield gateway
 
 

@@ -31,6 +31,10 @@ use = "memory"
 """
 
 
+NO_RETENTION = {"KGW_TOPICS__RETENTION_CHECK_INTERVAL": "1d"}
+"""Tests write records that are years old; on a slow machine they take longer than the usual five minutes."""
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
@@ -39,14 +43,14 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def dev_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """`kgw dev` in a process of its own, for all tests that do not end it."""
-    with gateway_process(tmp_path_factory.mktemp("dev")) as gateway:
+    with gateway_process(tmp_path_factory.mktemp("dev"), env=NO_RETENTION) as gateway:
         yield gateway
 
 
 @pytest.fixture(scope="session")
 def serve_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """`kgw serve` with nothing set but a free port."""
-    with gateway_process(tmp_path_factory.mktemp("serve"), config=SERVE) as gateway:
+    """`kgw serve` with next to nothing set but a free port."""
+    with gateway_process(tmp_path_factory.mktemp("serve"), config=SERVE, env=NO_RETENTION) as gateway:
         yield gateway
 
 
