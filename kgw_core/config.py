@@ -69,6 +69,8 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     """Connections that the kernel keeps waiting until they are accepted."""
 
     def __post_init__(self) -> None:
+        if not self.host:
+            raise ValueError('host: is empty; "0.0.0.0" is every IPv4 address, "::" every address')
         if self.host == "unix:":
             raise ValueError('host: "unix:" needs a path after it')
         try:

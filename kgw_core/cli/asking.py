@@ -42,8 +42,8 @@ def asks(function: Callable[..., None]) -> Callable[..., None]:
 
 _OPTIONS = (
     click.option(
-        "-b", "--bootstrap", envvar="KGW_BOOTSTRAP", default=BOOTSTRAP, metavar="HOST[:PORT],…",
-        show_default=True, show_envvar=True, help="Brokers to ask.",
+        "-b", "--bootstrap", "--bootstrap-server", "bootstrap", envvar="KGW_BOOTSTRAP", default=BOOTSTRAP,
+        metavar="HOST[:PORT],…", show_default=True, show_envvar=True, help="Brokers to ask.",
     ),
     click.option(
         "--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True,

@@ -37,6 +37,7 @@ logger = logging.getLogger("kgw")
 SHARED_SIZE = 64 << 10
 """Size of the receive buffer that all connections share; what one read takes of small frames."""
 
+_HTTP = {b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"DELE", b"CONN", b"PRI "}
 _PRODUCE = 0
 _KEY_AND_VERSION = struct.Struct(">hh")
 _SIZE = struct.Struct(">i")
@@ -51,6 +52,16 @@ DECODED = 32
 become objects; measured with a Fetch of many partitions: 26. Batches stay the bytes they are."""
 GRACE = 1.0
 """Seconds for which a frame may stand still though others wait for its room."""
+
+
+def _guessed(length: int) -> str:
+    """What the client seems to speak instead, by the first four bytes that it sent."""
+    sent = _SIZE.pack(length)
+    if sent in _HTTP:
+        return "; it looks like HTTP"
+    if sent[:2] == b"\x16\x03":
+        return "; it looks like TLS, and this listener is plaintext"
+    return ""
 
 
 def _is_produce(frame: memoryview) -> bool:
@@ -264,9 +275,8 @@ class Connection(asyncio.BufferedProtocol):
     def _check_length(self, length: int) -> None:
         most = self._server.limits.max_request_size
         if not 0 < length <= most:
-            raise Unanswerable(
-                f"a frame of {length} bytes; allowed are 1 to {most} (limits.max_request_size)"
-            )
+            told = f"a frame of {length} bytes; allowed are 1 to {most} (limits.max_request_size)"
+            raise Unanswerable(told + _guessed(length))
 
     def _frame(self, frame: memoryview, stable: bool) -> None:
         if self._held or not self._writable or (self._answers and not self._may_overlap(frame)):

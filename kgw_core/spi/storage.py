@@ -288,14 +288,14 @@ class LogStore(ABC):
         :raises KafkaError: it cannot be done; what is at ``path`` is as it was.
         :raises NotImplementedError: this store has no backup (the default).
         """
-        raise NotImplementedError(f"{self.name} has no backup")
+        raise NotImplementedError("it has no backup")
 
     async def check(self) -> Sequence[str]:
         """What is wrong with the data, one line each; called on a store that is not open.
 
         :raises NotImplementedError: this store cannot check itself (the default).
         """
-        raise NotImplementedError(f"{self.name} cannot check itself")
+        raise NotImplementedError("it cannot check itself")
 
     def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
         """:meth:`append` without waiting; only where ``capabilities.immediate``."""

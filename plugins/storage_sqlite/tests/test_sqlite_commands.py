@@ -99,11 +99,24 @@ def test_what_is_no_database_is_told(tmp_path: Path) -> None:
     assert not (tmp_path / "copy").exists()
 
 
+def test_a_damaged_database_is_not_backed_up_as_if_it_were_whole(filled: Path, tmp_path: Path) -> None:
+    database = filled.with_name("kgw.db")
+    data = bytearray(database.read_bytes())
+    size = int.from_bytes(data[16:18], "big")  # of a page; https://sqlite.org/fileformat.html
+    data[size + 8 : 3 * size] = b"\xff" * (2 * size - 8)
+    database.write_bytes(data)
+    done = kgw("backup", "--config", filled, tmp_path / "copy")
+    assert done.returncode == 1
+    assert f"{database} is damaged" in done.stderr or "the database is damaged" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("copy*"))
+
+
 def test_a_storage_without_backup_says_so(tmp_path: Path) -> None:
     config = tmp_path / "kgw.toml"
     config.write_text('[storage]\nuse = "memory"\n')
     done = kgw("backup", "--config", config, tmp_path / "copy")
     assert done.returncode == 1
-    assert "storage memory: memory has no backup" in done.stderr
+    assert "storage memory: it has no backup" in done.stderr
     done = kgw("check-store", "--config", config)
-    assert "memory cannot check itself" in done.stderr
+    assert "storage memory: it cannot check itself" in done.stderr

@@ -154,6 +154,18 @@ class TestFrames:
             record.args
         )
 
+    @pytest.mark.parametrize(
+        ("sent", "told"), [(b"GET / HTTP/1.1\r\n", "HTTP"), (b"\x16\x03\x01\x02\x00\x01\x00", "TLS")]
+    )
+    async def test_who_speaks_something_else_is_told(
+        self, peer: Peer, sent: bytes, told: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO):
+            peer.feed(sent)
+        assert peer.transport.closed
+        (record,) = caplog.records
+        assert f"it looks like {told}" in record.getMessage()
+
     @pytest.mark.parametrize("piece", [3, 1 << 20])
     async def test_the_largest_allowed_frame_is_allowed(self, script: Script, piece: int) -> None:
         peer = a_peer(script, max_request_size=1000, max_in_flight_bytes=1000)

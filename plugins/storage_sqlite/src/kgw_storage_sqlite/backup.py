@@ -13,7 +13,8 @@ from kgw_storage_sqlite.errors import explained
 def backup(database: Path, target: Path) -> None:
     """Copy ``database`` to ``target``, which appears when it is whole and on the disk.
 
-    :raises KafkaStorageError: it is there already, or one of the two cannot be read or written.
+    :raises KafkaStorageError: it is there already, one of the two cannot be read or written, or the database
+        is damaged.
     """
     if target.exists():
         raise KafkaStorageError(f"{target} is there already")
@@ -42,6 +43,12 @@ def _copy(database: Path, part: Path) -> None:
             # All pages in one step: it sees one moment, and writers of a write-ahead log do not wait for it.
             source.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode = delete")  # the copy is one file
+            [(told,)] = copy.execute("PRAGMA quick_check(1)")
+            if told != "ok":
+                raise KafkaStorageError(
+                    f"{database} is damaged, and so would be a copy: {' '.join(told.split())} "
+                    "(kgw check-store says what is left)"
+                )
         finally:
             copy.close()
     finally:

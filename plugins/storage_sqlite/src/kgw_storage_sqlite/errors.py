@@ -14,7 +14,7 @@ _EXPLAINED = {
     sqlite3.SQLITE_LOCKED: "another program has locked the database",
     sqlite3.SQLITE_READONLY: "the database cannot be written",
     sqlite3.SQLITE_CANTOPEN: "the database cannot be opened",
-    sqlite3.SQLITE_CORRUPT: "the database is damaged (`kgw check-store` says where)",
+    sqlite3.SQLITE_CORRUPT: "the database is damaged",
     sqlite3.SQLITE_NOTADB: "the file is not a database, or damaged",
     sqlite3.SQLITE_TOOBIG: "SQLite does not take that much at once",
     sqlite3.SQLITE_NOMEM: "no memory is left",
