@@ -20,11 +20,12 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import anyio
-import anyio.to_thread
 
+from kgw_core import workers
 from kgw_core.clock import Clock, sleep
 from kgw_core.errors import OffsetOutOfRange, UnknownTopicOrPartition
 from kgw_core.log.cleaning import MAP_BYTES, LastOffsets, cleaned
+from kgw_core.log.rewrite import is_large
 from kgw_core.records.batch import RecordBatch, iter_batches
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import Batch, LogStore, Run, TopicPartition
@@ -42,7 +43,7 @@ PIECE = 256 << 10
 """Bytes that are read, and replaced, at once."""
 
 MANY = 200
-"""A batch of more records is worked on in a thread."""
+"""A batch of more records is worked on in a thread, however small it is."""
 
 TURN_SECONDS = 0.002
 """How long the event loop is held at a stretch; after that others get as long."""
@@ -297,9 +298,9 @@ class Compaction:
                     raise
 
     async def _working(self, batch: RecordBatch, work: Callable[[], T]) -> T:
-        if batch.record_count <= MANY:
-            return work()
-        return await anyio.to_thread.run_sync(work)
+        if batch.record_count > MANY or is_large(batch):
+            return await workers.in_thread(work)
+        return work()
 
     async def _rest(self) -> None:
         if time.perf_counter() - self._turn_began >= TURN_SECONDS:

@@ -44,14 +44,19 @@ def takes_long(data: memoryview, configs: TopicConfigs) -> bool:
     codec = data[ATTRIBUTES_AT + 1] & CODEC_MASK
     if not configs.compact and configs.compression_type in ("producer", Codec.of_number(codec).label):
         return False
-    if len(data) > INLINE:
+    return is_large(RecordBatch(data))
+
+
+def is_large(batch: RecordBatch) -> bool:
+    """Whether looking into the batch may hold up the event loop."""
+    if batch.size > INLINE:
         return True
     try:
-        RecordBatch(data).inflate(4 * INLINE)
+        batch.inflate(4 * INLINE)
     except InflatedTooLarge:
         return True
     except KafkaError:
-        return False  # it will be refused
+        return False  # which is found out as soon
     return False
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 from broker_kit import NOW, Kit, SlowStore, a_kit, batch, batches_of, done, numbered, turns, view, waiting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kgw_storage_memory.store import MemoryStore
 
-from kgw_core.log.cleaning import LastOffsets
-from kgw_core.log.compaction import Compaction, Mapped
+from kgw_core import workers
+from kgw_core.log import compaction
+from kgw_core.log.cleaning import LastOffsets, cleaned
+from kgw_core.log.compaction import MANY, Compaction, Mapped
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
+from kgw_core.log.rewrite import INLINE
 from kgw_core.pending import Pending
 from kgw_core.records import Record, RecordBatch, build_batch, iter_records
 from kgw_core.records.compression import Codec
@@ -297,6 +303,43 @@ async def test_a_topic_deleted_meanwhile_is_no_problem(kit: Kit, caplog: pytest.
         await anyio.sleep(0.001)
         await kit.catalog.delete("t")
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "codec", "in_thread"),
+    [
+        (2, 100, Codec.NONE, False),
+        (2, 100, Codec.GZIP, False),
+        (2, INLINE, Codec.NONE, True),
+        (2, 4 * INLINE, Codec.GZIP, True),  # a few hundred bytes
+        (MANY + 1, 1, Codec.NONE, True),
+    ],
+)
+async def test_what_takes_long_leaves_the_event_loop(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, count: int, size: int, codec: Codec, in_thread: bool
+) -> None:
+    """A batch that is large, that inflates to much, or that has many records."""
+    threads: set[int] = set()
+    limited: list[object] = []
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        threads.add(threading.get_ident())
+        return cleaned(*arguments, **options)
+
+    async def in_a_thread(work: Callable[[], Any]) -> Any:
+        limited.append(work)
+        return await anyio.to_thread.run_sync(work)
+
+    monkeypatch.setattr(compaction, "cleaned", noted)
+    log = await kit.log(**EAGER)
+    large = build_batch([(b"k%d" % number, bytes(size), NOW) for number in range(count)], codec=codec)
+    await stored(log, large)
+    put(log, (b"k0", b"v"))
+    monkeypatch.setattr(workers, "in_thread", in_a_thread)
+    await compact(kit)
+    assert await offsets(log) == list(range(1, count + 1))
+    assert (threading.get_ident() in threads) is not in_thread
+    assert len(limited) == (2 if in_thread else 0), "for its keys, and for what is left"
 
 
 async def test_keys_that_do_not_fit_into_memory_are_left_for_the_next_pass(kit: Kit) -> None:
