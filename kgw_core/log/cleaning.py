@@ -49,15 +49,16 @@ class LastOffsets:
     def add(self, batch: RecordBatch, max_inflated: int) -> None:
         """Take in a batch that lies after all those taken in.
 
-        :raises KafkaError: its records cannot be read.
+        :raises KafkaError: its records cannot be read; none of it is taken in.
         """
         if batch.is_control:
             return
-        offsets = self._offsets
+        offsets: dict[bytes, int] = {}
         for record in iter_records(batch, max_inflated=max_inflated):
             key = record.key
             if key is not None:
                 offsets[key if len(key) <= _SHORT else _digest(key)] = record.offset
+        self._offsets.update(offsets)
 
     def superseded(self, key: bytes, offset: int) -> bool:
         """Whether a later record than the one at ``offset`` has this key."""

@@ -23,7 +23,7 @@ import anyio
 
 from kgw_core import workers
 from kgw_core.clock import Clock, sleep
-from kgw_core.errors import OffsetOutOfRange, UnknownTopicOrPartition
+from kgw_core.errors import KafkaError, OffsetOutOfRange, UnknownTopicOrPartition
 from kgw_core.log.cleaning import MAP_BYTES, LastOffsets, cleaned
 from kgw_core.log.rewrite import is_large
 from kgw_core.records.batch import RecordBatch, iter_batches
@@ -96,6 +96,7 @@ class Compaction:
         self._max_inflated = max_inflated
         self._map_bytes = map_bytes
         self._progress: dict[TopicPartition, Progress] = {}
+        self._unreadable: set[TopicPartition] = set()  # this was said
         self._keeps_everything = False
         self._turn_began = 0.0
 
@@ -130,6 +131,7 @@ class Compaction:
     def forget(self, tp: TopicPartition) -> None:
         """The log is gone."""
         self._progress.pop(tp, None)
+        self._unreadable.discard(tp)
 
     # -- one log
 
@@ -176,7 +178,10 @@ class Compaction:
         async for batch in self._batches(log, offset, end):
             if latest.full or (configs.min_compaction_lag_ms > 0 and batch.max_timestamp > young):
                 return Mapped(latest, mapped, mapped, size)
-            await self._working(batch, partial(latest.add, batch, self._max_inflated))
+            try:
+                await self._working(batch, partial(latest.add, batch, self._max_inflated))
+            except KafkaError as error:
+                self._tell_unreadable(log, batch, error)  # so its keys are a reason to drop nothing
             size += batch.size
             cleaned_to, mapped = batch.base_offset, batch.next_offset
         # all of it: the last batch stays as it is, and counts as new when there is more
@@ -227,7 +232,22 @@ class Compaction:
             keep_empty=keep_empty,
             max_inflated=self._max_inflated,
         )
-        return await self._working(batch, work)
+        try:
+            return await self._working(batch, work)
+        except KafkaError as error:
+            self._tell_unreadable(log, batch, error)
+            return b""
+
+    def _tell_unreadable(self, log: PartitionLog, batch: RecordBatch, error: KafkaError) -> None:
+        if log.tp not in self._unreadable:
+            self._unreadable.add(log.tp)
+            logger.warning(
+                "%s: the batch at offset %d cannot be read, so compaction leaves it, and others like it, "
+                "as it is: %s",
+                log.tp,
+                batch.base_offset,
+                error,
+            )
 
     async def _replace(
         self, log: PartitionLog, batches: list[RecordBatch], left: list[bytes | bytearray | None]

@@ -11,7 +11,20 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
-from broker_kit import NOW, Kit, SlowStore, a_kit, batch, batches_of, done, numbered, turns, view, waiting
+from broker_kit import (
+    NOW,
+    Kit,
+    SlowStore,
+    a_kit,
+    altered,
+    batch,
+    batches_of,
+    done,
+    numbered,
+    turns,
+    view,
+    waiting,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kgw_storage_memory.store import MemoryStore
@@ -26,7 +39,7 @@ from kgw_core.log.rewrite import INLINE
 from kgw_core.pending import Pending
 from kgw_core.records import Record, RecordBatch, build_batch, iter_records
 from kgw_core.records.compression import Codec
-from kgw_core.spi.storage import Batch, TopicPartition
+from kgw_core.spi.storage import Bounds, TopicPartition
 from kgw_core.topics.configs import TopicConfigs
 
 pytestmark = pytest.mark.anyio
@@ -383,21 +396,55 @@ async def test_a_store_that_keeps_everything_says_so_once(caplog: pytest.LogCapt
     await kit.close()
 
 
-async def test_what_cannot_be_read_is_told_and_the_others_are_compacted(
-    kit: Kit, caplog: pytest.LogCaptureFixture
+async def test_a_log_that_cannot_be_looked_at_is_told_and_the_others_are_compacted(
+    kit: Kit, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = await kit.log("bad", **EAGER), await kit.log("good", **EAGER)
     for log in (bad, good):
         put(log, (b"a", b"1"))
         put(log, (b"a", b"2"))
-    broken = bytearray(build_batch([(b"k", b"v")], base_offset=2))
-    broken[-3:] = b"\xff\xff\xff"
-    await kit.store.append(bad.tp, [Batch(2, 1, NOW, broken, True)])
-    bad.ready = False
-    await bad.open()
+    bounds = kit.store.bounds
+
+    async def failing(tp: TopicPartition) -> Bounds:
+        if tp == bad.tp:
+            raise OSError("no")
+        return await bounds(tp)
+
+    monkeypatch.setattr(kit.store, "bounds", failing)
     await compact(kit)
     assert await offsets(good) == [1]
     assert "compaction failed on 1 partition(s), as on bad-0" in caplog.text
+
+
+@pytest.mark.parametrize("problem", ["does not inflate", "a codec of no name", "half of it", "too large"])
+async def test_a_batch_that_cannot_be_read_stays_and_stops_nothing(
+    kit: Kit, caplog: pytest.LogCaptureFixture, problem: str
+) -> None:
+    """It is there from a time when the topic was not compacted, and nobody looked into it."""
+    log = await kit.log(cleanup_policy="delete")
+    put(log, (b"a", b"1"))
+    put(log, (b"b", b"1"))
+    if problem == "too large":
+        kit.logs.compaction = Compaction(kit.store, None, kit.clock, lambda: kit.logs.logs, 1, 20_000)
+        bad = build_batch([(b"a", bytes(50_000), NOW)], codec=Codec.ZSTD)
+    elif problem == "half of it":  # the key that can be read must not take its last record away
+        bad = build_batch([(b"a", b"2", NOW), (b"b", b"2", NOW)])
+        bad[-3:] = b"\xff\xff\xff"
+        bad = altered(bad)
+    else:
+        bad = altered(batch("v", key=b"a"), attributes=4 if problem == "does not inflate" else 7)
+    log.append(view(bad), True)
+    after = log.high_watermark
+    put(log, (b"b", b"3"))
+    put(log, (b"c", b"1"))
+    await kit.catalog.set_configs("t", {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0"})
+    for _ in range(2):
+        put(log, (b"d", b"1"))
+        await compact(kit)
+    assert [found.base_offset for found in await batches(log)] == [0, 2, after, after + 1, after + 3]
+    assert caplog.text.count("cannot be read, so compaction leaves it") == 1
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("t-0: the batch at offset 2 cannot be read")
 
 
 # -- against a model
