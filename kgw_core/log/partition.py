@@ -130,9 +130,12 @@ class PartitionLog:
             if self.ready:
                 return
             try:
-                await self._open()
+                async with self.changing():  # a trim that is under way would move the start meanwhile
+                    await self._open()
             except Exception as error:
                 failure = self._explained(error)
+                if isinstance(failure, OffsetOutOfRange):  # others have trimmed the store's log meanwhile
+                    failure = KafkaStorageError(f"{self.tp} changed while it was opened: {error}")
                 deferred, self._deferred = self._deferred, []
                 for data, pending in deferred:
                     self._release(data)
@@ -537,7 +540,8 @@ class PartitionLog:
         return self.start
 
     def changing(self) -> anyio.Lock:
-        """Held while the store takes something away: a trim and a replacement never overlap."""
+        """Held while the store takes something away: a trim and a replacement never overlap, and the log is
+        not opened meanwhile."""
         if self._changing is None:
             self._changing = anyio.Lock()
         return self._changing

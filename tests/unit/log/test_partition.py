@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 from broker_kit import (
     HEADER_FIELDS,
@@ -41,7 +42,7 @@ from kgw_core.log.manager import PRODUCER_EXPIRATION_MS
 from kgw_core.log.producers import Appended
 from kgw_core.log.rewrite import RefusedRecords
 from kgw_core.records import Codec, build_batch
-from kgw_core.spi.storage import Bounds, OffsetConflict
+from kgw_core.spi.storage import Bounds, OffsetConflict, TopicPartition
 from kgw_core.testing.faults import FaultyStore
 
 pytestmark = pytest.mark.anyio
@@ -362,3 +363,69 @@ async def test_a_deleted_log_is_not_read_to_its_end_as_if_it_were_there(kit: Kit
 def test_the_kit_knows_the_headers_fields() -> None:
     assert len(HEADER_FIELDS) == 13
     assert SlowStore().capabilities().immediate is False
+
+
+# -- opened again while the store trims
+
+
+async def test_a_log_that_is_opened_while_it_is_trimmed_begins_where_the_trim_ends(
+    slow: Kit, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.patient = False
+    log = await slow.log()
+    for number in range(5):
+        log.append(view(batch(f"{number}")), True)
+        await turns()
+    go, read_on = anyio.Event(), anyio.Event()
+    trim, bounds = store.trim, store.bounds
+
+    async def slow_trim(tp: TopicPartition, before: int) -> None:
+        await go.wait()
+        await trim(tp, before)
+
+    async def slow_bounds(tp: TopicPartition) -> Bounds:
+        found = await bounds(tp)
+        await read_on.wait()
+        return found
+
+    monkeypatch.setattr(store, "trim", slow_trim)
+    monkeypatch.setattr(store, "bounds", slow_bounds)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(log.trim, 3)
+        await turns()
+        log.ready = False  # as after an append that failed
+        appended = waiting(log.append(view(batch("5")), True))
+        await turns()
+        go.set()
+        await turns()
+        read_on.set()
+    await turns()
+    assert done(appended) == Appended(5)
+    assert log.start == 3
+
+
+async def test_a_store_that_trims_by_itself_while_a_log_is_opened_is_no_clients_mistake(
+    slow: Kit, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.patient = False
+    log = await slow.log()
+    for number in range(5):
+        log.append(view(batch(f"{number}")), True)
+        await turns()
+    bounds = store.bounds
+
+    async def and_trims(tp: TopicPartition) -> Bounds:
+        found = await bounds(tp)
+        await store.trim(tp, 3)
+        return found
+
+    monkeypatch.setattr(store, "bounds", and_trims)
+    log.ready = False
+    failed = waiting(log.append(view(batch("5")), True))
+    await turns()
+    with pytest.raises(KafkaStorageError, match="changed while it was opened"):
+        done(failed)
+    again = waiting(log.append(view(batch("5")), True))
+    await turns()
+    assert done(again) == Appended(5)
+    assert log.start == 3
