@@ -11,6 +11,10 @@ import anyio
 Resume = Callable[[], object]
 
 
+SMALL: Final = 64
+"""A claim of at most this part of the limit is a small one."""
+
+
 class Budget:
     """Bytes of requests that were read and are not done: begun frames, frames that wait, queued appends.
 
@@ -62,12 +66,16 @@ class Budget:
 
     def claim(self, size: int, granted: Resume) -> bool:
         """Take ``size`` bytes if there is room; else return False, and take them and call ``granted()`` when
-        there is, in the order of the claims."""
-        if not self._claims and (self.used + size <= self.limit or not self.used):
+        there is, in the order of the claims. Small ones do not stand behind large ones: for them there is
+        room up to :attr:`most`."""
+        if (not self._claims and (self.used + size <= self.limit or not self.used)) or self._slips_in(size):
             self.used += size
             return True
         self._claims[granted] = size
         return False
+
+    def _slips_in(self, size: int) -> bool:
+        return size <= self.limit // SMALL and self.used + size <= self.most
 
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[None]:
@@ -104,7 +112,10 @@ class Budget:
         while claims:
             granted, size = next(iter(claims.items()))
             if self.used + size > self.limit and self.used > 0:
-                return
+                found = next((each for each in claims.items() if self._slips_in(each[1])), None)
+                if found is None:
+                    return
+                granted, size = found
             del claims[granted]
             self.used += size
             granted()

@@ -35,6 +35,7 @@ class Attack:
     requests: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     closed_ports: Counter[int] = field(default_factory=Counter)
+    opened_ports: Counter[int] = field(default_factory=Counter)  # a port is used again after some 28,000
     sent: deque[bytes] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     began: float = field(default_factory=time.monotonic)
 
@@ -63,6 +64,7 @@ class Link:
         self.socket.connect(attack.address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self.socket.getsockname()[1]
+        attack.opened_ports[self.port] += 1
 
     def __enter__(self) -> Self:
         return self

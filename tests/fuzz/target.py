@@ -166,7 +166,7 @@ class Target:
             )
         if missing:
             raise _with(attack, f"connections closed without a line in the log: {sum(missing.values())}")
-        twice = {port for port, count in (lines - attack.closed_ports).items() if port in attack.closed_ports}
+        twice = {port for port, count in lines.items() if count > attack.opened_ports[port] > 0}
         if twice:
             raise _with(
                 attack, f"connections with more than one line for their end: ports {sorted(twice)[:5]}"

@@ -42,6 +42,24 @@ def test_claims_past_the_limit_are_granted_in_their_order_as_room_comes() -> Non
     assert not budget.contended
 
 
+def test_small_claims_do_not_stand_behind_large_ones_but_have_a_quarter_of_their_own() -> None:
+    budget = Budget(6_400)
+    large, small, other = Waiter(), Waiter(), Waiter()
+    assert budget.claim(6_000, Waiter())
+    assert not budget.claim(5_000, large)
+    while budget.used + 100 <= 8_000:
+        assert budget.claim(100, Waiter())
+    assert not budget.claim(100, small)
+    assert not budget.claim(101, other), "not a small one"
+    budget.give(100)
+    assert (small.calls, large.calls, other.calls) == (1, 0, 0)
+    assert not budget.exhausted
+    budget.give(6_000)
+    assert (large.calls, other.calls) == (0, 0)
+    budget.give(1_000)
+    assert (large.calls, other.calls) == (1, 1)
+
+
 def test_a_claim_over_the_whole_limit_is_granted_when_nothing_else_is_held() -> None:
     budget = Budget(100)
     assert budget.claim(500, Waiter())
@@ -132,7 +150,7 @@ def test_whatever_is_asked_claims_never_lead_past_the_limit_and_nothing_is_lost(
                 assert budget.forget(forgotten)
                 del waiting[forgotten]
             held += [waiting.pop(each) for each in list(waiting) if each.calls]
-            assert budget.used == sum(held) <= 1000
+            assert budget.used == sum(held) <= budget.most
         while held:
             budget.give(held.pop())
             held += [waiting.pop(each) for each in list(waiting) if each.calls]
