@@ -217,7 +217,7 @@ class Groups(msgspec.Struct, frozen=True, kw_only=True):
     """Longest session timeout that a member may ask for. Kafka's group.max.session.timeout.ms."""
     initial_rebalance_delay: Duration = 3.0
     """How long the first rebalance of an empty group waits for more members. Kafka's
-    group.initial.rebalance.delay.ms; 0 in `kgw dev`."""
+    group.initial.rebalance.delay.ms; 100 ms in `kgw dev`."""
     max_size: Count | None = None
     """Most members of a group. Not set: any number. Kafka's group.max.size."""
     offset_metadata_max_size: Annotated[Size, msgspec.Meta(ge=0)] = 4096
@@ -341,7 +341,9 @@ def dev(
     given = {key: value for key, value in listener.items() if value is not None}
     table: dict[str, Any] = {
         "topics": {"auto_create": True, "replication_factor": "accept"},
-        "groups": {"initial_rebalance_delay": 0},
+        # Short; but kafka-python stalls where a generation is there before its metadata, and members that
+        # start together meet in one generation.
+        "groups": {"initial_rebalance_delay": 0.1},
         "storage": {"use": "memory"},
         "listeners": [{}],
     }

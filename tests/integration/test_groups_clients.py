@@ -24,7 +24,7 @@ port = 0
 
 [groups]
 min_session_timeout = "500ms"
-initial_rebalance_delay = 0
+initial_rebalance_delay = "100ms"
 """
 PARTITIONS = 12
 
