@@ -108,9 +108,20 @@ class Retention:
                 continue
             if batch.max_timestamp >= fresh_from:
                 return start
-            found = await self._store.find_time(log.tp, fresh_from)
-            return end if found is None else min(found, end)
+            async with log.changing():  # compaction moves batches, which a store may look for step by step
+                found = await self._store.find_time(log.tp, fresh_from)
+            if found is not None:
+                return min(found, end)
+            return await self._all_but_fresh(log, batch.next_offset, end, fresh_from)
         return start
+
+    async def _all_but_fresh(self, log: PartitionLog, offset: int, end: int, fresh_from: int) -> int:
+        """Where the batches from ``offset`` on begin to be fresh, by their own headers: the store's word that
+        none is would cost all of them."""
+        async for batch in self._batches(log, offset, end):
+            if batch.max_timestamp >= fresh_from:
+                return batch.base_offset
+        return end
 
     async def _first_within(self, log: PartitionLog, start: int, end: int, excess: int) -> int:
         """Where the batches begin that are left when at most ``excess`` bytes go from the front."""

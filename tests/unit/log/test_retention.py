@@ -13,7 +13,7 @@ from kgw_storage_memory.store import MemoryStore
 
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.retention import CHECK_SECONDS
-from kgw_core.spi.storage import Capabilities, Topic
+from kgw_core.spi.storage import Capabilities, Topic, TopicPartition
 from kgw_core.testing.faults import FaultyStore
 
 pytestmark = pytest.mark.anyio
@@ -212,6 +212,40 @@ async def test_an_append_that_lands_during_the_look_stays(slow: Kit, store: Slow
     gate.set()
     await turns()
     assert log.start == 1
+
+
+async def test_a_batch_that_the_store_does_not_find_by_its_time_stays() -> None:
+    """A store's search may miss what is there; a batch's own header decides what goes."""
+
+    class Blind(MemoryStore):
+        async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
+            return None
+
+    kit = await a_kit(Blind())
+    log = await kit.log(retention_ms=str(10 * SECOND))
+    assert await kept(log, ago(30), ago(20), None, ago(5), ago(20)) == 6
+    await kit.clock.advance(20)
+    assert await kept(log) == 10
+    await kit.close()
+
+
+async def test_nothing_is_taken_away_while_the_store_looks_for_what_is_fresh(
+    slow: Kit, store: SlowStore
+) -> None:
+    log = await slow.log(retention_ms=str(10 * SECOND))
+    store.patient = False
+    log.append(view(batch("old", time=ago(30))), True)
+    log.append(view(batch("new")), True)
+    await turns()
+    gate = store.hold("find_time")
+    slow.spawn(slow.logs.retention.check())
+    await turns()
+    slow.spawn(log.trim(2))
+    await turns()
+    assert "trim" not in store.calls
+    gate.set()
+    await turns()
+    assert log.start == 2
 
 
 async def test_a_store_with_its_own_retention_is_left_alone() -> None:

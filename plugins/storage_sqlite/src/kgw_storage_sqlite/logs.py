@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 from uuid import UUID
 
@@ -16,7 +17,9 @@ from kgw_storage_sqlite.packing import Chunk, find, pack, placed
 from kgw_storage_sqlite.schema import MAX_LOGS, MAX_OFFSET, OFFSET_BITS, chunks, first, key, logs, sql
 
 ROWS: Final = 256
-"""Rows that one INSERT takes; more of them go into one transaction."""
+"""Rows that one INSERT takes; more of them go into one transaction. Each number of rows has a statement."""
+BOUND: Final = 16 << 10
+"""Bytes of records that such a statement may keep until it runs again."""
 
 _ids = sa.and_(chunks.c.id >= sa.bindparam("lower"), chunks.c.id < sa.bindparam("upper"))
 _AT_OR_BEFORE = sql(
@@ -52,16 +55,18 @@ _TRIMMED = sql(
     .values(start=sa.bindparam("new_start"), end=sa.bindparam("new_end"), holes=sa.bindparam("new_holes"))
 )
 
-_INSERT = f"INSERT INTO chunks ({', '.join(column.name for column in chunks.columns)}) VALUES "
-_VALUES = f"({', '.join('?' for _ in chunks.columns)})"
+# the data not last, for _unbind
+_INSERT = "INSERT INTO chunks (data, id, last, time, peak, total) VALUES "
+_WIDTH: Final = 6
+_VALUES = f"({', '.join(['?'] * _WIDTH)})"
 
 
 class Log:
     """One partition. ``known``: its last chunk has been looked at, so all the rest is true.
 
     ``first`` is the id of the first chunk that counts, ``head`` how many bytes of it do not. ``version``
-    changes with everything but appends, so that whoever reads in several steps can tell whether they fit
-    together.
+    changes with everything but appends, and is odd meanwhile, so that whoever reads in several steps can tell
+    whether they fit together.
     """
 
     __slots__ = (
@@ -132,6 +137,14 @@ class Log:
             found = find(data, self.start)
             self.head = found.at if found else 0
 
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        self.version += 1
+        try:
+            yield
+        finally:  # after a failure, too: whoever read meanwhile may have seen what is not so
+            self.version += 1
+
     def trim(self, connection: sqlite3.Connection, before: int) -> None:
         """Move the start; what lies below is no longer read, and deleted later.
 
@@ -139,11 +152,13 @@ class Log:
         """
         if before > self.end:
             raise OffsetOutOfRange(f"cannot trim {self.tp} to {before}: it ends at {self.end}")
-        if before <= self.start:
-            return
+        if before > self.start:
+            with self._changing():
+                self._trim(connection, before)
+
+    def _trim(self, connection: sqlite3.Connection, before: int) -> None:
         old = self.start, self.first, self.head, self.peak, self.before, self.total, self.holes
         size = self.size + self.head
-        self.version += 1
         try:
             if self.holes:  # what the dropped ones took has to be counted, as total does not tell
                 first = self.first
@@ -158,7 +173,6 @@ class Log:
         except BaseException:
             self.start, self.first, self.head, self.peak, self.before, self.total, self.holes = old
             raise
-        self.version += 1
 
     def _save(self, connection: sqlite3.Connection) -> None:
         row = {"log_id": self.id, "new_start": self.start, "new_end": self.end, "new_holes": self.holes}
@@ -168,6 +182,12 @@ class Log:
         self, connection: sqlite3.Connection, first: int, last: int, batches: Sequence[Batch]
     ) -> None:
         """Put ``batches`` in place of those in ``first..last``; what shares a chunk with them stays."""
+        with self._changing():
+            self._replace(connection, first, last, batches)
+
+    def _replace(
+        self, connection: sqlite3.Connection, first: int, last: int, batches: Sequence[Batch]
+    ) -> None:
         row = connection.execute(_AT_OR_BEFORE, self.ids(key(self.id, first))).fetchone()
         lower = row[0] if row is not None and row[1] >= first else key(self.id, first)
         ids = {"lower": max(lower, self.first), "upper": key(self.id, last + 1)}
@@ -194,8 +214,7 @@ class Log:
         for chunk in new:
             peak = max(peak, chunk.time)
             total += len(chunk.data)
-            rows += (key(self.id, chunk.base), chunk.last, chunk.time, peak, total, chunk.data)
-        self.version += 1
+            rows += (chunk.data, key(self.id, chunk.base), chunk.last, chunk.time, peak, total)
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.execute(_DELETE, ids)
@@ -215,7 +234,6 @@ class Log:
             self.first, self.head, self.before, self.total, self.holes = previous
             self.known = False
             raise
-        self.version += 1
 
     def _peak_before(self, connection: sqlite3.Connection, id: int) -> int:
         row = connection.execute(_LAST, {"lower": self.lower, "upper": id}).fetchone()
@@ -225,10 +243,22 @@ class Log:
 def insert(connection: sqlite3.Connection, rows: list[object]) -> None:
     """Insert rows of ``chunks``, flattened. One statement where they are few: SQLite is entered once, and the
     interpreter lock taken back once."""
-    width = len(chunks.columns)
-    for at in range(0, len(rows), ROWS * width):
-        some = rows[at : at + ROWS * width] if len(rows) > ROWS * width else rows
-        connection.execute(_INSERT + ",".join([_VALUES] * (len(some) // width)), some)
+    for at in range(0, len(rows), ROWS * _WIDTH):
+        some = rows[at : at + ROWS * _WIDTH] if len(rows) > ROWS * _WIDTH else rows
+        statement = _INSERT + ",".join([_VALUES] * (len(some) // _WIDTH))
+        try:
+            connection.execute(statement, some)
+        finally:
+            if sum(map(len, some[::_WIDTH])) > BOUND:  # type: ignore[arg-type] # these are the data
+                _unbind(connection, statement, len(some))
+
+
+def _unbind(connection: sqlite3.Connection, statement: str, count: int) -> None:
+    """Make the cached ``statement`` forget its ``count`` parameters: SQLite copied them, and the driver has
+    nothing to give them back by. They are bound one by one, so the last one, which cannot be, leaves all the
+    others replaced, and the statement does not run."""
+    with suppress(OverflowError, sqlite3.Error):
+        connection.execute(statement, [0] * (count - 1) + [1 << 64])
 
 
 class Logs:
@@ -306,7 +336,7 @@ class Logs:
         for tp in [tp for tp in self._by_tp if tp.topic_id == topic_id]:
             log = self._by_tp.pop(tp)
             log.gone = True
-            log.version += 1
+            log.version += 2
             self.dead[log.id] = None
 
     # -- appending
@@ -360,11 +390,11 @@ class Logs:
                 if time > peak:
                     peak = time
                 total += len(data)
-                rows += (shifted | base, last, time, peak, total, data)
+                rows += (data, shifted | base, last, time, peak, total)
             after.append((log, packed[-1].last + 1, peak, total))
             size += total - log.total
         try:
-            if len(rows) > ROWS * len(chunks.columns):
+            if len(rows) > ROWS * _WIDTH:
                 connection.execute("BEGIN IMMEDIATE")
                 insert(connection, rows)
                 connection.execute("COMMIT")

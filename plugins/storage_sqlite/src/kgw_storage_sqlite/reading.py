@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import sqlalchemy as sa
@@ -62,27 +64,53 @@ _MAX_TIME = sql(
         chunks.c.id >= sa.bindparam("id"), chunks.c.id < sa.bindparam("upper")
     )
 )
+_LAST_OF = sql(
+    first(
+        sa.select(chunks.c.id, chunks.c.last)
+        .where(chunks.c.id <= sa.bindparam("id"), chunks.c.id >= sa.bindparam("lower"))
+        .order_by(chunks.c.id.desc())
+    )
+)
+_PEAK = sql(
+    first(
+        sa.select(chunks.c.peak)
+        .where(chunks.c.id >= sa.bindparam("id"), chunks.c.id < sa.bindparam("upper"))
+        .order_by(chunks.c.id.desc())
+    )
+)
 _DATA = sql(sa.select(chunks.c.data).where(chunks.c.id == sa.bindparam("id")))
 
 
 def read(connection: sqlite3.Connection, log: Log, offset: int, max_bytes: int) -> list[Run]:
     """What ``LogStore.read`` promises, of a log that is known."""
-    for attempt in (1, 2):
-        version, end = log.version, log.end
-        _check(log, offset, end)
-        if offset == end:
-            return []
-        if attempt == 2:
-            connection.execute("BEGIN")
+    version, end = log.version, log.end
+    _check(log, offset, end)
+    if offset == end:
+        return []
+    runs: list[Run] | None = None
+    if not version & 1:
         try:
             runs = _read(connection, log, offset, end, max_bytes)
-        finally:
-            if attempt == 2:
-                connection.execute("COMMIT")
-        if attempt == 2 or log.version == version:
-            break
+        except Exception:
+            if log.version == version:
+                raise
+    if runs is None or log.version != version:  # its statements may not have seen the same
+        _check(log, offset, end)
+        with _snapshot(connection):
+            runs = _read(connection, log, offset, end, max_bytes)
     _check(log, offset, end)  # a trim may have taken it away in between
     return runs
+
+
+@contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """All statements inside see what the first of them sees."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("COMMIT")
 
 
 def _check(log: Log, offset: int, end: int) -> None:
@@ -190,11 +218,16 @@ def find_time(connection: sqlite3.Connection, log: Log, timestamp: int) -> int |
     """Base offset of the first batch that is dated ``timestamp`` or later.
 
     ``peak`` never falls along a log, so the first chunk where it is high enough is found by halving. That is
-    the one, unless what made the peak was trimmed or replaced: then the way on is searched row by row.
+    the one, unless what made the peak was trimmed or replaced: then the way on is searched row by row. All of
+    it is looked up in one snapshot, as a replacement gives what stays other chunks.
     """
-    low, high = log.first, key(log.id, log.end)
-    if low >= high:
-        return None
+    start, high = log.start, key(log.id, log.end)
+    with _snapshot(connection):
+        return _find_time(connection, log, start, high, timestamp)
+
+
+def _find_time(connection: sqlite3.Connection, log: Log, start: int, high: int, timestamp: int) -> int | None:
+    low = _first(connection, log, start)
     found: tuple[int, int, int] | None = None
     while low < high:
         middle = (low + high) // 2
@@ -212,34 +245,46 @@ def find_time(connection: sqlite3.Connection, log: Log, timestamp: int) -> int |
         found = connection.execute(_TIME_FROM, span).fetchone()
         if found is None:
             return None
-    return _batch_at(connection, log, found[0], timestamp)
+    return _batch_at(connection, log, start, found[0], timestamp)
 
 
-def _batch_at(connection: sqlite3.Connection, log: Log, id: int, timestamp: int) -> int | None:
+def _first(connection: sqlite3.Connection, log: Log, start: int) -> int:
+    """Where the chunks begin that hold anything from ``start`` on. ``log.first`` may be ahead of or behind
+    the snapshot."""
+    id = key(log.id, start)
+    row = connection.execute(_LAST_OF, {"id": id, "lower": log.lower}).fetchone()
+    return row[0] if row is not None and row[1] >= start else id
+
+
+def _batch_at(connection: sqlite3.Connection, log: Log, start: int, id: int, timestamp: int) -> int | None:
     row = connection.execute(_DATA, {"id": id}).fetchone()
     if row is not None:
         for batch in placed(row[0]):
-            if batch.time >= timestamp and batch.last >= log.start:
+            if batch.time >= timestamp and batch.last >= start:
                 return batch.base
     following = connection.execute(
         _TIME_FROM, {"id": id + 1, "upper": log.upper, "time": timestamp}
     ).fetchone()
-    return None if following is None else _batch_at(connection, log, following[0], timestamp)
+    return None if following is None else _batch_at(connection, log, start, following[0], timestamp)
 
 
 def find_max_time(connection: sqlite3.Connection, log: Log) -> int | None:
     """Base offset of the first batch that has the largest max timestamp."""
-    if log.first >= key(log.id, log.end):
-        return None
-    found = find_time(connection, log, log.peak)
-    if found is not None:
-        return found
-    # what had the largest was trimmed or replaced
-    times = []
-    row = connection.execute(_DATA, {"id": log.first}).fetchone()
-    if row is not None:
-        times = [batch.time for batch in placed(row[0]) if batch.last >= log.start]
-    [largest] = connection.execute(_MAX_TIME, {"id": log.first + 1, "upper": log.upper}).fetchone()
-    if largest is not None:
-        times.append(largest)
-    return find_time(connection, log, max(times)) if times else None
+    start, high = log.start, key(log.id, log.end)
+    with _snapshot(connection):
+        first = _first(connection, log, start)
+        row = connection.execute(_PEAK, {"id": first, "upper": high}).fetchone()
+        if row is None:
+            return None
+        found = _find_time(connection, log, start, high, row[0])
+        if found is not None:
+            return found
+        # what had the largest was trimmed or replaced
+        times = []
+        row = connection.execute(_DATA, {"id": first}).fetchone()
+        if row is not None:
+            times = [batch.time for batch in placed(row[0]) if batch.last >= start]
+        [largest] = connection.execute(_MAX_TIME, {"id": first + 1, "upper": high}).fetchone()
+        if largest is not None:
+            times.append(largest)
+        return _find_time(connection, log, start, high, max(times)) if times else None

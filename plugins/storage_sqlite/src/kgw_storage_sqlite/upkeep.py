@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -114,11 +115,11 @@ class Upkeep:
         some = False
         while self._trimmed:
             log = next(iter(self._trimmed))
-            while not log.gone and await self._step(log.lower, log.first):
+            while await self._step(partial(_delete_before, log=log)):
                 some = True
             del self._trimmed[log]
         for id in list(self._logs.dead):
-            while await self._step(key(id, 0), key(id + 1, 0)):
+            while await self._step(partial(_delete_some, lower=key(id, 0), upper=key(id + 1, 0))):
                 some = True
             await self._database.write(partial(_forget, id=id))
             self._logs.dead.pop(id, None)
@@ -128,9 +129,9 @@ class Upkeep:
                 await self._rest()
             await self.checkpoint()  # the file gets shorter when this reaches it
 
-    async def _step(self, lower: int, upper: int) -> bool:
+    async def _step(self, delete: Callable[[sqlite3.Connection], bool]) -> bool:
         """Delete a few chunks; whether there are more."""
-        there = await self._database.write(partial(_delete_some, lower=lower, upper=upper))
+        there = await self._database.write(delete)
         if there:
             await self._rest()
         if self._logs.written >= CHECKPOINT:
@@ -143,6 +144,12 @@ class Upkeep:
 
 def _checkpoint(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+
+def _delete_before(connection: sqlite3.Connection, *, log: Log) -> bool:
+    """Some of what lies before the start. Where that is, is certain only here, in the thread that writes: in
+    the midst of a trim or a replacement ``log.first`` may be ahead of what is then not done."""
+    return not log.gone and _delete_some(connection, lower=log.lower, upper=log.first)
 
 
 def _delete_some(connection: sqlite3.Connection, *, lower: int, upper: int) -> bool:
