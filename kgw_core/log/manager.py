@@ -107,10 +107,10 @@ class LogManager:
         except KafkaError as error:
             logger.warning("the state of %d deleted log(s) stays: %s", len(tps), error)
 
-    def snapshot(self, log: PartitionLog, data: bytes) -> None:
+    def snapshot(self, log: PartitionLog) -> None:
         """Keep what is known of the log's producers, in the background."""
         assert self.snapshots is not None
-        self.spawn(self.snapshots.save([(log.tp, data)]))
+        self.spawn(self.snapshots.save([log]))
 
     async def upkeep(self) -> None:
         """What is due from time to time: retention, compaction, old producers; runs until cancelled."""
@@ -133,5 +133,4 @@ class LogManager:
         self.writers.stop()
         await self.writers.finished()
         if self.snapshots is not None:
-            due = [(log.tp, log.snapshot()) for log in self.logs if log.unsaved >= snapshots.WORTH_BYTES]
-            await self.snapshots.save([(tp, data) for tp, data in due if data is not None])
+            await self.snapshots.save([log for log in self.logs if log.unsaved >= snapshots.WORTH_BYTES])

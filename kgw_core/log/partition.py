@@ -29,7 +29,7 @@ from kgw_core.errors import (
 from kgw_core.log.checks import check_batch
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.log.rewrite import looked_into, rewritten, takes_long
-from kgw_core.log.snapshots import EVERY_BYTES, RETRY_BYTES, packed
+from kgw_core.log.snapshots import EVERY_BYTES, RETRY_BYTES, Unsettled, packed
 from kgw_core.log.waiting import WaitingFetch
 from kgw_core.pending import Pending
 from kgw_core.records.batch import TRANSACTIONAL, iter_batches
@@ -370,7 +370,7 @@ class PartitionLog:
             offset += item.batch.span
             size += len(item.batch.data)
         manager = self._manager
-        if manager.tails is not None:
+        if manager.tails is not None and not self._topic.deleted:
             manager.tails.append(self.tp, outcome, [item.batch for item in written])
         for item, appended in settled:
             item.pending.resolve(appended)
@@ -378,15 +378,19 @@ class PartitionLog:
             self._wake(size)
         self.unsaved += size
         if self.unsaved >= EVERY_BYTES and manager.snapshots is not None:
-            data = self.snapshot()
-            if data is not None:
-                manager.snapshot(self, data)
+            self.unsaved = 0
+            manager.snapshot(self)
 
-    def snapshot(self) -> bytes | None:
-        """What is known of the producers, to be kept; None where that has to be put off."""
-        data = packed(self.producers, self.high_watermark) if self.ready else None
-        self.unsaved = 0 if data is not None else EVERY_BYTES - RETRY_BYTES
-        return data
+    async def snapshot(self) -> bytes | None:
+        """What is known of the producers, to be kept; None where that has to be put off, or is too much."""
+        self.unsaved = 0
+        if self.ready:
+            try:
+                return await packed(self.producers, self.high_watermark)
+            except Unsettled:
+                pass
+        self.unsaved = max(self.unsaved, EVERY_BYTES - RETRY_BYTES)
+        return None
 
     def _failed(self, error: Exception, base: int) -> KafkaError:
         """An append failed: void all that is tentative, close; return what to tell those who wait."""

@@ -59,6 +59,12 @@ class Producers:
     def __iter__(self) -> Iterator[tuple[int, Producer]]:
         return iter(self._by_id.items())
 
+    def ids(self) -> list[int]:
+        return list(self._by_id)
+
+    def get(self, producer_id: int) -> Producer | None:
+        return self._by_id.get(producer_id)
+
     def find(self, producer_id: int, epoch: int, first: int, last: int) -> object | None:
         """The outcome of this very batch if it is among the last five, else None after checking its place.
 

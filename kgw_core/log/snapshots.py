@@ -11,11 +11,17 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import anyio.lowlevel
 
 from kgw_core.errors import KafkaError
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import TopicPartition
+
+if TYPE_CHECKING:
+    from kgw_core.log.partition import PartitionLog
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +37,9 @@ WORTH_BYTES = 256 << 10
 MAX_BYTES = 8 << 20
 """A larger snapshot is not kept."""
 
+PIECE = 200
+"""Producers that are packed at a stretch: about a millisecond."""
+
 _PREFIX = b"producers/"
 _HEAD = struct.Struct(">BqI")
 _PRODUCER = struct.Struct(">qhqB")
@@ -42,20 +51,46 @@ def key(tp: TopicPartition) -> bytes:
     return _PREFIX + tp.topic_id.bytes + tp.partition.to_bytes(4, "big")
 
 
-def packed(producers: Producers, offset: int) -> bytes | None:
-    """The snapshot as of ``offset``; None where some producer's last acknowledged batch is not known."""
-    parts = [b""]
-    for producer_id, producer in producers:
+class Unsettled(Exception):
+    """Of some producer nothing is known but appends that are under way: a snapshot has to be put off."""
+
+
+async def packed(producers: Producers, offset: int) -> bytes | None:
+    """The snapshot as of ``offset``; None if it would be larger than :data:`MAX_BYTES`.
+
+    Others get their turns meanwhile. What they append does not get in: it lies at ``offset`` or after it,
+    and opening finds it there.
+
+    :raises Unsettled: some producer's last acknowledged batch is not known.
+    """
+    if _HEAD.size + len(producers) * (_PRODUCER.size + _BATCH.size) > MAX_BYTES:
+        return None
+    data = bytearray(_HEAD.size)
+    count = 0
+    for number, producer_id in enumerate(producers.ids(), 1):
+        if number % PIECE == 0:
+            await anyio.lowlevel.checkpoint()
+        producer = producers.get(producer_id)
+        if producer is None:
+            continue  # expired meanwhile
         settled = [entry for entry in producer.window if isinstance(entry.outcome, Appended)]
         if not settled:
+            raise Unsettled
+        batches = [
+            _BATCH.pack(entry.first_sequence, entry.last_sequence, *entry.outcome)
+            for entry in settled
+            if isinstance(entry.outcome, Appended) and entry.outcome.base_offset < offset
+        ]
+        if not batches:
+            continue
+        data += _PRODUCER.pack(producer_id, producer.epoch, producer.last_timestamp, len(batches))
+        for packed_batch in batches:
+            data += packed_batch
+        count += 1
+        if len(data) > MAX_BYTES:
             return None
-        parts.append(_PRODUCER.pack(producer_id, producer.epoch, producer.last_timestamp, len(settled)))
-        for entry in settled:
-            assert isinstance(entry.outcome, Appended)
-            parts.append(_BATCH.pack(entry.first_sequence, entry.last_sequence, *entry.outcome))
-    parts[0] = _HEAD.pack(0, offset, len(producers))
-    data = b"".join(parts)
-    return data if len(data) <= MAX_BYTES else None
+    _HEAD.pack_into(data, 0, 0, offset, count)
+    return bytes(data)
 
 
 def unpacked(data: bytes) -> tuple[Producers, int]:
@@ -97,9 +132,13 @@ class Snapshots:
                     return producers, max(offset, start)
         return Producers(), start
 
-    async def save(self, tps: Iterable[tuple[TopicPartition, bytes]]) -> None:
-        """Keep what :func:`packed` gave. A failure is told: opening has more to read then."""
-        changes = {key(tp): data for tp, data in tps}
+    async def save(self, logs: Iterable[PartitionLog]) -> None:
+        """Keep those of ``logs`` that can be made. A failure is told: opening has more to read then."""
+        found = [(log, await log.snapshot()) for log in logs]
+        # a log that was deleted meanwhile has to leave nothing: its deletion has taken away what was there
+        changes = {key(log.tp): data for log, data in found if data is not None and not log.topic.deleted}
+        if not changes:
+            return
         try:
             await self._state.commit(changes)
         except KafkaError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import anyio
 import pytest
 from broker_kit import Kit, SlowStore, a_kit, numbered, turns, view
 from hypothesis import given
@@ -13,7 +14,7 @@ from kgw_core.log import snapshots
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended, Producers
-from kgw_core.log.snapshots import Snapshots, packed, unpacked
+from kgw_core.log.snapshots import PIECE, Snapshots, Unsettled, packed, unpacked
 from kgw_core.pending import Pending
 from kgw_core.spi.state import StateCapabilities
 from kgw_core.spi.storage import Capabilities, Run, Topic, TopicPartition
@@ -38,36 +39,76 @@ def known(producers: Producers) -> dict[int, tuple[object, ...]]:
     }
 
 
-@given(batches=BATCHES, offset=st.integers(0, 2**62))
-def test_a_snapshot_tells_all_that_is_known(batches: list[tuple[int, int, int, int]], offset: int) -> None:
+@given(batches=BATCHES, offset=st.integers(30, 2**62))
+async def test_a_snapshot_tells_all_that_is_known(
+    batches: list[tuple[int, int, int, int]], offset: int
+) -> None:
     producers = Producers()
     for number, (id, epoch, sequence, time) in enumerate(batches):
         producers.put(id, epoch, sequence, sequence + 3, Appended(number, time), time)
-    data = packed(producers, offset)
+    data = await packed(producers, offset)
     assert data is not None
     again, at = unpacked(data)
     assert at == offset
     assert known(again) == known(producers)
 
 
-def test_what_is_under_way_is_left_out_or_puts_it_off() -> None:
+async def test_what_is_under_way_is_left_out_or_puts_it_off() -> None:
     producers = Producers()
     producers.put(1, 0, 0, 4, Appended(0), 1)
     producers.put(1, 0, 5, 9, Pending(), 1)
-    data = packed(producers, 5)
+    data = await packed(producers, 5)
     assert data is not None
     again, _ = unpacked(data)
     [(_, producer)] = again
     assert producer.last_sequence == 4
     producers.put(2, 0, 0, 4, Pending(), 1)
-    assert packed(producers, 5) is None
+    with pytest.raises(Unsettled):
+        await packed(producers, 5)
+
+
+async def test_what_is_appended_meanwhile_is_left_to_the_batches() -> None:
+    """Others get their turns every PIECE producers."""
+    producers = Producers()
+    for id in range(3 * PIECE):
+        producers.put(id, 0, 0, 4, Appended(id), 1)
+    found: list[bytes | None] = []
+
+    async def pack() -> None:
+        found.append(await packed(producers, 3 * PIECE))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pack)
+        await turns(2)
+        assert not found
+        last = 3 * PIECE - 1
+        producers.put(last, 0, 5, 9, Appended(3 * PIECE), 1)
+        for back in range(5):
+            producers.put(last - 1, 1, 5 * back, 5 * back + 4, Appended(3 * PIECE + 1 + back), 1)
+        producers.put(3 * PIECE, 0, 0, 4, Appended(3 * PIECE + 6), 1)
+    assert found[0] is not None
+    again, _ = unpacked(found[0])
+    assert [producer.last_sequence for _, producer in again] == [4] * (3 * PIECE - 1)
+
+
+@pytest.mark.parametrize("each", [1, 5])
+async def test_one_that_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch, each: int) -> None:
+    """Told by the number of producers before anything is packed, where that suffices."""
+    monkeypatch.setattr(snapshots, "MAX_BYTES", 43 * 1_000)
+    producers = Producers()
+    if each == 1:
+        producers.put(9_999, 0, 0, 4, Pending(), 1)  # which would put it off if it were looked at
+    for id in range(1_600 // each):
+        for number in range(each):
+            producers.put(id, 0, number, number, Appended(id), 1)
+    assert await packed(producers, 5_000) is None
 
 
 async def test_a_damaged_one_counts_as_none(caplog: pytest.LogCaptureFixture) -> None:
     state = MemoryStateStore()
     producers = Producers()
     producers.put(1, 0, 0, 4, Appended(0), 1)
-    data = packed(producers, 5)
+    data = await packed(producers, 5)
     assert data is not None
     for damaged in (data[:-1], b"\x07" + data[1:], b""):
         await state.commit({snapshots.key(TP): damaged})
@@ -82,7 +123,7 @@ async def test_one_beyond_the_end_does_not_count(start: int, end: int, offset: i
     state = MemoryStateStore()
     producers = Producers()
     producers.put(1, 0, 0, 4, Appended(0), 1)
-    data = packed(producers, 5)
+    data = await packed(producers, 5)
     assert data is not None
     await state.commit({snapshots.key(TP): data})
     found, at = await Snapshots(state).load(TP, start, end)
@@ -160,6 +201,58 @@ async def test_a_stop_leaves_little_to_read_and_a_deletion_nothing(monkeypatch: 
     assert store.bytes == 0
     assert len(again.producers) == 1
     again.deleted()
+    await turns()
+    assert await state.get(snapshots.key(log.tp)) is None
+    await kit.close()
+
+
+async def test_where_it_is_too_large_the_next_is_as_far_away_as_after_one_that_was_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kgw_core.log.partition.EVERY_BYTES", 2_000)
+    monkeypatch.setattr("kgw_core.log.partition.RETRY_BYTES", 1)
+    monkeypatch.setattr(snapshots, "MAX_BYTES", 10)
+    tries = 0
+
+    async def counted(producers: Producers, offset: int) -> bytes | None:
+        nonlocal tries
+        tries += 1
+        return await packed(producers, offset)
+
+    monkeypatch.setattr("kgw_core.log.partition.packed", counted)
+    kit = await a_kit(Durable())
+    log = await opened(kit, DurableState())
+    size = 0
+    for number in range(30):
+        data = numbered(7, number, value="v" * 500)
+        size += len(data)
+        log.append(view(data), False)
+        await turns(5)
+    assert 1 < tries <= size // 2_000
+    await kit.close()
+
+
+async def test_a_snapshot_that_was_begun_before_a_deletion_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kgw_core.log.partition.EVERY_BYTES", 1)
+    state = DurableState()
+    kit = await a_kit(Durable())
+    log = await opened(kit, state)
+    go = anyio.Event()
+
+    async def slowly(producers: Producers, offset: int) -> bytes | None:
+        data = await packed(producers, offset)
+        await go.wait()
+        return data
+
+    monkeypatch.setattr("kgw_core.log.partition.packed", slowly)
+    log.append(view(numbered(7, 0)), False)
+    await turns()
+    log.topic.deleted = True
+    log.deleted()
+    await turns()
+    go.set()
     await turns()
     assert await state.get(snapshots.key(log.tp)) is None
     await kit.close()

@@ -171,6 +171,21 @@ async def test_trims_and_deletions_reach_it() -> None:
     await kit.close()
 
 
+async def test_an_append_that_is_stored_after_the_deletion_is_not_kept() -> None:
+    store = SlowStore()
+    kit, log = await cached(store)
+    log.append(view(batch("a")), False)
+    under_way = await store.arrived()
+    log.topic.deleted = True
+    log.deleted()
+    under_way.release()
+    await turns()
+    tails = kit.logs.tails
+    assert tails is not None
+    assert tails.size == 0
+    await kit.close()
+
+
 async def test_batches_of_frames_that_are_used_again_are_copied() -> None:
     """An append that is not stable loses its bytes after the call."""
     store = Counting()
