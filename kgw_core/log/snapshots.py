@@ -134,7 +134,7 @@ class Snapshots:
 
     async def save(self, logs: Iterable[PartitionLog]) -> None:
         """Keep those of ``logs`` that can be made. A failure is told: opening has more to read then."""
-        found = [(log, await log.snapshot()) for log in logs]
+        found = [(log, await _taken(log)) for log in logs]
         # a log that was deleted meanwhile has to leave nothing: its deletion has taken away what was there
         changes = {key(log.tp): data for log, data in found if data is not None and not log.topic.deleted}
         if not changes:
@@ -143,3 +143,15 @@ class Snapshots:
             await self._state.commit(changes)
         except KafkaError as error:
             logger.warning("snapshots of %d log(s) cannot be kept: %s", len(changes), error)
+
+
+async def _taken(log: PartitionLog) -> bytes | None:
+    """What is known of the log's producers; None where that has to be put off, or is too much."""
+    log.unsaved = 0
+    if log.ready:
+        try:
+            return await packed(log.producers, log.high_watermark)
+        except Unsettled:
+            pass
+    log.unsaved = max(log.unsaved, EVERY_BYTES - RETRY_BYTES)
+    return None

@@ -9,10 +9,26 @@ from typing import Protocol
 from kgw_core.clock import Clock, Timer
 
 
+class Waiting(dict["WaitingFetch", None]):
+    """The fetches that wait on one log."""
+
+    __slots__ = ()
+
+    def appended(self, size: int) -> None:
+        """``size`` bytes more may be read."""
+        for fetch in list(self):
+            fetch.appended(size)
+
+    def changed(self) -> None:
+        """The log is other than they know it: they read again."""
+        for fetch in list(self):
+            fetch.changed()
+
+
 class Watched(Protocol):
     """A log as a waiting fetch sees it."""
 
-    waiting: dict[WaitingFetch, None]
+    waiting: Waiting
 
 
 class WaitingFetch:
@@ -47,6 +63,10 @@ class WaitingFetch:
         self.missing -= size
         if self.missing <= 0:
             self._wakes.add(self)
+
+    def changed(self) -> None:
+        """A log is other than it was. The fetch is answered after the turn that changed it."""
+        self._wakes.add(self)
 
     def finish(self) -> None:
         """Answer now, with what there is."""

@@ -37,7 +37,7 @@ class Writers:
 
     def submit(self, log: PartitionLog) -> None:
         """``log`` has something in its queue."""
-        if not log.in_flight:
+        if not log.queue.in_flight:
             self._due[log] = None
             self._wake.set()
 
@@ -55,23 +55,14 @@ class Writers:
             due, self._due = self._due, {}
             self._busy += 1
             try:
-                await self._write([log for log in due if log.queue and not log.in_flight])
+                await self._write([log for log in due if log.queue.waiting and not log.queue.in_flight])
             finally:
                 self._busy -= 1
 
     async def _write(self, logs: list[PartitionLog]) -> None:
         if not logs:
             return
-        appends = []
-        for log in logs:
-            size = taken = 0
-            for item in log.queue:
-                size += len(item.batch.data)
-                if taken and size > MAX_APPEND_BYTES:
-                    break
-                taken += 1
-            log.in_flight, log.queue = log.queue[:taken], log.queue[taken:]
-            appends.append(Append(log.tp, [item.batch for item in log.in_flight]))
+        appends = [Append(log.tp, log.queue.depart(MAX_APPEND_BYTES)) for log in logs]
         try:
             outcomes = await self._store.append_many(appends)
             if len(outcomes) != len(appends):
@@ -83,7 +74,7 @@ class Writers:
                 log.settle(outcome)
             except Exception:  # a fault of one log: the writer serves the others, too
                 logger.exception("%s: an append could not be settled", log.tp)
-            if log.queue:
+            if log.queue.waiting:
                 self.submit(log)
 
     async def finished(self) -> None:

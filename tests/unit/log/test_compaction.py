@@ -49,9 +49,9 @@ EAGER = {"cleanup_policy": "compact", "min_cleanable_dirty_ratio": "0.0", "delet
 Pair = tuple[bytes, bytes | None]
 
 
-def put(log: PartitionLog, *pairs: Pair, codec: int = Codec.NONE, **options: int) -> None:
+def put(kit: Kit, log: PartitionLog, *pairs: Pair, codec: int = Codec.NONE, **options: int) -> None:
     """Append one batch; every record has a header that tells its key."""
-    time = log._manager.clock.time_ms()
+    time = kit.clock.time_ms()
     records = [(key, value, time + n, [("of", key)]) for n, (key, value) in enumerate(pairs)]
     log.append(view(build_batch(records, codec=codec, **options)), True)
 
@@ -85,7 +85,7 @@ async def compact(kit: Kit) -> None:
 async def test_of_each_key_the_last_record_stays_where_it_was(kit: Kit) -> None:
     log = await kit.log(**EAGER)
     for key, value in ((b"a", b"1"), (b"b", b"1"), (b"a", b"2"), (b"c", b"1"), (b"b", b"2"), (b"end", b"1")):
-        put(log, (key, value))
+        put(kit, log, (key, value))
     before = await kept(log)
     await compact(kit)
     assert await kept(log) == [before[2], before[3], before[4], before[5]]
@@ -97,8 +97,8 @@ async def test_a_batch_that_loses_records_keeps_its_span_its_codec_and_the_rest(
     kit: Kit, codec: Codec
 ) -> None:
     log = await kit.log(**EAGER)
-    put(log, (b"a", b"1"), (b"b", b"1"), (b"a", b"2"), codec=codec)
-    put(log, (b"b", b"2"))
+    put(kit, log, (b"a", b"1"), (b"b", b"1"), (b"a", b"2"), codec=codec)
+    put(kit, log, (b"b", b"2"))
     before = await kept(log)
     await compact(kit)
     first, second = await batches(log)
@@ -113,7 +113,7 @@ async def test_a_record_without_a_key_goes(kit: Kit) -> None:
     log = await kit.log(cleanup_policy="delete")
     log.append(view(build_batch([(None, b"1"), (b"k", b"2")])), True)
     await kit.catalog.set_configs("t", {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0"})
-    put(log, (b"end", b"1"))
+    put(kit, log, (b"end", b"1"))
     await compact(kit)
     assert await offsets(log) == [1, 2]
 
@@ -121,7 +121,7 @@ async def test_a_record_without_a_key_goes(kit: Kit) -> None:
 async def test_long_keys_that_begin_alike_are_told_apart(kit: Kit) -> None:
     log = await kit.log(**EAGER)
     for end in (b"x", b"y", b"x", b"z"):
-        put(log, (b"k" * 5_000 + end, b"v"))
+        put(kit, log, (b"k" * 5_000 + end, b"v"))
     await compact(kit)
     assert await offsets(log) == [1, 2, 3]
 
@@ -131,9 +131,9 @@ async def test_long_keys_that_begin_alike_are_told_apart(kit: Kit) -> None:
 
 async def test_a_tombstone_goes_delete_retention_after_the_compaction_that_met_it(kit: Kit) -> None:
     log = await kit.log(**EAGER)
-    put(log, (b"a", b"1"))
-    put(log, (b"a", None))
-    put(log, (b"b", b"1"))
+    put(kit, log, (b"a", b"1"))
+    put(kit, log, (b"a", None))
+    put(kit, log, (b"b", b"1"))
     await compact(kit)
     assert await offsets(log) == [1, 2]
     [tombstone, _] = await batches(log)
@@ -141,20 +141,20 @@ async def test_a_tombstone_goes_delete_retention_after_the_compaction_that_met_i
     assert tombstone.base_timestamp == NOW + 10_000
     assert [record.timestamp for record in iter_records(tombstone)] == [NOW]
     await kit.clock.advance(10)
-    put(log, (b"c", b"1"))
+    put(kit, log, (b"c", b"1"))
     await compact(kit)
     assert await offsets(log) == [1, 2, 3], "the horizon has not passed"
     await kit.clock.advance(0.001)
-    put(log, (b"d", b"1"))
+    put(kit, log, (b"d", b"1"))
     await compact(kit)
     assert await offsets(log) == [2, 3, 4]
 
 
 async def test_a_value_after_a_tombstone_stays(kit: Kit) -> None:
     log = await kit.log(**EAGER)
-    put(log, (b"a", None))
-    put(log, (b"a", b"2"))
-    put(log, (b"b", b"1"))
+    put(kit, log, (b"a", None))
+    put(kit, log, (b"a", b"2"))
+    put(kit, log, (b"b", b"1"))
     await compact(kit)
     assert await offsets(log) == [1, 2]
 
@@ -165,28 +165,28 @@ async def test_a_value_after_a_tombstone_stays(kit: Kit) -> None:
 async def test_a_log_waits_until_enough_of_it_is_new(kit: Kit) -> None:
     log = await kit.log(cleanup_policy="compact", min_cleanable_dirty_ratio="0.5")
     for _ in range(10):
-        put(log, (b"a", b"v" * 100))
+        put(kit, log, (b"a", b"v" * 100))
     await compact(kit)
     assert await offsets(log) == [9], "all of it was new"
     for key in (b"1", b"2", b"3", b"4", b"5", b"6", b"7"):
-        put(log, (key, b"v" * 100))
+        put(kit, log, (key, b"v" * 100))
     await compact(kit)
     assert await offsets(log) == [9, *range(10, 17)]
-    put(log, (b"a", b"v" * 10))
+    put(kit, log, (b"a", b"v" * 10))
     await compact(kit)
     assert await offsets(log) == [9, *range(10, 18)], "little of it is new"
     for _ in range(10):
-        put(log, (b"a", b"v" * 100))
+        put(kit, log, (b"a", b"v" * 100))
     await compact(kit)
     assert await offsets(log) == [*range(10, 17), 27]
 
 
 async def test_young_records_are_safe_and_no_reason_to_drop_others(kit: Kit) -> None:
     log = await kit.log(min_compaction_lag_ms="60000", **EAGER)
-    put(log, (b"a", b"1"))
-    put(log, (b"a", b"2"))
+    put(kit, log, (b"a", b"1"))
+    put(kit, log, (b"a", b"2"))
     await kit.clock.advance(50)
-    put(log, (b"a", b"3"))
+    put(kit, log, (b"a", b"3"))
     await compact(kit)
     assert await offsets(log) == [0, 1, 2]
     await kit.clock.advance(11)
@@ -201,8 +201,8 @@ async def test_an_old_record_is_a_reason_however_little_is_new(kit: Kit) -> None
     log = await kit.log(
         cleanup_policy="compact", min_cleanable_dirty_ratio="1", max_compaction_lag_ms="60000"
     )
-    put(log, (b"a", b"1"))
-    put(log, (b"a", b"2"))
+    put(kit, log, (b"a", b"1"))
+    put(kit, log, (b"a", b"2"))
     await compact(kit)
     assert await offsets(log) == [0, 1]
     await kit.clock.advance(61)
@@ -213,8 +213,8 @@ async def test_an_old_record_is_a_reason_however_little_is_new(kit: Kit) -> None
 async def test_a_log_without_anything_new_is_left_alone(kit: Kit) -> None:
     """Also one whose last batch, which always stays, is overdue."""
     log = await kit.log(max_compaction_lag_ms="1000", **EAGER)
-    put(log, (b"a", b"1"))
-    put(log, (b"b", b"1"))
+    put(kit, log, (b"a", b"1"))
+    put(kit, log, (b"b", b"1"))
     await kit.clock.advance(10)
     await compact(kit)
     reads = 0
@@ -236,18 +236,18 @@ async def test_only_topics_that_ask_for_it_are_compacted(kit: Kit) -> None:
         for number, policy in enumerate(("delete", "compact", "compact,delete", "delete,compact"))
     ]
     for log in logs:
-        put(log, (b"a", b"1"))
-        put(log, (b"a", b"2"))
+        put(kit, log, (b"a", b"1"))
+        put(kit, log, (b"a", b"2"))
     await compact(kit)
     assert [await offsets(log) for log in logs] == [[0, 1], [1], [1], [1]]
 
 
 async def test_compact_and_delete_does_both(kit: Kit) -> None:
     log = await kit.log(cleanup_policy="compact,delete", min_cleanable_dirty_ratio="0", retention_ms="100000")
-    put(log, (b"a", b"1"))
+    put(kit, log, (b"a", b"1"))
     await kit.clock.advance(60)
-    put(log, (b"b", b"1"))
-    put(log, (b"b", b"2"))
+    put(kit, log, (b"b", b"1"))
+    put(kit, log, (b"b", b"2"))
     await kit.clock.advance(60)
     await kit.logs.retention.check()
     await compact(kit)
@@ -257,8 +257,8 @@ async def test_compact_and_delete_does_both(kit: Kit) -> None:
 
 async def test_the_log_is_compacted_by_itself_every_interval(kit: Kit) -> None:
     log = await kit.log(**EAGER)
-    put(log, (b"a", b"1"))
-    put(log, (b"a", b"2"))
+    put(kit, log, (b"a", b"1"))
+    put(kit, log, (b"a", b"2"))
     kit.spawn(kit.logs.upkeep())
     await turns()
     await kit.clock.advance(14.9)
@@ -276,7 +276,7 @@ async def test_a_producers_last_sequence_stays_known_when_its_records_are_gone(k
     log = await kit.log(**EAGER)
     log.append(view(numbered(7, 0, 3)), True)
     log.append(view(numbered(7, 3, 2)), True)
-    put(log, (b"k", b"v"))
+    put(kit, log, (b"k", b"v"))
     await compact(kit)
     assert await offsets(log) == [5]
     [empty, _] = await batches(log)
@@ -286,7 +286,7 @@ async def test_a_producers_last_sequence_stays_known_when_its_records_are_gone(k
     await log.open()
     assert log.append(view(numbered(7, 3, 2)), True).base_offset == 3, "known again"  # type: ignore[union-attr]
     log.append(view(numbered(7, 5, 1)), True)
-    put(log, (b"k", b"v"))
+    put(kit, log, (b"k", b"v"))
     await compact(kit)
     assert [batch.base_offset for batch in await batches(log)] == [6, 7], "what it wrote last is further on"
 
@@ -297,7 +297,7 @@ async def test_a_producers_last_sequence_stays_known_when_its_records_are_gone(k
 async def test_a_trim_meanwhile_is_no_problem(kit: Kit) -> None:
     log = await kit.log(**EAGER)
     for number in range(2_000):
-        put(log, (b"%d" % (number % 10), b"v" * 200))
+        put(kit, log, (b"%d" % (number % 10), b"v" * 200))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(compact, kit)
         for before in (500, 1_000, 1_500):
@@ -310,7 +310,7 @@ async def test_a_trim_meanwhile_is_no_problem(kit: Kit) -> None:
 async def test_a_topic_deleted_meanwhile_is_no_problem(kit: Kit, caplog: pytest.LogCaptureFixture) -> None:
     log = await kit.log(**EAGER)
     for number in range(2_000):
-        put(log, (b"%d" % (number % 10), b"v" * 200))
+        put(kit, log, (b"%d" % (number % 10), b"v" * 200))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(compact, kit)
         await anyio.sleep(0.001)
@@ -347,7 +347,7 @@ async def test_what_takes_long_leaves_the_event_loop(
     log = await kit.log(**EAGER)
     large = build_batch([(b"k%d" % number, bytes(size), NOW) for number in range(count)], codec=codec)
     await stored(log, large)
-    put(log, (b"k0", b"v"))
+    put(kit, log, (b"k0", b"v"))
     monkeypatch.setattr(workers, "in_thread", in_a_thread)
     await compact(kit)
     assert await offsets(log) == list(range(1, count + 1))
@@ -359,7 +359,7 @@ async def test_keys_that_do_not_fit_into_memory_are_left_for_the_next_pass(kit: 
     log = await kit.log(**EAGER)
     for _ in range(3):
         for number in range(50):
-            put(log, (b"%d" % number, b"v"))
+            put(kit, log, (b"%d" % number, b"v"))
     small = Compaction(kit.store, None, kit.clock, lambda: kit.logs.logs, 1, 1 << 20, map_bytes=20 * 150)
     passes = 0
     while (await offsets(log)) != list(range(100, 150)):
@@ -383,9 +383,9 @@ async def test_a_store_that_keeps_everything_says_so_once(caplog: pytest.LogCapt
     kit = await a_kit(KeepingStore())
     for name in ("one", "two"):
         log = await kit.log(name, **EAGER)
-        put(log, (b"a", b"1"))
-        put(log, (b"a", b"2"))
-        put(log, (b"a", b"3"))
+        put(kit, log, (b"a", b"1"))
+        put(kit, log, (b"a", b"2"))
+        put(kit, log, (b"a", b"3"))
     for _ in range(3):
         await compact(kit)
     assert await offsets(log) == [0, 1, 2]
@@ -401,8 +401,8 @@ async def test_a_log_that_cannot_be_looked_at_is_told_and_the_others_are_compact
 ) -> None:
     bad, good = await kit.log("bad", **EAGER), await kit.log("good", **EAGER)
     for log in (bad, good):
-        put(log, (b"a", b"1"))
-        put(log, (b"a", b"2"))
+        put(kit, log, (b"a", b"1"))
+        put(kit, log, (b"a", b"2"))
     bounds = kit.store.bounds
 
     async def failing(tp: TopicPartition) -> Bounds:
@@ -422,8 +422,8 @@ async def test_a_batch_that_cannot_be_read_stays_and_stops_nothing(
 ) -> None:
     """It is there from a time when the topic was not compacted, and nobody looked into it."""
     log = await kit.log(cleanup_policy="delete")
-    put(log, (b"a", b"1"))
-    put(log, (b"b", b"1"))
+    put(kit, log, (b"a", b"1"))
+    put(kit, log, (b"b", b"1"))
     if problem == "too large":
         kit.logs.compaction = Compaction(kit.store, None, kit.clock, lambda: kit.logs.logs, 1, 20_000)
         bad = build_batch([(b"a", bytes(50_000), NOW)], codec=Codec.ZSTD)
@@ -435,11 +435,11 @@ async def test_a_batch_that_cannot_be_read_stays_and_stops_nothing(
         bad = altered(batch("v", key=b"a"), attributes=int(Codec.ZSTD))
     log.append(view(bad), True)
     after = log.high_watermark
-    put(log, (b"b", b"3"))
-    put(log, (b"c", b"1"))
+    put(kit, log, (b"b", b"3"))
+    put(kit, log, (b"c", b"1"))
     await kit.catalog.set_configs("t", {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0"})
     for _ in range(2):
-        put(log, (b"d", b"1"))
+        put(kit, log, (b"d", b"1"))
         await compact(kit)
     assert [found.base_offset for found in await batches(log)] == [0, 2, after, after + 1, after + 3]
     assert caplog.text.count("cannot be read, so compaction leaves it") == 1
@@ -478,7 +478,7 @@ class Model:
         self.last_batch = 0
         self.sequences: dict[int, int] = {}
 
-    def check(self, log: PartitionLog, found: list[Record], *, compacted: bool) -> None:
+    def check(self, log: PartitionLog, found: list[Record], now: int, *, compacted: bool) -> None:
         offsets = [record.offset for record in found]
         assert offsets == sorted(set(offsets))
         for record in found:
@@ -491,7 +491,7 @@ class Model:
         missing_tombstones = [o for o in last.values() if self.all[o].value is None and o not in there]
         for offset in missing_tombstones:
             if offset >= log.start:
-                assert log._manager.clock.time_ms() > self.all[offset].timestamp + 10_000
+                assert now > self.all[offset].timestamp + 10_000
         if compacted:
             superseded = [o for o in there if o < self.last_batch and last[self.all[o].key] != o]
             assert not superseded, f"{superseded} should be gone"
@@ -513,7 +513,7 @@ async def test_compaction_against_a_model(steps: list[tuple[object, ...]]) -> No
                 model.sequences[producer] = sequence + len(pairs)
             model.last_batch = base = log.high_watermark
             time = kit.clock.time_ms()
-            put(log, *pairs, codec=codec, **options)
+            put(kit, log, *pairs, codec=codec, **options)
             for n, (key, value) in enumerate(pairs):
                 model.all[base + n] = Record(key, value, time + n, [("of", key)], base + n)
         elif kind == "wait":
@@ -525,7 +525,7 @@ async def test_compaction_against_a_model(steps: list[tuple[object, ...]]) -> No
             await log.open()
         else:
             await compact(kit)
-        model.check(log, await kept(log), compacted=kind == "compact")
+        model.check(log, await kept(log), kit.clock.time_ms(), compacted=kind == "compact")
     log.ready = False
     await log.open()
     known = {producer_id: state.last_sequence for producer_id, state in log.producers}
@@ -546,7 +546,7 @@ async def test_a_store_that_waits_is_compacted_too() -> None:
     kit.start_writers()
     log = await kit.log(**EAGER)
     for value in (b"1", b"2", b"3"):
-        put(log, (b"a", value))
+        put(kit, log, (b"a", value))
         await anyio.lowlevel.checkpoint()
     while log.high_watermark < 3:
         await anyio.lowlevel.checkpoint()

@@ -136,6 +136,17 @@ async def test_one_that_is_refused_lets_the_others_through(kit: Kit, gate: Gate)
     assert await appended(good) == Appended(0)
 
 
+async def test_what_a_refusal_sets_off_does_not_overtake_what_came_before_it(kit: Kit, gate: Gate) -> None:
+    """A connection that gets its answer starts at once what it has held back."""
+    log = await kit.log("t", cleanup_policy="compact")
+    bad = waiting(log.append(view(batch(LARGE, key=None)), False))
+    second = log.append(keyed("second"), False)
+    bad.then(lambda _: log.append(keyed("third"), False))
+    gate.open()
+    assert await appended(second) == Appended(0)
+    assert values_of(log.read_now(0, 1 << 20) or ()) == [b"second", b"third"]
+
+
 async def test_a_topic_that_is_deleted_meanwhile(kit: Kit, gate: Gate) -> None:
     log = await kit.log("t", cleanup_policy="compact")
     pending = [log.append(keyed(LARGE), False), log.append(keyed("b"), False)]

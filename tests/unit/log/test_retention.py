@@ -21,11 +21,11 @@ pytestmark = pytest.mark.anyio
 SECOND = 1000
 
 
-async def kept(log: PartitionLog, *times: int | None, **configs: str) -> int:
+async def kept(kit: Kit, log: PartitionLog, *times: int | None, **configs: str) -> int:
     """Append a batch of two records for each time (None: without one), look once; the start that is left."""
     for each in times:
         log.append(view(batch("a", "b", time=-1 if each is None else each)), True)
-    await log._manager.retention.check()
+    await kit.logs.retention.check()
     return log.start
 
 
@@ -38,23 +38,23 @@ def ago(seconds: float) -> int:
 
 async def test_batches_go_from_the_front_while_they_are_too_old(kit: Kit) -> None:
     log = await kit.log(retention_ms=str(10 * SECOND))
-    assert await kept(log, ago(30), ago(20), ago(5), ago(1)) == 4
+    assert await kept(kit, log, ago(30), ago(20), ago(5), ago(1)) == 4
     assert (await kit.store.bounds(log.tp)).start == 4
 
 
 async def test_an_old_batch_behind_a_young_one_stays(kit: Kit) -> None:
     log = await kit.log(retention_ms=str(10 * SECOND))
-    assert await kept(log, ago(30), ago(5), ago(20)) == 2
+    assert await kept(kit, log, ago(30), ago(5), ago(20)) == 2
 
 
 async def test_exactly_as_old_as_allowed_is_not_too_old(kit: Kit) -> None:
     log = await kit.log(retention_ms=str(10 * SECOND))
-    assert await kept(log, ago(10.001), ago(10)) == 2
+    assert await kept(kit, log, ago(10.001), ago(10)) == 2
 
 
 async def test_everything_may_go_and_the_next_offset_stays(kit: Kit) -> None:
     log = await kit.log(retention_ms=str(10 * SECOND))
-    assert await kept(log, ago(30), ago(20)) == 4
+    assert await kept(kit, log, ago(30), ago(20)) == 4
     assert (await kit.store.bounds(log.tp)).size == 0
     log.append(view(batch("c")), True)
     assert (log.start, log.high_watermark) == (4, 5)
@@ -65,7 +65,7 @@ async def test_the_largest_timestamp_of_a_batch_counts(kit: Kit) -> None:
     from kgw_core.records import build_batch
 
     log.append(view(build_batch([(b"k", b"old", ago(60)), (b"k", b"young", ago(1))])), True)
-    assert await kept(log) == 0
+    assert await kept(kit, log) == 0
 
 
 @pytest.mark.parametrize(
@@ -83,18 +83,18 @@ async def test_a_batch_without_a_timestamp_goes_with_a_dated_one(
     kit: Kit, times: tuple[int | None, ...], start: int
 ) -> None:
     log = await kit.log(retention_ms=str(10 * SECOND))
-    assert await kept(log, *[None if each is None else ago(each) for each in times]) == start
+    assert await kept(kit, log, *[None if each is None else ago(each) for each in times]) == start
 
 
 @pytest.mark.parametrize("policy", ["compact", "", "delete", "compact,delete"])
 async def test_only_a_policy_with_delete_deletes(kit: Kit, policy: str) -> None:
     log = await kit.log(retention_ms="1000", retention_bytes="1", cleanup_policy=policy)
-    assert (await kept(log, ago(30), ago(30)) > 0) is ("delete" in policy)
+    assert (await kept(kit, log, ago(30), ago(30)) > 0) is ("delete" in policy)
 
 
 async def test_without_limits_nothing_goes(kit: Kit) -> None:
     log = await kit.log(retention_ms="-1", message_timestamp_before_max_ms=str(2**63 - 1))
-    assert await kept(log, 1, ago(30)) == 0
+    assert await kept(kit, log, 1, ago(30)) == 0
 
 
 # -- by size
@@ -104,20 +104,20 @@ async def test_batches_go_while_at_least_the_limit_is_left(kit: Kit) -> None:
     size = len(batch("a", "b"))
     for limit, start in ((3 * size, 4), (3 * size + 1, 2), (5 * size, 0), (5 * size + 1, 0), (0, 10), (1, 8)):
         log = await kit.log(f"t{limit}", retention_bytes=str(limit))
-        assert await kept(log, *[NOW] * 5) == start, limit
+        assert await kept(kit, log, *[NOW] * 5) == start, limit
 
 
 async def test_what_went_by_age_counts_no_more_for_size(kit: Kit) -> None:
     size = len(batch("a", "b"))
     log = await kit.log(retention_ms=str(10 * SECOND), retention_bytes=str(2 * size))
-    assert await kept(log, ago(30), ago(30), ago(5), ago(5), ago(5)) == 6
+    assert await kept(kit, log, ago(30), ago(30), ago(5), ago(5), ago(5)) == 6
 
 
 async def test_many_batches_over_many_reads_go_at_once(kit: Kit) -> None:
     log = await kit.log(retention_bytes="1000")
     for _ in range(300):
         log.append(view(batch("v" * 900)), True)
-    assert await kept(log) == 298
+    assert await kept(kit, log) == 298
     assert 1000 <= (await kit.store.bounds(log.tp)).size < 2000
 
 
@@ -140,9 +140,9 @@ async def test_a_look_is_taken_every_five_minutes_unless_set_otherwise(kit: Kit)
 
 async def test_a_new_retention_counts_from_the_next_look_on(kit: Kit) -> None:
     log = await kit.log()
-    assert await kept(log, ago(30), ago(5)) == 0
+    assert await kept(kit, log, ago(30), ago(5)) == 0
     await kit.catalog.set_configs("t", {"retention.ms": str(10 * SECOND)})
-    assert await kept(log) == 2
+    assert await kept(kit, log) == 2
 
 
 async def test_producers_are_forgotten_by_the_same_clock(kit: Kit) -> None:
@@ -223,9 +223,9 @@ async def test_a_batch_that_the_store_does_not_find_by_its_time_stays() -> None:
 
     kit = await a_kit(Blind())
     log = await kit.log(retention_ms=str(10 * SECOND))
-    assert await kept(log, ago(30), ago(20), None, ago(5), ago(20)) == 6
+    assert await kept(kit, log, ago(30), ago(20), None, ago(5), ago(20)) == 6
     await kit.clock.advance(20)
-    assert await kept(log) == 10
+    assert await kept(kit, log) == 10
     await kit.close()
 
 
@@ -257,7 +257,7 @@ async def test_a_store_with_its_own_retention_is_left_alone() -> None:
     kit = await a_kit(Native())
     for name, start in (("native", 0), ("plain", 2)):
         log = await kit.log(name, retention_ms=str(10 * SECOND))
-        assert await kept(log, ago(30)) == start
+        assert await kept(kit, log, ago(30)) == start
     await kit.close()
 
 

@@ -34,8 +34,9 @@ from kgw_core.errors import (
     UnknownTopicOrPartition,
 )
 from kgw_core.log import writer
-from kgw_core.log.partition import QUEUED, PartitionLog
+from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
+from kgw_core.log.room import QUEUED
 from kgw_core.pending import Pending
 from kgw_core.spi.storage import Capabilities, OffsetConflict
 

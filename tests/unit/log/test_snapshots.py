@@ -168,8 +168,8 @@ async def opened(kit: Kit, state: MemoryStateStore) -> PartitionLog:
 
 async def test_a_start_reads_what_came_after_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     """And still knows again what was appended before it."""
-    monkeypatch.setattr("kgw_core.log.partition.EVERY_BYTES", 20_000)
-    monkeypatch.setattr("kgw_core.log.partition.RETRY_BYTES", 1_000)
+    monkeypatch.setattr("kgw_core.log.snapshots.EVERY_BYTES", 20_000)
+    monkeypatch.setattr("kgw_core.log.snapshots.RETRY_BYTES", 1_000)
     store, state = Durable(), DurableState()
     kit = await a_kit(store)
     log = await opened(kit, state)
@@ -209,8 +209,8 @@ async def test_a_stop_leaves_little_to_read_and_a_deletion_nothing(monkeypatch: 
 async def test_where_it_is_too_large_the_next_is_as_far_away_as_after_one_that_was_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("kgw_core.log.partition.EVERY_BYTES", 2_000)
-    monkeypatch.setattr("kgw_core.log.partition.RETRY_BYTES", 1)
+    monkeypatch.setattr("kgw_core.log.snapshots.EVERY_BYTES", 2_000)
+    monkeypatch.setattr("kgw_core.log.snapshots.RETRY_BYTES", 1)
     monkeypatch.setattr(snapshots, "MAX_BYTES", 10)
     tries = 0
 
@@ -219,7 +219,7 @@ async def test_where_it_is_too_large_the_next_is_as_far_away_as_after_one_that_w
         tries += 1
         return await packed(producers, offset)
 
-    monkeypatch.setattr("kgw_core.log.partition.packed", counted)
+    monkeypatch.setattr("kgw_core.log.snapshots.packed", counted)
     kit = await a_kit(Durable())
     log = await opened(kit, DurableState())
     size = 0
@@ -235,7 +235,7 @@ async def test_where_it_is_too_large_the_next_is_as_far_away_as_after_one_that_w
 async def test_a_snapshot_that_was_begun_before_a_deletion_is_not_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("kgw_core.log.partition.EVERY_BYTES", 1)
+    monkeypatch.setattr("kgw_core.log.snapshots.EVERY_BYTES", 1)
     state = DurableState()
     kit = await a_kit(Durable())
     log = await opened(kit, state)
@@ -246,7 +246,7 @@ async def test_a_snapshot_that_was_begun_before_a_deletion_is_not_kept(
         await go.wait()
         return data
 
-    monkeypatch.setattr("kgw_core.log.partition.packed", slowly)
+    monkeypatch.setattr("kgw_core.log.snapshots.packed", slowly)
     log.append(view(numbered(7, 0)), False)
     await turns()
     log.topic.deleted = True

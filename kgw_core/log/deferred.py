@@ -1,0 +1,83 @@
+"""Appends that a log cannot take yet: it is being opened, or a batch before them is looked into in a thread.
+
+They are appended in the order in which they came, and before any that comes later. So none is told what came
+of it before all are appended: who is told may append more at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
+
+from kgw_core.budget import Budget
+from kgw_core.errors import KafkaError
+from kgw_core.log.producers import Appended
+from kgw_core.log.room import give_room, take_room
+from kgw_core.pending import Pending
+
+Append: TypeAlias = Callable[[memoryview, bool, bool], Appended | Pending[Appended]]
+"""``append(data, stable, looked)`` of a log."""
+
+Outcome: TypeAlias = Appended | Pending[Appended] | Exception
+
+
+class Deferred:
+    """Those of one log. ``looking``: they wait for a batch that is looked into; else for the log to open."""
+
+    __slots__ = ("_budget", "_waiting", "looking")
+
+    def __init__(self, budget: Budget, *, looking: bool) -> None:
+        self.looking = looking
+        self._budget = budget
+        self._waiting: list[tuple[memoryview, Pending[Appended]]] = []
+
+    def add(self, data: memoryview, stable: bool) -> Pending[Appended]:
+        """What comes of it is told when it was appended. ``stable``: as for an append."""
+        if not stable:
+            data = memoryview(bytearray(data))
+        pending: Pending[Appended] = Pending()
+        self._waiting.append((data, pending))
+        take_room(self._budget, data)
+        return pending
+
+    def append_all(self, append: Append, first: tuple[Pending[Appended], Outcome] | None = None) -> None:
+        """They need not wait any more. ``first``: who waits for the batch before them, and its outcome."""
+        waiting, self._waiting = self._waiting, []
+        outcomes = [first] if first is not None else []
+        for data, pending in waiting:
+            give_room(self._budget, data)
+            outcomes.append((pending, attempted(append, data)))
+        for pending, outcome in outcomes:
+            _tell(pending, outcome)
+
+    def fail(self, failure: KafkaError) -> None:
+        """The log cannot be opened."""
+        waiting, self._waiting = self._waiting, []
+        for data, pending in waiting:
+            give_room(self._budget, data)
+            pending.fail(failure)
+
+
+def attempted(append: Append, data: memoryview, looked: bool = False) -> Outcome:
+    """What came of an append that had to wait."""
+    try:
+        return append(data, True, looked)
+    except Exception as error:
+        return error
+
+
+def _tell(pending: Pending[Appended], outcome: Outcome) -> None:
+    if isinstance(outcome, Pending):
+        outcome.then(partial(_forward, pending))
+    elif isinstance(outcome, Exception):
+        pending.fail(outcome)
+    else:
+        pending.resolve(outcome)
+
+
+def _forward(pending: Pending[Appended], source: Pending[Appended]) -> None:
+    try:
+        pending.resolve(source.result())
+    except Exception as error:
+        pending.fail(error)

@@ -1,0 +1,28 @@
+"""What those are told whose append or read a store has failed."""
+
+from __future__ import annotations
+
+import logging
+
+from kgw_core.errors import KafkaError, KafkaStorageError, NotLeaderOrFollower
+from kgw_core.spi.storage import OffsetConflict, TopicPartition
+
+logger = logging.getLogger(__name__)
+
+
+def explained(error: Exception, tp: TopicPartition) -> KafkaError:
+    """The error for clients; one that says nothing to them is logged."""
+    if isinstance(error, KafkaError):
+        return error
+    if isinstance(error, OffsetConflict):
+        logger.warning("%s: %s; somebody else leads it", tp, error)
+        return NotLeaderOrFollower(f"{tp}: {error}")
+    logger.error("storage failed on %s: %r", tp, error, exc_info=error)
+    return KafkaStorageError(f"storage failed on {tp}: {error}")
+
+
+def retriable(failure: KafkaError, tp: TopicPartition) -> KafkaError:
+    """What batches are told that are refused only because they stood beside another one."""
+    if failure.retriable:
+        return failure
+    return KafkaStorageError(f"{tp}: another append failed: {failure}")

@@ -1,0 +1,170 @@
+"""What may be read of one partition's log: where it begins and ends, its records, and what goes from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import anyio
+
+from kgw_core.errors import FencedLeaderEpoch, OffsetOutOfRange, UnknownLeaderEpoch, UnknownTopicOrPartition
+from kgw_core.log.acknowledged import acknowledged
+from kgw_core.log.failures import explained
+from kgw_core.log.waiting import Waiting
+from kgw_core.spi.storage import Run, TopicPartition
+from kgw_core.topics.catalog import TopicState
+
+if TYPE_CHECKING:
+    from kgw_core.log.manager import LogManager
+    from kgw_core.log.partition import PartitionLog
+
+
+class ReadableLog(ABC):
+    """The part of a log that readers see; appends move its end, and trims its start.
+
+    ``start`` (log start offset), ``high_watermark``, ``last_stable_offset`` and ``leader_epoch`` mean what
+    they mean in Kafka, and are right only while ``ready``. ``waiting``: fetches that wait for more.
+    """
+
+    __slots__ = (
+        "_changing",
+        "_manager",
+        "_topic",
+        "high_watermark",
+        "leader_epoch",
+        "ready",
+        "start",
+        "tp",
+        "waiting",
+    )
+
+    def __init__(self, tp: TopicPartition, topic: TopicState[PartitionLog], manager: LogManager) -> None:
+        self.tp = tp
+        self._topic = topic
+        self._manager = manager
+        self.ready = False
+        self.start = 0
+        self.high_watermark = 0
+        self.leader_epoch = 0
+        self.waiting = Waiting()
+        self._changing: anyio.Lock | None = None
+
+    @property
+    def topic(self) -> TopicState[PartitionLog]:
+        return self._topic
+
+    @property
+    def last_stable_offset(self) -> int:
+        return self.high_watermark
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Make ready. :raises KafkaError: the topic is gone, or the store cannot say."""
+
+    def _check_exists(self) -> None:
+        if self._topic.deleted:
+            raise UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted")
+
+    # -- reading
+
+    def check_epoch(self, current_leader_epoch: int) -> None:
+        """Compare the leader epoch that a client has (-1: none) with the log's (KIP-320).
+
+        :raises FencedLeaderEpoch: the client's is older. :raises UnknownLeaderEpoch: it is newer.
+        """
+        if current_leader_epoch not in (-1, self.leader_epoch):
+            if current_leader_epoch < self.leader_epoch:
+                raise FencedLeaderEpoch(f"leader epoch is {self.leader_epoch}, not {current_leader_epoch}")
+            raise UnknownLeaderEpoch(f"leader epoch is {self.leader_epoch}, not yet {current_leader_epoch}")
+
+    def read_now(self, offset: int, max_bytes: int) -> Sequence[Run] | None:
+        """Runs from ``offset``, at least one batch if there is one; for ready logs only. None where the store
+        has to be waited for: :meth:`read`.
+
+        :raises OffsetOutOfRange: below the log start offset or above the high watermark.
+        :raises UnknownTopicOrPartition: the topic was deleted.
+        """
+        if not self.start <= offset < self.high_watermark:
+            self._check_offset(offset)
+            return ()
+        manager = self._manager
+        if not manager.immediate:
+            runs = manager.tails.read(self.tp, offset, max_bytes) if manager.tails is not None else None
+            return acknowledged(runs, self.high_watermark) if runs is not None else None
+        try:
+            return manager.store.read_now(self.tp, offset, max_bytes)
+        except Exception as error:
+            raise explained(error, self.tp) from error
+
+    async def read(self, offset: int, max_bytes: int) -> Sequence[Run]:
+        """:meth:`read_now`, waited for; opens the log where it is not ready."""
+        await self.open()
+        there = self.read_now(offset, max_bytes)
+        if there is not None:
+            return there
+        try:
+            runs = await self._manager.store.read(self.tp, offset, max_bytes)
+        except Exception as error:
+            raise explained(error, self.tp) from error
+        return acknowledged(runs, self.high_watermark)
+
+    async def find_time(self, timestamp: int) -> int | None:
+        """Base offset of the first batch with a record at or after ``timestamp`` (ms), or None."""
+        try:
+            base = await self._manager.ledger.find_time(self.tp, timestamp)
+            return base if base is not None else await self._manager.store.find_time(self.tp, timestamp)
+        except Exception as error:
+            raise explained(error, self.tp) from error
+
+    async def find_max_time(self) -> int | None:
+        """Base offset of the first batch that has the largest max timestamp, None for an empty log."""
+        try:
+            return await self._manager.store.find_max_time(self.tp)
+        except Exception as error:
+            raise explained(error, self.tp) from error
+
+    def _check_offset(self, offset: int) -> None:
+        self._check_exists()
+        if offset < self.start or offset > self.high_watermark:
+            raise OffsetOutOfRange(
+                f"offset {offset} of {self.tp} is not within {self.start} to {self.high_watermark}"
+            )
+
+    # -- what goes
+
+    async def trim(self, before: int) -> int:
+        """Raise the log start offset to ``before`` (-1: the high watermark); return the log start offset.
+
+        :raises OffsetOutOfRange: above the high watermark.
+        """
+        await self.open()
+        if before == -1:
+            before = self.high_watermark
+        if before > self.high_watermark or before < 0:
+            raise OffsetOutOfRange(f"cannot delete up to {before}, high watermark is {self.high_watermark}")
+        if before > self.start:
+            try:
+                async with self.changing():
+                    await self._manager.store.trim(self.tp, before)
+            except Exception as error:
+                raise explained(error, self.tp) from error
+            if before > self.start:  # another trim may have gone further meanwhile
+                self.start = before
+                self._manager.ledger.trimmed(self.tp, before)
+                if self._manager.tails is not None:
+                    self._manager.tails.drop(self.tp, before)
+                self.waiting.changed()
+        return self.start
+
+    def changing(self) -> anyio.Lock:
+        """Held while the store takes something away: a trim and a replacement never overlap, and the log is
+        not opened meanwhile."""
+        if self._changing is None:
+            self._changing = anyio.Lock()
+        return self._changing
+
+    def replaced(self, first: int, end: int) -> None:
+        """Compaction has put other batches in place of those from ``first`` up to ``end``."""
+        if self._manager.tails is not None:
+            self._manager.tails.drop(self.tp, end)

@@ -1,0 +1,29 @@
+"""Memory for appends that wait: what each takes of the budget, and when no more are kept."""
+
+from __future__ import annotations
+
+from kgw_core.budget import Budget
+from kgw_core.errors import KafkaStorageError
+from kgw_core.spi.storage import Buffer, TopicPartition
+
+QUEUED = 1024
+"""Bytes that an append takes while it waits, beside those of its batch."""
+
+
+def check_room(budget: Budget, tp: TopicPartition) -> None:
+    """:raises KafkaStorageError: so much waits for the storage that no more can be kept."""
+    if budget.exhausted:
+        raise KafkaStorageError(
+            f"{tp}: not taken, as requests and appends that wait for the storage take {budget.used} "
+            f"bytes, more than {budget.limit} (limits.max_total_in_flight_bytes)"
+        )
+
+
+def take_room(budget: Budget, data: Buffer) -> None:
+    """The batch waits."""
+    budget.take(len(data) + QUEUED)
+
+
+def give_room(budget: Budget, data: Buffer) -> None:
+    """The batch waits no more."""
+    budget.give(len(data) + QUEUED)

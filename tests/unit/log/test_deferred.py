@@ -1,0 +1,97 @@
+"""Appends that a log cannot take yet: in their order, before all that come later, and charged meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+from broker_kit import done
+
+from kgw_core.budget import Budget
+from kgw_core.errors import KafkaStorageError
+from kgw_core.log.deferred import Deferred, attempted
+from kgw_core.log.producers import Appended
+from kgw_core.log.room import QUEUED
+from kgw_core.pending import Pending
+
+
+def refusal(pending: Pending[Appended]) -> str:
+    with pytest.raises(KafkaStorageError) as raised:
+        done(pending)
+    return str(raised.value)
+
+
+class Log:
+    """Takes what it is given; ``waits``: what came of it is told later."""
+
+    def __init__(self) -> None:
+        self.taken: list[bytes] = []
+        self.waits: dict[bytes, Pending[Appended]] = {}
+
+    def append(self, data: memoryview, stable: bool, looked: bool) -> Appended | Pending[Appended]:
+        assert stable
+        if bytes(data) == b"bad":
+            raise KafkaStorageError("bad")
+        self.taken.append(bytes(data))
+        return self.waits.get(bytes(data), Appended(len(self.taken) - 1))
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+def deferred(*values: bytes) -> tuple[Deferred, list[Pending[Appended]], Budget]:
+    budget = Budget(1 << 20)
+    made = Deferred(budget, looking=False)
+    return made, [made.add(memoryview(value), True) for value in values], budget
+
+
+def test_each_gets_what_comes_of_it(log: Log) -> None:
+    log.waits = {b"later": Pending(), b"never": Pending()}
+    line, (first, bad, later, never), _ = deferred(b"first", b"bad", b"later", b"never")
+    line.append_all(log.append)
+    assert done(first) == Appended(0)
+    assert refusal(bad) == "bad"
+    assert not later.done and not never.done
+    log.waits[b"later"].resolve(Appended(7))
+    log.waits[b"never"].fail(KafkaStorageError("full"))
+    assert done(later) == Appended(7)
+    assert refusal(never) == "full"
+
+
+@pytest.mark.parametrize("value", [b"bad", b"good"])
+def test_who_is_told_and_appends_more_at_once_stands_behind_all_that_waited(log: Log, value: bytes) -> None:
+    line, (first, _, _), _ = deferred(value, b"b", b"c")
+    first.then(lambda _: log.append(memoryview(b"d"), True, False))
+    line.append_all(log.append)
+    assert log.taken[-3:] == [b"b", b"c", b"d"]
+
+
+def test_the_one_before_them_is_told_first(log: Log) -> None:
+    line, (behind,), _ = deferred(b"b")
+    head: Pending[Appended] = Pending()
+    told: list[Pending[Appended]] = []
+    head.then(told.append)
+    behind.then(told.append)
+    line.append_all(log.append, first=(head, attempted(log.append, memoryview(b"a"), looked=True)))
+    assert (log.taken, told) == ([b"a", b"b"], [head, behind])
+
+
+def test_bytes_that_do_not_stay_are_copied(log: Log) -> None:
+    line = Deferred(Budget(1 << 20), looking=False)
+    data = bytearray(b"abc")
+    line.add(memoryview(data), False)
+    data[:] = b"xyz"
+    line.append_all(log.append)
+    assert log.taken == [b"abc"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_they_are_charged_until_they_wait_no_more(log: Log, fails: bool) -> None:
+    line, pending, budget = deferred(b"a", b"bcd")
+    assert budget.used == 4 + 2 * QUEUED
+    if fails:
+        line.fail(KafkaStorageError("no"))
+        assert [refusal(each) for each in pending] == ["no", "no"]
+    else:
+        line.append_all(log.append)
+    assert budget.used == 0
