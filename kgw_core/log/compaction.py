@@ -25,6 +25,7 @@ from kgw_core import workers
 from kgw_core.clock import Clock, sleep
 from kgw_core.errors import KafkaError, OffsetOutOfRange, UnknownTopicOrPartition
 from kgw_core.log.cleaning import MAP_BYTES, LastOffsets, cleaned
+from kgw_core.log.kept import keep
 from kgw_core.log.rewrite import is_large
 from kgw_core.records.batch import RecordBatch, iter_batches
 from kgw_core.spi.state import StateStore
@@ -140,7 +141,7 @@ class Compaction:
             return
         configs = log.topic.configs
         bounds = await self._store.bounds(log.tp)
-        progress = await self._known(log.tp)
+        progress = await self._known(log)
         if max(progress.mapped, bounds.start) >= bounds.end:
             return
         dirty = bounds.size - min(progress.size, bounds.size)
@@ -156,7 +157,7 @@ class Compaction:
             return
         size = await self._clean(log, mapped, configs)
         if size is not None:
-            await self._put(log.tp, Progress(mapped.cleaned, mapped.mapped, size))
+            await self._put(log, Progress(mapped.cleaned, mapped.mapped, size))
 
     async def _is_overdue(self, log: PartitionLog, offset: int, configs: TopicConfigs) -> bool:
         """Whether what is new from ``offset`` on is older than ``max.compaction.lag.ms``."""
@@ -239,7 +240,7 @@ class Compaction:
             return b""
 
     def _tell_unreadable(self, log: PartitionLog, batch: RecordBatch, error: KafkaError) -> None:
-        if log.tp not in self._unreadable:
+        if log.tp not in self._unreadable and not log.topic.deleted:
             self._unreadable.add(log.tp)
             logger.warning(
                 "%s: the batch at offset %d cannot be read, so compaction leaves it, and others like it, "
@@ -275,20 +276,23 @@ class Compaction:
 
     # -- progress
 
-    async def _known(self, tp: TopicPartition) -> Progress:
-        progress = self._progress.get(tp)
+    async def _known(self, log: PartitionLog) -> Progress:
+        progress = self._progress.get(log.tp)
         if progress is None:
-            entry = await self._state.get(key(tp)) if self._state is not None else None
+            entry = await self._state.get(key(log.tp)) if self._state is not None else None
             progress = Progress()
             if entry is not None and entry.value[0] == 0 and len(entry.value) == _STATE.size:
                 progress = Progress(*_STATE.unpack(entry.value)[1:])
-            self._progress[tp] = progress
+            if not log.topic.deleted:
+                self._progress[log.tp] = progress
         return progress
 
-    async def _put(self, tp: TopicPartition, progress: Progress) -> None:
-        self._progress[tp] = progress
+    async def _put(self, log: PartitionLog, progress: Progress) -> None:
+        if log.topic.deleted:
+            return
+        self._progress[log.tp] = progress
         if self._state is not None:
-            await self._state.commit({key(tp): _STATE.pack(0, *progress)})
+            await keep(self._state, key, {log: _STATE.pack(0, *progress)})
 
     # -- small steps
 

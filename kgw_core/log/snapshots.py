@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import anyio.lowlevel
 
 from kgw_core.errors import KafkaError
+from kgw_core.log.kept import keep
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import TopicPartition
@@ -135,14 +136,11 @@ class Snapshots:
     async def save(self, logs: Iterable[PartitionLog]) -> None:
         """Keep those of ``logs`` that can be made. A failure is told: opening has more to read then."""
         found = [(log, await _taken(log)) for log in logs]
-        # a log that was deleted meanwhile has to leave nothing: its deletion has taken away what was there
-        changes = {key(log.tp): data for log, data in found if data is not None and not log.topic.deleted}
-        if not changes:
-            return
+        values = {log: data for log, data in found if data is not None}
         try:
-            await self._state.commit(changes)
+            await keep(self._state, key, values)
         except KafkaError as error:
-            logger.warning("snapshots of %d log(s) cannot be kept: %s", len(changes), error)
+            logger.warning("snapshots of %d log(s) cannot be kept: %s", len(values), error)
 
 
 async def _taken(log: PartitionLog) -> bytes | None:

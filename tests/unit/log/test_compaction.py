@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import anyio
@@ -40,6 +40,7 @@ from kgw_core.pending import Pending
 from kgw_core.records import Record, RecordBatch, build_batch, iter_records
 from kgw_core.records.compression import Codec
 from kgw_core.spi.storage import Bounds, TopicPartition
+from kgw_core.state.memory import MemoryStateStore
 from kgw_core.topics.configs import TopicConfigs
 
 pytestmark = pytest.mark.anyio
@@ -537,6 +538,49 @@ async def test_compaction_against_a_model(steps: list[tuple[object, ...]]) -> No
 
 
 # -- a store that is not immediate
+
+
+class LateState(MemoryStateStore):
+    """``before`` happens while a value is on its way."""
+
+    async def before(self) -> None: ...
+
+    async def commit(self, changes: Mapping[bytes, bytes | None], **options: Any) -> int:
+        if any(changes.values()):
+            await self.before()
+        return await super().commit(changes, **options)
+
+
+class Deleting(MemoryStore):
+    """Has lost the topic when it has replaced something."""
+
+    async def lose(self) -> None: ...
+
+    async def replace(self, *arguments: Any) -> bool:
+        replaced = await super().replace(*arguments)
+        await self.lose()
+        return replaced
+
+
+@pytest.mark.parametrize("when", ["cleaning", "keeping", "never"])
+async def test_a_topic_that_is_deleted_meanwhile_leaves_no_progress(when: str) -> None:
+    store, state = Deleting(), LateState()
+    kit = await a_kit(store)
+    log = await kit.log(**EAGER)
+    for value in (b"1", b"2"):
+        put(kit, log, (b"a", value))
+
+    async def delete() -> None:
+        await kit.catalog.delete("t")
+
+    if when == "cleaning":
+        store.lose = delete  # type: ignore[method-assign]
+    elif when == "keeping":
+        state.before = delete  # type: ignore[method-assign]
+    await Compaction(store, state, kit.clock, lambda: kit.logs.logs, 1, 1 << 20).check()
+    assert log.topic.deleted is (when != "never")
+    assert (await state.get(compaction.key(log.tp)) is not None) is (when == "never")
+    await kit.close()
 
 
 async def test_a_store_that_waits_is_compacted_too() -> None:

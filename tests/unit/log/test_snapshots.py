@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -253,6 +255,37 @@ async def test_a_snapshot_that_was_begun_before_a_deletion_is_not_kept(
     log.deleted()
     await turns()
     go.set()
+    await turns()
+    assert await state.get(snapshots.key(log.tp)) is None
+    await kit.close()
+
+
+class LateState(DurableState):
+    """Values get there when ``go`` is set; what takes them away does not wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = anyio.Event()
+
+    async def commit(self, changes: Mapping[bytes, bytes | None], **options: Any) -> int:
+        if any(changes.values()):
+            await self.go.wait()
+        return await super().commit(changes, **options)
+
+
+async def test_a_snapshot_that_is_on_its_way_at_a_deletion_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshots, "EVERY_BYTES", 1)
+    state = LateState()
+    kit = await a_kit(Durable())
+    log = await opened(kit, state)
+    log.append(view(numbered(7, 0)), False)
+    await turns()
+    log.topic.deleted = True
+    log.deleted()
+    await turns()
+    state.go.set()
     await turns()
     assert await state.get(snapshots.key(log.tp)) is None
     await kit.close()
