@@ -18,7 +18,8 @@ from kgw_core.budget import Budget
 from kgw_core.config import Limits, Listener, split_address
 from kgw_core.events import Client
 from kgw_core.records.arena import Arena
-from kgw_core.server.connection import PREFIX, SHARED_SIZE, Connection
+from kgw_core.server.arriving import PREFIX
+from kgw_core.server.connection import SHARED_SIZE, Connection
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.sockets import UNIX, Address, address_of, bind, is_unix
 

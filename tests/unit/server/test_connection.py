@@ -29,8 +29,10 @@ from broker_kit import (
 from kgw_core.config import Limits
 from kgw_core.errors import Unanswerable
 from kgw_core.pending import Pending
-from kgw_core.server.connection import DECODED, GRACE, SHARED_SIZE, SLOWEST
+from kgw_core.server.arriving import GRACE, SLOWEST
+from kgw_core.server.connection import SHARED_SIZE
 from kgw_core.server.dispatch import Answer
+from kgw_core.server.line import DECODED
 from kgw_core.spi.settings import MiB
 from kgw_core.wire import ZERO_UUID
 from kgw_core.wire.messages.api_versions import ApiVersionsRequest
@@ -460,6 +462,7 @@ class TestBudget:
         rng = random.Random(seed)
         server = a_server(script, self.LIMITS)  # type: ignore[arg-type]
         peers = [Peer(server) for _ in range(6)]
+        begun: set[Peer] = set()  # a frame that is not whole
         numbers = iter(range(1000))
         for _ in range(120):
             peer = rng.choice(peers)
@@ -468,12 +471,13 @@ class TestBudget:
             elif not peer.transport.closed:
                 key, how = rng.choice((PRODUCE, METADATA)), rng.choice((NOW, LATER))
                 frame = framed(ask(next(numbers), key, how=how, size=rng.choice((5, 9_000, 60_000))))
-                if peer.connection._own is None and rng.random() < 0.9:
-                    peer.feed(frame)
-                elif peer.connection._own is None:
-                    peer.feed(frame[: rng.randrange(1, len(frame))])
-                else:
+                if peer in begun:
                     peer.transport.abort()
+                elif rng.random() < 0.9:
+                    peer.feed(frame)
+                else:
+                    begun.add(peer)
+                    peer.feed(frame[: rng.randrange(1, len(frame))])
         for peer in peers:
             if not peer.transport.closed:
                 peer.transport.abort()
