@@ -5,16 +5,20 @@ defaults here. ``docs/reference/configuration.md`` shows them all; a test compar
 
 ``KGW_<TABLE>__<KEY>=value`` sets one value: ``KGW_LIMITS__MAX_CONNECTIONS=500``, ``KGW_NODE_ID=2``,
 ``KGW_LISTENERS__0__ADVERTISE=broker.example:9092`` (0 is the first). An empty variable counts as not set.
-Other names that begin with ``KGW_`` are left alone unless they contain two underscores in a row.
+Other names that begin with ``KGW_`` are left alone unless they contain two underscores in a row or look like
+a setting that is spelt wrong.
+
+What a Struct here cannot see, since it is about several entries, Kafka's rules or a plugin, is checked in
+``kgw_core.checks``.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -22,13 +26,17 @@ from kgw_core.spi.settings import (
     ConfigError,
     Duration,
     GiB,
+    Given,
     KafkaConfigs,
     MiB,
+    Report,
     Rest,
     Size,
+    WrongSettings,
+    format_duration,
     format_size,
     overlay,
-    read_table,
+    read_into,
 )
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -52,6 +60,21 @@ def split_address(text: str) -> tuple[str, int | None]:
     return host, int(port) if port else None
 
 
+def _check_host(host: str) -> None:
+    """:raises ValueError: nothing can be bound to it, whatever names and addresses there are."""
+    if not host:
+        raise ValueError('is empty; "0.0.0.0" is every IPv4 address, "::" every address')
+    if host == "unix:":
+        raise ValueError('"unix:" needs a path after it')
+    if host.startswith("unix:"):
+        return
+    bare, port = split_address(host)
+    if port is not None:
+        raise ValueError(f'"{host}" has a port, which belongs into port = {port}; the host is "{bare}"')
+    if bare != host:
+        raise ValueError(f'"{host}" has brackets; expected "{bare}"')
+
+
 class Listener(msgspec.Struct, frozen=True, kw_only=True):
     """One address that clients connect to: an entry of ``[[listeners]]``."""
 
@@ -69,14 +92,17 @@ class Listener(msgspec.Struct, frozen=True, kw_only=True):
     """Connections that the kernel keeps waiting until they are accepted."""
 
     def __post_init__(self) -> None:
-        if not self.host:
-            raise ValueError('host: is empty; "0.0.0.0" is every IPv4 address, "::" every address')
-        if self.host == "unix:":
-            raise ValueError('host: "unix:" needs a path after it')
+        wrong = []
+        try:
+            _check_host(self.host)
+        except ValueError as error:
+            wrong.append(("host", str(error)))
         try:
             _ = self.advertised
         except ValueError as error:
-            raise ValueError(f"advertise: {error}") from None
+            wrong.append(("advertise", str(error)))
+        if wrong:
+            raise WrongSettings(*wrong)
 
     @property
     def advertised(self) -> tuple[str, int | None] | None:
@@ -167,12 +193,18 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             ("max_queued_bytes", "max_total_queued_bytes"),
             ("fetch_max_bytes", "max_total_queued_bytes"),
         )
-        for small, large in rising:
-            low, high = getattr(self, small), getattr(self, large)
-            if high < low:
-                raise ValueError(
-                    f"{large} ({format_size(high)}) must be at least {small} ({format_size(low)})"
-                )
+        _check_order(self, rising, format_size)
+
+
+def _check_order(table: object, rising: Iterable[tuple[str, str]], shown: Callable[[Any], str]) -> None:
+    """:raises WrongSettings: of a pair of keys, the second has a value below that of the first."""
+    wrong = []
+    for small, large in rising:
+        low, high = getattr(table, small), getattr(table, large)
+        if high < low:
+            wrong.append((large, f"{large} ({shown(high)}) must be at least {small} ({shown(low)})", small))
+    if wrong:
+        raise WrongSettings(*wrong)
 
 
 class NewTopic(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,8 +261,7 @@ class Groups(msgspec.Struct, frozen=True, kw_only=True):
     """Time between looks for offsets to drop. Kafka's offsets.retention.check.interval.ms."""
 
     def __post_init__(self) -> None:
-        if self.max_session_timeout < self.min_session_timeout:
-            raise ValueError("max_session_timeout must be at least min_session_timeout")
+        _check_order(self, [("min_session_timeout", "max_session_timeout")], format_duration)
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,13 +325,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log: Log = Log()
     """What the gateway writes about itself."""
 
-    def __post_init__(self) -> None:
-        if not self.listeners:
-            raise ValueError("listeners is empty: clients could not connect")
-        _distinct([listener.name for listener in self.listeners], "[[listeners]]")
-        bound = [f"{listener.host}:{listener.port}" for listener in self.listeners if listener.port]
-        _distinct(bound, "[[listeners]]")
-        _distinct([topic.name for topic in self.topics.create], "[[topics.create]]")
+
+class Settings(NamedTuple):
+    """What was read: ``config``, and in ``report`` what is wrong with it so far, which config leaves out."""
+
+    config: Config
+    report: Report
+
+    def sound(self) -> Config:
+        """The config. :raises ConfigError: something is wrong with it."""
+        if self.report.problems:
+            raise ConfigError(*self.report.problems)
+        return self.config
 
 
 def load(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
@@ -308,17 +344,7 @@ def load(path: Path | None, env: Mapping[str, str] | None = None) -> Config:
 
     :raises ConfigError: the file cannot be read or is not TOML, or settings are wrong: all of them at once.
     """
-    table: dict[str, Any] = {}
-    if path is not None:
-        import tomllib
-
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-        except ValueError as error:  # TOMLDecodeError, UnicodeDecodeError
-            raise ConfigError(f"{path}: is not TOML: {error}") from None
-    return _read(table, str(path or "environment"), os.environ if env is None else env)
+    return read_file(path, env).sound()
 
 
 def dev(
@@ -336,44 +362,68 @@ def dev(
 
     :raises ConfigError: settings are wrong, all of them at once.
     """
+    return read_options(host=host, port=port, advertise=advertise, topics=topics, env=env).sound()
+
+
+def read_file(path: Path | None, env: Mapping[str, str] | None = None) -> Settings:
+    """As :func:`load`, with all that is wrong with settings in the report.
+
+    :raises ConfigError: the file cannot be read or is not TOML.
+    """
+    table: dict[str, Any] = {}
+    if path is not None:
+        import tomllib
+
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: is not UTF-8 text, as TOML has to be: {error}") from None
+        except ValueError as error:  # TOMLDecodeError
+            raise ConfigError(f"{path}: is not TOML: {error}") from None
+    return _read(table, str(path or "environment"), os.environ if env is None else env)
+
+
+def read_options(
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    advertise: str | None = None,
+    topics: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> Settings:
+    """As :func:`dev`, with all that is wrong in the report."""
     env = os.environ if env is None else env
     listener = {"host": host, "port": port, "advertise": advertise}
-    given = {key: value for key, value in listener.items() if value is not None}
+    given = {
+        key: Given(str(value), f"--{key} {value}") for key, value in listener.items() if value is not None
+    }
     table: dict[str, Any] = {
         "topics": {"auto_create": True, "replication_factor": "accept"},
         # Short; but kafka-python stalls where a generation is there before its metadata, and members that
         # start together meet in one generation.
         "groups": {"initial_rebalance_delay": 0.1},
         "storage": {"use": "memory"},
-        "listeners": [{}],
+        "listeners": [given],
     }
     if topics:
         table["topics"]["create"] = [new_topic(text) for text in topics]
     ignored = {f"KGW_LISTENERS__0__{key.upper()}" for key in given}
-    table["listeners"][0] |= given
     return _read(table, "kgw dev", {name: text for name, text in env.items() if name not in ignored})
 
 
-def new_topic(text: str) -> dict[str, Any]:
+def new_topic(text: str) -> dict[str, Given]:
     """The table of :class:`NewTopic` that ``"orders"`` or ``"orders:3"`` (three partitions) means."""
     name, colon, partitions = text.rpartition(":")
+    source = f"--topic {text}"
     if not colon:
-        return {"name": text}
-    return {"name": name, "partitions": int(partitions) if partitions.isdecimal() else partitions}
+        return {"name": Given(text, source)}
+    return {"name": Given(name, source), "partitions": Given(partitions, source)}
 
 
-def _read(table: dict[str, Any], where: str, env: Mapping[str, str]) -> Config:
-    problems = overlay(table, env, prefix="KGW_", top=("node_id", "rack", "cluster_id"))
-    try:
-        config = read_table(table, Config, where=where, env=env)
-    except ConfigError as error:
-        raise ConfigError(*problems, *error.problems) from None
-    if problems:
-        raise ConfigError(*problems)
-    return config
-
-
-def _distinct(names: Sequence[str], where: str) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"{where}: more than one is {', '.join(twice)}")
+def _read(table: dict[str, Any], where: str, env: Mapping[str, str]) -> Settings:
+    report = Report(where)
+    report.problems += overlay(table, env, prefix="KGW_", cls=Config)
+    config = read_into(report, table, Config, env=env)
+    return Settings(config or Config(), report)

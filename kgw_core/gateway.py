@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.abc
@@ -13,22 +15,23 @@ import anyio.abc
 from kgw_core.api import registry
 from kgw_core.broker import Broker
 from kgw_core.budget import Budget
+from kgw_core.checks import Chosen, checked
 from kgw_core.clock import Clock, SystemClock
 from kgw_core.cluster import cluster_id
-from kgw_core.config import Config
-from kgw_core.errors import InvalidConfig, KafkaError
+from kgw_core.config import Config, Listener, Settings
+from kgw_core.errors import KafkaError
 from kgw_core.fetching.sessions import FetchSessions
 from kgw_core.groups.service import GroupService
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.placement import Placement
-from kgw_core.plugins import choose_ledger, choose_state, choose_storage
 from kgw_core.producer_ids import ProducerIds
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.server import Server
-from kgw_core.server.sockets import is_unix
+from kgw_core.server.sockets import bind, is_unix, release
 from kgw_core.spi.ledger import OffsetLedger
+from kgw_core.spi.settings import Report, entry
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore
 from kgw_core.state import default_state
@@ -36,6 +39,10 @@ from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog, TopicState
 
 logger = logging.getLogger("kgw")
+
+
+Bound: TypeAlias = dict[str, list[socket.socket]]
+"""By the listener's name."""
 
 
 class StartError(Exception):
@@ -66,18 +73,65 @@ def format_address(host: str, port: int) -> str:
 
 @asynccontextmanager
 async def running(
-    config: Config, *, where: str = "config", store: LogStore | None = None, clock: Clock | None = None
+    config: Config,
+    *,
+    where: str = "config",
+    store: LogStore | None = None,
+    clock: Clock | None = None,
+    chosen: Chosen | None = None,
 ) -> AsyncIterator[Gateway]:
     """Start a gateway; on leaving, drain it and stop.
 
     ``where`` names the settings' source in messages. ``store`` takes the place of the one that the settings
-    select.
+    select. ``chosen`` are the plugins, where the settings have been checked already.
 
-    :raises kgw_core.plugins.PluginError: a plugin that is selected cannot be used.
+    :raises kgw_core.spi.settings.ConfigError: settings are wrong, or a plugin that they select.
     :raises StartError: storage or an address cannot be had.
     """
-    store, ledger, state = _choose(config, where, store)
+    if chosen is None:
+        chosen = checked(Settings(config, Report(where)), storage=store is None)
+    ledger = chosen.ledger.make() if chosen.ledger is not None else CountingLedger()
+    if chosen.storage is not None:
+        store = store or chosen.storage.make()
+    assert store is not None, "one of the two is there"
+    state = chosen.state.make() if chosen.state is not None else default_state(store)
     clock = clock or SystemClock()
+    # Addresses first: where one is taken, the store is not even made.
+    async with _bound(config) as socks, _opened(store, state), anyio.create_task_group() as tasks:
+        async with _serving(config, where, store, ledger, state, clock, tasks, socks) as gateway:
+            yield gateway
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _bound(config: Config) -> AsyncIterator[Bound]:
+    """A socket for each address of each listener. :raises StartError: with all that cannot be had."""
+    bound: Bound = {}
+    refused = []
+    try:
+        for listener in config.listeners:
+            try:
+                bound[listener.name] = await bind(listener)
+            except OSError as error:
+                refused.append(_refused(listener, error))
+        if refused:
+            raise StartError("\n".join(refused))
+        yield bound
+    finally:
+        for listener in config.listeners:
+            release(listener, bound.get(listener.name, []))
+
+
+def _refused(listener: Listener, error: OSError) -> str:
+    place = format_address(listener.host, listener.port)
+    why = error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE and not is_unix(listener.host):
+        why += "; port 0 takes any that is free"
+    return f"listener {listener.name}: cannot listen on {place}: {why}"
+
+
+@asynccontextmanager
+async def _opened(store: LogStore, state: StateStore) -> AsyncIterator[None]:
     try:
         await store.open()
     except Exception as error:
@@ -88,31 +142,13 @@ async def running(
         except Exception as error:
             raise StartError(f"state {state.name}: {error}") from error
         try:
-            async with anyio.create_task_group() as tasks:
-                async with _serving(config, where, store, ledger, state, clock, tasks) as gateway:
-                    yield gateway
-                tasks.cancel_scope.cancel()
+            yield
         finally:
             with anyio.CancelScope(shield=True):
                 await state.close()
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()
-
-
-def _choose(config: Config, where: str, store: LogStore | None) -> tuple[LogStore, OffsetLedger, StateStore]:
-    chosen = None
-    if store is None:
-        chosen = choose_storage(config.storage.use, config.storage.settings, where=where)
-    ledger: OffsetLedger = CountingLedger()
-    if config.ledger.use is not None:
-        ledger = choose_ledger(config.ledger.use, config.ledger.settings, where=where).make()
-    chosen_state = None
-    if config.state.use is not None:
-        chosen_state = choose_state(config.state.use, config.state.settings, where=where)
-    store = store or chosen.make()  # type: ignore[union-attr] # one of the two is there
-    state = chosen_state.make() if chosen_state is not None else default_state(store)
-    return store, ledger, state
 
 
 @asynccontextmanager
@@ -124,6 +160,7 @@ async def _serving(
     state: StateStore,
     clock: Clock,
     tasks: anyio.abc.TaskGroup,
+    bound: Bound,
 ) -> AsyncIterator[Gateway]:
     async def guarded(work: Coroutine[Any, Any, None]) -> None:
         try:
@@ -152,28 +189,19 @@ async def _serving(
         config.limits.tail_cache,
         Budget(config.limits.max_total_queued_bytes),
     )
-    try:
-        catalog: Catalog[PartitionLog] = Catalog(
-            store,
-            broker_defaults=config.topics.defaults,
-            max_topics=config.limits.max_topics,
-            max_partitions=config.limits.max_partitions,
-            log_factory=logs.make_log,
-        )
-    except InvalidConfig as error:
-        raise StartError(f"{where}: [topics.defaults]: {error}") from error
+    catalog: Catalog[PartitionLog] = Catalog(
+        store,
+        broker_defaults=config.topics.defaults,
+        max_topics=config.limits.max_topics,
+        max_partitions=config.limits.max_partitions,
+        log_factory=logs.make_log,
+    )
     catalog.on_deleted(_close_logs)
     try:
         await catalog.load()
     except Exception as error:
         raise StartError(f"storage {store.name}: topics cannot be read: {error}") from error
-    for wanted in config.topics.create:
-        try:
-            await catalog.ensure(
-                wanted.name, wanted.partitions or config.topics.num_partitions, wanted.configs
-            )
-        except KafkaError as error:
-            raise StartError(f'{where}: topic "{wanted.name}" cannot be created: {error}') from error
+    await _create(config, where, catalog)
     catalog.on_created(lambda topic: logger.info("topic %s created: %s", topic.name, _partitions(topic)))
     catalog.on_deleted(lambda topic: logger.info("topic %s deleted", topic.name))
     groups = GroupService(config.groups, state, clock, spawn, catalog.id_of)
@@ -211,12 +239,9 @@ async def _serving(
     try:
         for listener in config.listeners:
             try:
-                addresses[listener.name] = await server.listen(listener)
+                addresses[listener.name] = await server.listen(listener, bound[listener.name])
             except OSError as error:
-                place = format_address(listener.host, listener.port)
-                raise StartError(
-                    f"listener {listener.name}: cannot listen on {place}: {error.strerror}"
-                ) from None
+                raise StartError(_refused(listener, error)) from None
         yield Gateway(broker, server, addresses)
     finally:
         with anyio.CancelScope(shield=True):
@@ -227,6 +252,19 @@ async def _serving(
             await server.drain(config.limits.drain_timeout)
             with anyio.move_on_after(config.limits.drain_timeout):
                 await logs.drained()
+
+
+async def _create(config: Config, where: str, catalog: Catalog[PartitionLog]) -> None:
+    refused = []
+    for number, wanted in enumerate(config.topics.create, 1):
+        try:
+            await catalog.ensure(
+                wanted.name, wanted.partitions or config.topics.num_partitions, wanted.configs
+            )
+        except KafkaError as error:
+            refused.append(f"{where}: {entry('[[topics.create]]', number, wanted.name)}: {error}")
+    if refused:
+        raise StartError("\n".join(refused))
 
 
 def _close_logs(topic: TopicState[PartitionLog]) -> None:

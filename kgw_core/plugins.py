@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, NoReturn, TypeVar
 
-from kgw_core.spi.settings import ConfigError, nearest, read_table
+from kgw_core.spi.settings import ConfigError, Place, Report, nearest, read_into
 
 if TYPE_CHECKING:
     import pluggy
@@ -82,6 +82,25 @@ def installed(kind: str) -> list[str]:
     return sorted({plugin.name for plugin in found() if plugin.kind == kind})
 
 
+def choose(
+    kind: str, use: str, settings: Mapping[str, object], report: Report, env: Mapping[str, str] | None = None
+) -> Choice[Any] | None:
+    """The plugin of a kind (``storage``, ``ledger``, ``state``) called ``use``, checked but not made.
+
+    ``settings`` is the rest of its table, ``env`` the environment (None: the process's). What is wrong goes
+    into ``report``; the result is None then.
+    """
+    env = os.environ if env is None else env
+    before = len(report.problems)
+    try:
+        plugin, cls = _find(_kinds()[kind], use, env)
+    except PluginError as error:
+        report.add(Place(f"[{kind}]", "use"), str(error))
+        return None
+    config = _settings(kind, use, cls, settings, report, env)
+    return Choice(cls, config, plugin) if len(report.problems) == before else None
+
+
 def choose_storage(
     use: str, settings: Mapping[str, object], *, where: str, env: Mapping[str, str] | None = None
 ) -> Choice[LogStore]:
@@ -92,21 +111,21 @@ def choose_storage(
 
     :raises PluginError: it is not installed, does not import or fit this core, or its settings are wrong.
     """
-    return _choose(_kinds()["storage"], use, settings, where, os.environ if env is None else env)
+    return _chosen("storage", use, settings, where, env)
 
 
 def choose_ledger(
     use: str, settings: Mapping[str, object], *, where: str, env: Mapping[str, str] | None = None
 ) -> Choice[OffsetLedger]:
     """The offset ledger called ``use``, checked but not made; like :func:`choose_storage`."""
-    return _choose(_kinds()["ledger"], use, settings, where, os.environ if env is None else env)
+    return _chosen("ledger", use, settings, where, env)
 
 
 def choose_state(
     use: str, settings: Mapping[str, object], *, where: str, env: Mapping[str, str] | None = None
 ) -> Choice[StateStore]:
     """The state store called ``use``, checked but not made; like :func:`choose_storage`."""
-    return _choose(_kinds()["state"], use, settings, where, os.environ if env is None else env)
+    return _chosen("state", use, settings, where, env)
 
 
 def check(plugin: Plugin) -> None:
@@ -156,11 +175,14 @@ def _kinds() -> dict[str, _Kind]:
     return {kind.name: kind for kind in kinds}
 
 
-def _choose(
-    kind: _Kind, use: str, settings: Mapping[str, object], where: str, env: Mapping[str, str]
+def _chosen(
+    kind: str, use: str, settings: Mapping[str, object], where: str, env: Mapping[str, str] | None
 ) -> Choice[Any]:
-    plugin, cls = _find(kind, use, env)
-    return Choice(cls, _check_settings(kind, use, cls, settings, where, env), plugin)
+    report = Report(where)
+    choice = choose(kind, use, settings, report, env)
+    if choice is None:
+        raise PluginError(*report.problems)
+    return choice
 
 
 def _find(kind: _Kind, use: str, env: Mapping[str, str]) -> tuple[Plugin, type[Any]]:
@@ -268,18 +290,20 @@ def _check_class(kind: _Kind, plugin: Plugin, cls: type[Any]) -> None:
         raise PluginError(f"plugin {plugin.distribution}: {_path(cls)} lacks {', '.join(missing)}")
 
 
-def _check_settings(
-    kind: _Kind, use: str, cls: type[Any], settings: Mapping[str, object], where: str, env: Mapping[str, str]
+def _settings(
+    kind: str,
+    use: str,
+    cls: type[Any],
+    settings: Mapping[str, object],
+    report: Report,
+    env: Mapping[str, str],
 ) -> Any:
-    if cls.Config is None:
-        if settings:
-            keys = (f"{where}: [{kind.name}] {key}: unknown key; " for key in settings)
-            raise PluginError(*(f'{key}{kind.name} "{use}" has no settings' for key in keys))
-        return None
-    try:
-        return read_table(settings, cls.Config, where=where, name=kind.name, env=env)
-    except ConfigError as error:
-        raise PluginError(*error.problems) from None
+    if cls.Config is not None:
+        return read_into(report, settings, cls.Config, name=kind, env=env)
+    for key, given in settings.items():
+        hint = ' (did you mean "use"?)' if nearest(key, ["use"]) else ""
+        report.add(Place(f"[{kind}]", key), f'unknown key{hint}; {kind} "{use}" has no settings', given)
+    return None
 
 
 def _path(cls: Any) -> str:

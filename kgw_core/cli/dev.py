@@ -30,11 +30,10 @@ def command(
 ) -> None:
     """Run a broker that keeps everything in memory and needs no config."""
     from kgw_core.cli import running
-    from kgw_core.config import dev
+    from kgw_core.config import read_options
 
     running.run(
-        lambda: dev(host=host, port=port, advertise=advertise, topics=topics),
-        where="kgw dev",
+        lambda: read_options(host=host, port=port, advertise=advertise, topics=topics),
         ready_file=ready_file,
         verbose=verbose,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -14,23 +13,28 @@ from pathlib import Path
 import anyio
 import click
 
-from kgw_core.config import Config
+from kgw_core.checks import Chosen, checked
+from kgw_core.cli.failing import refused
+from kgw_core.cli.ready_file import ReadyFile
+from kgw_core.config import Config, Settings
 from kgw_core.gateway import Gateway, StartError, format_address, running
 from kgw_core.spi.settings import ConfigError
 
 
-def run(load: Callable[[], Config], *, where: str, ready_file: Path | None, verbose: bool) -> None:
-    """Load the settings and run the gateway; what keeps it from starting ends the process with status 1."""
+def run(read: Callable[[], Settings], *, ready_file: Path | None, verbose: bool) -> None:
+    """Read the settings and run the gateway; what keeps it from starting ends the process with status 1, or 2
+    where it is on the command line."""
     try:
-        config = load()
+        settings = read()
+        _show_logs("debug" if verbose else settings.config.log.level)
+        chosen = checked(settings)
     except ConfigError as error:
-        raise click.ClickException(str(error)) from None
-    _show_logs("debug" if verbose else config.log.level)
+        raise refused(error) from None
     options = {"use_uvloop": True} if _has_uvloop() else {}
     problems: list[BaseException] = []
     interrupted = False
     try:
-        anyio.run(_run, config, where, ready_file, backend_options=options)
+        anyio.run(_run, settings, chosen, ready_file, backend_options=options)
     except* (ConfigError, StartError) as group:
         problems = _leaves(group)  # raised below: before 3.11.4 what is raised here comes in a group
     except* KeyboardInterrupt:
@@ -41,19 +45,23 @@ def run(load: Callable[[], Config], *, where: str, ready_file: Path | None, verb
         sys.exit(130)
 
 
-async def _run(config: Config, where: str, ready_file: Path | None) -> None:
-    async with running(config, where=where) as gateway:
-        gc.freeze()  # what is there now stays: the garbage collector need not look at it again
-        await _asked_to_stop(partial(_introduce, config, gateway, ready_file))
-    _take_back(ready_file)
-
-
-def _introduce(config: Config, gateway: Gateway, ready_file: Path | None) -> None:
+async def _run(settings: Settings, chosen: Chosen, path: Path | None) -> None:
+    ready_file = ReadyFile(path) if path is not None else None
     if ready_file is not None:
-        try:
-            _write_whole(ready_file, gateway.bootstrap.replace(",", "\n") + "\n")
-        except OSError as error:
-            raise StartError(f"--ready-file {ready_file} cannot be written: {error.strerror}") from None
+        ready_file.try_out()
+    config, where = settings.config, settings.report.where
+    try:
+        async with running(config, where=where, chosen=chosen) as gateway:
+            gc.freeze()  # what is there now stays: the garbage collector need not look at it again
+            await _asked_to_stop(partial(_introduce, config, gateway, ready_file))
+    finally:
+        if ready_file is not None:
+            ready_file.take_back()
+
+
+def _introduce(config: Config, gateway: Gateway, ready_file: ReadyFile | None) -> None:
+    if ready_file is not None:
+        ready_file.write(gateway.bootstrap.replace(",", "\n") + "\n")
     lines = []
     for listener in config.listeners:
         for host, port in gateway.addresses[listener.name]:
@@ -100,18 +108,6 @@ def _has_uvloop() -> bool:
     except ImportError:
         return False
     return True
-
-
-def _take_back(ready_file: Path | None) -> None:
-    if ready_file is not None:
-        ready_file.unlink(missing_ok=True)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write so that a reader sees all of it or nothing."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -14,6 +14,6 @@ import click
 def command(path: Path, ready_file: Path | None, verbose: bool) -> None:
     """Run the broker that a config file describes."""
     from kgw_core.cli import running
-    from kgw_core.config import load
+    from kgw_core.config import read_file
 
-    running.run(lambda: load(path), where=str(path), ready_file=ready_file, verbose=verbose)
+    running.run(lambda: read_file(path), ready_file=ready_file, verbose=verbose)

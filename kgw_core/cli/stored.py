@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from kgw_core.config import load
-from kgw_core.plugins import select_storage
+from kgw_core.checks import checked
+from kgw_core.cli.failing import refused
+from kgw_core.config import read_file
 from kgw_core.spi.settings import ConfigError
 from kgw_core.spi.storage import LogStore
 
@@ -15,7 +14,8 @@ from kgw_core.spi.storage import LogStore
 def configured_store(path: Path) -> LogStore:
     """The store, not open. :raises click.ClickException: the file or its plugin cannot be used."""
     try:
-        storage = load(path).storage
-        return select_storage(storage.use, storage.settings, where=str(path))
+        storage = checked(read_file(path)).storage
+        assert storage is not None
+        return storage.make()
     except ConfigError as error:
-        raise click.ClickException(str(error)) from None
+        raise refused(error) from None

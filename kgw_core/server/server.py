@@ -21,7 +21,7 @@ from kgw_core.records.arena import Arena
 from kgw_core.server.arriving import PREFIX
 from kgw_core.server.connection import SHARED_SIZE, Connection
 from kgw_core.server.dispatch import Dispatcher
-from kgw_core.server.sockets import UNIX, Address, address_of, bind, is_unix
+from kgw_core.server.sockets import UNIX, Address, address_of, is_unix
 
 logger = logging.getLogger("kgw")
 
@@ -55,25 +55,20 @@ class Server:
 
     # -- listening
 
-    async def listen(self, listener: Listener) -> list[Address]:
-        """Open a listener; return the addresses it is bound to.
+    async def listen(self, listener: Listener, socks: list[socket.socket]) -> list[Address]:
+        """Open a listener on sockets that are bound for it; return their addresses. Takes them off the list.
 
-        :raises OSError: the address cannot be bound.
+        :raises OSError: somebody else has come to listen there.
         """
         self._advertised[listener.name] = listener
         loop, factory = asyncio.get_running_loop(), partial(Connection, self, listener.name)
         listen = loop.create_unix_server if is_unix(listener.host) else loop.create_server
-        socks = await bind(listener)
         addresses = [address_of(sock.getsockname()) for sock in socks]
         if is_unix(listener.host):
             self._paths.append(listener.host.removeprefix(UNIX))
-        try:
-            while socks:
-                self._listeners.append(await listen(factory, sock=socks[0], backlog=listener.backlog))
-                del socks[0]
-        finally:
-            for sock in socks:
-                sock.close()
+        while socks:
+            self._listeners.append(await listen(factory, sock=socks[0], backlog=listener.backlog))
+            del socks[0]
         return addresses
 
     def advertised(self, listener: str, local: Address) -> Address:

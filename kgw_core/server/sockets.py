@@ -7,6 +7,7 @@ all addresses of a name; and its errors name the address a second time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -61,6 +62,15 @@ async def bind(listener: Listener) -> list[socket.socket]:
     if missing is not None and not bound:
         raise missing
     return bound
+
+
+def release(listener: Listener, socks: list[socket.socket]) -> None:
+    """Close sockets of :func:`bind` that nobody listens on after all."""
+    for sock in socks:
+        sock.close()
+    if socks and is_unix(listener.host):
+        with contextlib.suppress(OSError):
+            os.unlink(listener.host.removeprefix(UNIX))
 
 
 def _bound(family: int, place: tuple[str | int, ...], *, dual: bool = False) -> socket.socket:

@@ -263,7 +263,7 @@ def _given(broker_defaults: Mapping[str, str]) -> dict[str, list[tuple[str, str,
     """By topic config: (name at the broker, text, value for the topic) of each that is set, first wins."""
     given: dict[str, list[tuple[str, str, Value]]] = {}
     for called, text in broker_defaults.items():
-        definition, factor = _BY_BROKER_NAME.get(called) or (_definition(called), 1)
+        definition, factor = _BY_BROKER_NAME.get(called) or (_definition(called, _BY_BROKER_NAME), 1)
         name = definition.synonyms[0][0] if called == definition.name and definition.synonyms else called
         value = parse(definition, text, called)
         if factor != 1 and isinstance(value, int) and value >= 0:
@@ -287,12 +287,12 @@ def _synonyms(definition: Definition, places: Iterable[tuple[str, str, Value]]) 
     return synonyms
 
 
-def _definition(name: str) -> Definition:
+def _definition(name: str, others: Iterable[str] = ()) -> Definition:
     definition = TOPIC_CONFIGS.get(name)
     if definition is None:
         import difflib  # only when something is wrong
 
-        close = difflib.get_close_matches(name.lower().replace("_", "."), TOPIC_CONFIGS, 1)
+        close = difflib.get_close_matches(name.lower().replace("_", "."), [*TOPIC_CONFIGS, *others], 1)
         meant = f". Did you mean {close[0]}?" if close else ""
         raise InvalidConfig(f"Unknown topic config name: {name}{meant}")
     return definition

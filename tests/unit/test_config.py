@@ -104,6 +104,10 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 def test_variables_that_others_make_are_left_alone_and_misspelt_ones_are_not() -> None:
     others = {"KGW_PORT": "tcp://10.0.0.1:9092", "KGW_SERVICE_HOST": "10.0.0.1", "KGW_TRACE_PLUGINS": "1"}
     assert load(None, others) == Config()
+    with pytest.raises(
+        ConfigError, match=r"^environment: KGW_LIMITS_MAX_TOPICS: .* mean KGW_LIMITS__MAX_TOPICS"
+    ):
+        load(None, {"KGW_LIMITS_MAX_TOPICS": "1"})
     with pytest.raises(ConfigError, match=r'KGW_LIMTS__X: unknown key "limts"; did you mean "limits"\?$'):
         load(None, {"KGW_LIMTS__X": "1"})
 
@@ -123,22 +127,33 @@ def test_all_problems_are_told_at_once_with_file_table_and_key(tmp_path: Path) -
     [
         (
             '[limits]\nmax_in_flight_bytes = "1MiB"',
-            "[limits]: max_in_flight_bytes (1 MiB) must be at least max_request_size (100 MiB)",
+            "[limits] max_in_flight_bytes: max_in_flight_bytes (1 MiB) must be at least "
+            "max_request_size (100 MiB)",
         ),
         (
-            '[limits]\nmax_total_in_flight_bytes = "1MiB"',
-            "[limits]: max_total_in_flight_bytes (1 MiB) must be at least max_in_flight_bytes (128 MiB)",
+            '[limits]\nmax_request_size = "200MiB"',
+            "[limits] max_request_size: max_in_flight_bytes (128 MiB) must be at least "
+            "max_request_size (200 MiB)",
         ),
-        ("listeners = []", "listeners is empty: clients could not connect"),
-        ("[[listeners]]\n[[listeners]]\nport = 0", "[[listeners]]: more than one is PLAINTEXT"),
-        ('[[listeners]]\n[[listeners]]\nname = "X"', "[[listeners]]: more than one is 127.0.0.1:9092"),
         (
-            '[[topics.create]]\nname = "a"\n[[topics.create]]\nname = "a"',
-            "[[topics.create]]: more than one is a",
+            '[groups]\nmax_session_timeout = "1s"',
+            "[groups] max_session_timeout: max_session_timeout (1s) must be at least "
+            "min_session_timeout (6s)",
         ),
         (
             '[[listeners]]\nadvertise = "a:b"',
-            '[[listeners]] #1: advertise: "a:b" is not an address: expected "host:port" or "host"',
+            '[[listeners]] #1 advertise: "a:b" is not an address: expected "host:port" or "host"',
+        ),
+        ('[[listeners]]\nhost = "unix:"', '[[listeners]] #1 host: "unix:" needs a path after it'),
+        (
+            '[[listeners]]\nname = "X"\nhost = "localhost:9092"',
+            '[[listeners]] #1 "X" host: "localhost:9092" has a port, which belongs into port = 9092; '
+            'the host is "localhost"',
+        ),
+        ('[[listeners]]\nhost = "[::1]"', '[[listeners]] #1 host: "[::1]" has brackets; expected "::1"'),
+        (
+            '[[listeners]]\nhost = "a b"',
+            '[[listeners]] #1 host: "a b" is not an address: expected "host:port" or "host"',
         ),
     ],
 )
@@ -146,13 +161,20 @@ def test_settings_that_do_not_go_together_are_refused(tmp_path: Path, text: str,
     assert problems(tmp_path, text) == [f"kgw.toml: {told}"]
 
 
+@pytest.mark.parametrize("host", ["localhost", "::", "::1", "0.0.0.0", "fe80::1%eth0", "unix:/tmp/a b.sock"])
+def test_hosts_that_can_be_bound(host: str) -> None:
+    assert Listener(host=host).host == host
+
+
 def test_a_file_that_is_not_there_or_not_toml_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no\.toml: cannot be read: No such file or directory$"):
         load(tmp_path / "no.toml", {})
     assert problems(tmp_path, "a = ")[0].startswith("kgw.toml: is not TOML: Invalid value (at ")
     (tmp_path / "latin.toml").write_bytes(b'a = "\xe9"')
-    with pytest.raises(ConfigError, match=r"latin\.toml: is not TOML: 'utf-8' codec"):
+    with pytest.raises(ConfigError, match=r"latin\.toml: is not UTF-8 text, as TOML has to be: 'utf-8'"):
         load(tmp_path / "latin.toml", {})
+    (tmp_path / "bom.toml").write_bytes(b"\xef\xbb\xbfnode_id = 3")
+    assert load(tmp_path / "bom.toml", {}).node_id == 3, "as some editors write it"
 
 
 def test_dev_makes_a_broker_that_says_yes() -> None:
@@ -172,9 +194,20 @@ def test_options_of_dev_win_over_the_environment_which_wins_over_its_defaults() 
 
 def test_a_topic_of_the_command_line_has_a_number_of_partitions_after_a_colon() -> None:
     assert new_topic("orders") == {"name": "orders"}
-    assert new_topic("orders:3") == {"name": "orders", "partitions": 3}
-    with pytest.raises(ConfigError, match=r'^kgw dev: \[\[topics\.create\]\] #1 partitions: .* got "x"$'):
+    assert new_topic("orders:3") == {"name": "orders", "partitions": "3"}
+    with pytest.raises(ConfigError, match=r'^--topic orders:x: expected a whole number.* got "x"$'):
         dev(topics=["orders:x"], env={})
+
+
+def test_what_is_wrong_with_options_is_told_by_their_names() -> None:
+    with pytest.raises(ConfigError) as caught:
+        dev(host="", port=70000, advertise="a:b", env={"KGW_LISTENERS__0__PORT": "x", "KGW_NODE_ID": "x"})
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == [
+        "--port 70000",
+        "--host ",
+        "--advertise a:b",
+        "environment",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 
 def refused(use: str, **settings: object) -> str:
+    """What the user reads, without the place that names a plugin."""
     with pytest.raises(PluginError) as caught:
         choose_storage(use, settings, where="kgw.toml", env={})
-    return str(caught.value)
+    told = str(caught.value)
+    assert told.startswith("kgw.toml: [storage] ")
+    return told.removeprefix("kgw.toml: [storage] use: ")
 
 
 def test_what_is_installed_is_known_without_importing_anything(install: Install) -> None:

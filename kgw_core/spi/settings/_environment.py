@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from kgw_core.spi.settings._types import FromEnv
+from kgw_core.spi.settings._variables import meant, spelt
 
 
-def overlay(table: dict[str, Any], env: Mapping[str, str], *, prefix: str, top: Collection[str]) -> list[str]:
-    """Put what ``env`` sets into ``table``; return the problems, one line each, with the names of variables.
+def overlay(table: dict[str, Any], env: Mapping[str, str], *, prefix: str, cls: Any) -> list[str]:
+    """Put what ``env`` sets into ``table``, to be read as a ``cls``; return the problems, one line each.
 
     ``<prefix>A__B=text`` sets key ``b`` of table ``a``, ``A__0__B`` the same of the first of an array of
-    tables. Names without two underscores in a row count only if they stand in ``top``: others use the
-    prefix too (Kubernetes makes KGW_PORT for a service called kgw). An empty text sets nothing.
+    tables. Without two underscores in a row only keys at the top are set. Other names belong to somebody else
+    (Kubernetes makes KGW_PORT for a service called kgw), unless they look like a setting: that is a problem.
+    An empty text sets nothing.
     """
     found: list[tuple[list[str], str]] = []
-    for variable, text in env.items():
-        path = variable.removeprefix(prefix).lower().split("__")
-        if variable.startswith(prefix) and text and (len(path) > 1 or path[0] in top):
-            found.append((path, variable))
     problems = []
+    ours = sorted(name for name, text in env.items() if name.startswith(prefix) and text)
+    tables = dict(spelt(cls)) if ours else {}
+    for variable in ours:
+        path = variable.removeprefix(prefix).lower().split("__")
+        if len(path) == 1 and path[0] not in tables[""]:
+            told = meant(path[0], tables)
+        elif f"{path[0]}__0" in tables and not path[1].isdecimal():
+            told = "entries are counted from 0", "__".join((path[0], "0", *path[1:]))
+        else:
+            found.append((path, variable))
+            continue
+        if told:
+            right = prefix + told[1].upper()
+            problems.append(f"environment: {variable}: {told[0]}; did you mean {right}?")
     for path, variable in sorted(found, key=lambda item: [part.zfill(4) for part in item[0]]):
         node: Any = table
         for part, following in zip(path, [*path[1:], ""], strict=True):

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 
-from kgw_core.spi.settings._types import ConfigError, FromEnv, Secret
+from kgw_core.spi.settings._report import Place, Report
+from kgw_core.spi.settings._types import ConfigError, Given, Secret, WrongSettings
 from kgw_core.spi.settings._units import parse_duration, parse_size
 from kgw_core.spi.settings._words import (
     bare_type,
@@ -19,7 +20,7 @@ from kgw_core.spi.settings._words import (
     kind_of,
     nearest,
     shown,
-    variable_of,
+    source_of,
 )
 
 T = TypeVar("T")
@@ -39,60 +40,72 @@ def read_table(
     whole file); both go into messages. Secrets of the form ``{env = …}`` are looked up in ``env``.
 
     :raises ConfigError: with all that is wrong, not only the first: wrong types and ranges, missing keys,
-        unknown keys (with the nearest known one).
+        unknown keys (with the nearest known one), and what ``__post_init__`` refuses.
     """
-    reader = _Reader(where, os.environ if env is None else env)
-    result = reader.struct(table, cls, _At(name))
-    if reader.problems:
-        raise ConfigError(*reader.problems)
-    return result  # type: ignore[no-any-return]
+    report = Report(where)
+    result = read_into(report, table, cls, name=name, env=env)
+    if report.problems:
+        raise ConfigError(*report.problems)
+    return result  # type: ignore[return-value] # nothing is wrong, so it is there
+
+
+def read_into(
+    report: Report,
+    table: Mapping[str, object],
+    cls: type[T],
+    *,
+    name: str = "",
+    env: Mapping[str, str] | None = None,
+) -> T | None:
+    """:func:`read_table` for who has more to say: what is wrong is added to ``report``.
+
+    The result is what could be made in spite of it: a default stands where a value is wrong, :data:`WRONG`
+    for an entry of an array that could not be made at all; None where ``cls`` could not.
+    """
+    made = _Reader(report, os.environ if env is None else env).struct(table, cls, _At(name))
+    return None if made is WRONG else made
 
 
 class _At(NamedTuple):
-    """Which table we are in. ``number`` is ``" #2"`` in the second of an array of tables."""
+    """Which table we are in: in an array of tables its ``number``, ``" #2"``, and its name as ``label``."""
 
     name: str
     number: str = ""
     array: bool = False
+    label: str = ""
 
     def table(self, key: str) -> _At:
-        return _At(f"{self.name}.{key}" if self.name else key, self.number)
+        return _At(f"{self.name}.{key}" if self.name else key, self.number, False, self.label)
 
-    def item(self, key: str, number: int) -> _At:
-        return _At(self.table(key).name, f"{self.number} #{number}", True)
+    def item(self, key: str, number: int, name: object) -> _At:
+        label = shown(name) if isinstance(name, str) and name else ""
+        return _At(self.table(key).name, f"{self.number} #{number}", True, label)
 
-    def __str__(self) -> str:
-        if not self.name:
-            return ""
-        return f"[[{self.name}]]{self.number}" if self.array else f"[{self.name}]{self.number}"
+    def place(self, key: str = "") -> Place:
+        table = f"[[{self.name}]]" if self.array else f"[{self.name}]" if self.name else ""
+        return Place(table + self.number, key, self.label)
 
 
-_WRONG: Any = object()
+WRONG: Any = object()
 
 
 class _Reader:
     """Walks a table along a Struct's types; leaves go through msgspec, so that its constraints hold."""
 
-    def __init__(self, where: str, env: Mapping[str, str]) -> None:
-        self.where = where
+    def __init__(self, report: Report, env: Mapping[str, str]) -> None:
+        self.report = report
         self.env = env
-        self.base = Path(where).parent
-        self.problems: list[str] = []
+        self.base = Path(report.where).parent
 
     def problem(self, at: _At, key: str, message: str, given: object = None) -> Any:
-        variable = variable_of(given)
-        if variable is not None:
-            self.problems.append(f"environment: {variable}: {message}")
-        else:
-            place = " ".join(filter(None, (str(at), key)))
-            self.problems.append(": ".join(filter(None, (self.where, place, message))))
-        return _WRONG
+        self.report.add(at.place(key), message, given)
+        return WRONG
 
     def mismatch(self, given: object, tp: Any, at: _At, key: str) -> Any:
         return self.problem(at, key, f"expected {expected(tp)}, got {shown(given)}", given)
 
     def struct(self, table: Mapping[str, object], cls: Any, at: _At) -> Any:
-        before = len(self.problems)
+        before = len(self.report.problems)
         values: dict[str, Any] = {}
         fields = {field.encode_name: field for field in msgspec.structs.fields(cls)}
         rest = next((key for key, field in fields.items() if kind_of(field.type) == "rest"), None)
@@ -101,32 +114,60 @@ class _Reader:
             values[name] = {key: value for key, value in table.items() if key not in fields}
         for key, given in table.items():
             if key in fields:
-                values[fields[key].name] = self.value(given, fields[key].type, at, key)
+                value = self.value(given, fields[key].type, at, key)
+                if value is not WRONG:
+                    values[fields[key].name] = value
             elif rest is None:
                 self.unknown(key, given, fields, at)
         for key, field in fields.items():
             if field.required and key not in table:
                 self.problem(at, key, f"is missing; expected {expected(field.type)}")
-        if len(self.problems) > before:
-            return _WRONG
-        try:
-            return cls(**values)
-        except ValueError as error:
-            return self.problem(at, "", str(error))
+            elif isinstance(field.default, Path) and key not in table:
+                values[field.name] = self.base / field.default
+        if any(field.required and field.name not in values for field in fields.values()):
+            return WRONG
+        return self.made(cls, values, table, at, sound=len(self.report.problems) == before)
+
+    def made(
+        self, cls: Any, values: dict[str, Any], table: Mapping[str, object], at: _At, *, sound: bool
+    ) -> Any:
+        """The Struct, with defaults in place of what it refuses."""
+        while True:
+            try:
+                return cls(**values)
+            except WrongSettings as error:
+                names = {field.encode_name: field.name for field in msgspec.structs.fields(cls)}
+                refused = len(values)
+                for key, message, *others in error.problems:
+                    first, *others = sorted((key, *others), key=lambda one: one not in table)  # what is set
+                    self.report.add(
+                        at.place(first), message, table.get(first), beside=[at.place(one) for one in others]
+                    )
+                    values.pop(names.get(first, first), None)
+                if len(values) == refused:
+                    return WRONG
+            except Exception as error:
+                if not sound:  # it may be about a default, or WRONG
+                    return WRONG
+                if not isinstance(error, ValueError):
+                    raise
+                return self.problem(at, "", str(error))
 
     def unknown(self, key: str, given: object, known: Iterable[str], at: _At) -> None:
         meant = nearest(key, known)
         hint = f'did you mean "{meant}"?' if meant else f"known here: {', '.join(known) or 'none'}"
-        variable = variable_of(given)
-        self.problem(at, key, (f'unknown key "{key}"; ' if variable else "unknown key; ") + hint, given)
+        self.problem(
+            at, key, (f'unknown key "{key}"; ' if source_of(given) else "unknown key; ") + hint, given
+        )
 
     def value(self, given: object, tp: Any, at: _At, key: str) -> Any:
+        self.report.is_from(at.place(key), given)
         bare, kind = bare_type(tp), kind_of(tp)
         origin, args = get_origin(bare), get_args(bare)
         if kind == "configs":
             return self.configs(given, tp, at.table(key), "")
         if bare is Any or bare is object:
-            return str(given) if isinstance(given, FromEnv) else given
+            return str(given) if isinstance(given, Given) else given
         if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
             if isinstance(given, Mapping):
                 return self.struct(given, bare, at.table(key))
@@ -137,7 +178,8 @@ class _Reader:
                 )
         elif origin is dict and args[0] is str:
             if isinstance(given, Mapping):
-                return {k: self.value(v, args[1], at.table(key), k) for k, v in given.items()}
+                found = {k: self.value(v, args[1], at.table(key), k) for k, v in given.items()}
+                return {k: v for k, v in found.items() if v is not WRONG}
         elif bare is Secret:
             return self.secret(given, tp, at, key)
         elif bare is Path:
@@ -150,12 +192,12 @@ class _Reader:
     def item(self, given: object, tp: Any, at: _At, key: str, number: int) -> Any:
         bare = bare_type(tp)
         if isinstance(given, Mapping) and isinstance(bare, type) and issubclass(bare, msgspec.Struct):
-            return self.struct(given, bare, at.item(key, number))
+            return self.struct(given, bare, at.item(key, number, given.get("name")))
         return self.value(given, tp, at, f"{key}[{number}]")
 
     def leaf(self, given: object, tp: Any, bare: Any, kind: str, at: _At, key: str) -> Any:
         value, strict = given, True
-        if isinstance(given, FromEnv):
+        if isinstance(given, Given):
             value, strict = str(given), bare is str
         try:
             if kind == "size" and isinstance(value, str):
@@ -192,11 +234,12 @@ class _Reader:
         flat: dict[str, str] = {}
         for part, value in given.items():
             key = f"{prefix}.{part}" if prefix else part
-            if isinstance(value, FromEnv):
-                flat[key.replace("_", ".")] = str(value)
+            if isinstance(value, Given):
+                key = key.replace("_", ".")
+                flat[key] = str(value)
+                self.report.is_from(at.place(key), value)
             elif isinstance(value, Mapping):
-                nested = self.configs(value, tp, at, key)
-                flat |= nested
+                flat |= self.configs(value, tp, at, key)
             elif isinstance(value, str | int | float):
                 flat[key] = ("false", "true")[value] if isinstance(value, bool) else str(value)
             else:

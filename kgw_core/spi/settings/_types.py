@@ -33,15 +33,36 @@ class Secret(str):
         return "Secret(…)"
 
 
-class FromEnv(str):
-    """A value out of the environment: text that may stand for a number or a boolean, and where it is from."""
+class Given(str):
+    """A text that does not stand in the file and may stand for a number or a boolean. ``source`` is what it
+    is from, in the words of messages."""
 
-    variable: str
+    source: str
+
+    def __new__(cls, text: str, source: str) -> Given:
+        self = super().__new__(cls, text)
+        self.source = source
+        return self
+
+
+class FromEnv(Given):
+    """One out of the environment variable ``variable``."""
 
     def __new__(cls, text: str, variable: str) -> FromEnv:
-        self = super().__new__(cls, text)
-        self.variable = variable
-        return self
+        return super().__new__(cls, text, f"environment: {variable}")  # type: ignore[return-value]
+
+
+class WrongSettings(ValueError):
+    """What a Struct's ``__post_init__`` raises where settings are wrong that are of the right type.
+
+    Each problem is the key and the message, then the other keys that the message speaks of, if any::
+
+        raise WrongSettings(("most", "most (3) must be at least least (5)", "least"))
+    """
+
+    def __init__(self, *problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(f"{key}: {message}" for key, message, *_ in problems))
+        self.problems = problems
 
 
 class ConfigError(Exception):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from kgw_core.spi.settings._types import FromEnv, Secret
+from kgw_core.spi.settings._types import Given, Secret
 from kgw_core.spi.settings._units import format_size
 
 
@@ -106,11 +106,13 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def variable_of(given: object) -> str | None:
-    """The environment variable that ``given``, or all that is in it, comes from."""
-    if isinstance(given, FromEnv):
-        return given.variable
+def source_of(given: object) -> str | None:
+    """What ``given``, or all that is in it, is from, where that is not the file."""
+    if isinstance(given, Given):
+        return given.source
     if isinstance(given, Mapping | list) and given:
-        found = [variable_of(item) for item in (given.values() if isinstance(given, Mapping) else given)]
-        return ", ".join(dict.fromkeys(name for name in found if name)) if all(found) else None
+        found = [source_of(item) for item in (given.values() if isinstance(given, Mapping) else given)]
+        if all(found):
+            first, *others = dict.fromkeys(filter(None, found))
+            return ", ".join([first, *(other.removeprefix("environment: ") for other in others)])
     return None

@@ -15,15 +15,19 @@ from kgw_core.spi.settings import (
     KafkaConfigs,
     KiB,
     MiB,
+    Place,
+    Report,
     Rest,
     Secret,
     Size,
+    WrongSettings,
     format_duration,
     format_size,
     nearest,
     overlay,
     parse_duration,
     parse_size,
+    read_into,
     read_table,
 )
 
@@ -250,7 +254,6 @@ def test_values_from_the_environment_are_text_for_whatever_type_the_setting_has(
     table: dict[str, Any] = {"servers": [{"host": "a"}]}
     env = {
         "APP_COUNT": "5",
-        "APP__ON": "true",
         "APP_SERVERS__0__PORT": "80",
         "APP_SERVERS__1__HOST": "7",
         "APP_X__SIZE": "1 MiB",
@@ -258,9 +261,7 @@ def test_values_from_the_environment_are_text_for_whatever_type_the_setting_has(
         "APP_NOT_A_SETTING": "1",
         "OTHER_COUNT": "9",
     }
-    assert (
-        overlay(table, {k: v for k, v in env.items() if k != "APP__ON"}, prefix="APP_", top={"count"}) == []
-    )
+    assert overlay(table, env, prefix="APP_", cls=Example) == []
     assert table == {
         "count": "5",
         "servers": [{"host": "a", "port": "80"}, {"host": "7"}],
@@ -280,7 +281,7 @@ def test_values_from_the_environment_are_text_for_whatever_type_the_setting_has(
 def test_a_wrong_value_from_the_environment_is_told_by_its_variable() -> None:
     table: dict[str, Any] = {"count": 1}
     env = {"K_SERVER__PORT": "x", "K_SRVER__PORT": "1", "K_COUNT__X": "1", "K_SERVERS__3__HOST": "a"}
-    assert overlay(table, env, prefix="K_", top=()) == [
+    assert overlay(table, env, prefix="K_", cls=Example) == [
         'environment: K_COUNT__X: there is no "x" to set',
         'environment: K_SERVERS__3__HOST: there is no "3" to set',
     ]
@@ -289,6 +290,108 @@ def test_a_wrong_value_from_the_environment_is_told_by_its_variable() -> None:
         "kgw.toml: [server] host: is missing; expected text",
         'environment: K_SRVER__PORT: unknown key "srver"; did you mean "server"?',
     ]
+
+
+class Ordered(msgspec.Struct, frozen=True, kw_only=True):
+    least: int = 5
+    most: int = 10
+    path: Path = Path("kgw.db")
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if self.most < self.least:
+            wrong.append(("most", f"most ({self.most}) must be at least least ({self.least})", "least"))
+        if self.path.suffix == ".txt":
+            wrong.append(("path", "must not be a text"))
+        if wrong:
+            raise WrongSettings(*wrong)
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    orders: tuple[Ordered, ...] = ()
+
+
+def test_what_a_struct_refuses_is_told_by_key_and_all_at_once() -> None:
+    assert problems({"most": 3, "path": "a.txt"}, Ordered, name="x") == [
+        "kgw.toml: [x] most: most (3) must be at least least (5)",
+        "kgw.toml: [x] path: must not be a text",
+    ]
+    assert problems({"orders": [{}, {"name": "a", "least": 11}]}, Orders) == [
+        'kgw.toml: [[orders]] #2 "a" name: unknown key; known here: least, most, path',
+        'kgw.toml: [[orders]] #2 "a" least: most (10) must be at least least (11)',
+    ]
+    assert problems({"least": FromEnv("11", "V")}, Ordered) == [
+        "environment: V: most (10) must be at least least (11)"
+    ]
+
+
+def test_a_value_that_is_wrong_already_is_not_compared() -> None:
+    assert problems({"least": "x", "most": 3, "path": "a.txt"}, Ordered) == [
+        'kgw.toml: least: expected a whole number, got "x"',
+        "kgw.toml: path: must not be a text",
+    ]
+
+
+def test_what_is_right_is_there_beside_what_is_wrong() -> None:
+    report = Report("kgw.toml")
+    table = {"servers": [{"host": "a", "port": "x"}, {}], "count": 7, "size": "x"}
+    read = read_into(report, table, Example)
+    assert len(report.problems) == 3
+    assert read is not None
+    assert (read.count, read.size) == (7, MiB)
+    assert read.servers[0] == Server(host="a")
+    assert not isinstance(read.servers[1], Server)
+
+
+def test_a_path_is_relative_to_the_file_whether_it_is_given_or_not() -> None:
+    assert read_table({}, Ordered, where="/etc/kgw/kgw.toml").path == Path("/etc/kgw/kgw.db")
+    assert read_table({"path": "x"}, Ordered, where="/etc/kgw/kgw.toml").path == Path("/etc/kgw/x")
+
+
+def test_what_is_found_later_is_told_with_the_variable_it_is_from() -> None:
+    report = Report("kgw.toml")
+    table = {"configs": {"retention_ms": FromEnv("x", "V")}, "count": FromEnv("3", "W")}
+    assert read_into(report, table, Example) is not None
+    report.add(Place("[configs]", "retention.ms"), "is no time")
+    report.add(Place("", "count"), "is odd")
+    report.add(Place("", "count"), "is told once")
+    report.add(Place("", "ratio"), "goes with count", beside=[Place("", "count")])
+    assert report.problems == ["environment: V: is no time", "environment: W: is odd"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "right"),
+    [
+        ("K_SERVERS", "K_SERVERS__0__HOST"),
+        ("K_SERVER", "K_SERVER__HOST"),
+        ("K_CONFIGS", "K_CONFIGS__…"),
+        ("K_SERVER_HOST", "K_SERVER__HOST"),
+        ("K_SERVER_HOTS", "K_SERVER__HOST"),
+        ("K_SERVER_WEIGHT", "K_SERVER__WEIGHT"),
+        ("K_SERVERS_PORT_", "K_SERVERS__0__PORT"),
+        ("K_SERVERS_0_PORT", "K_SERVERS__0__PORT"),
+        ("K_SERVERS__PORT", "K_SERVERS__0__PORT"),
+        ("K_CONFIGS_RETENTION_MS", "K_CONFIGS__RETENTION_MS"),
+        ("K_PASWORD", "K_PASSWORD"),
+    ],
+)
+def test_a_variable_that_looks_like_a_setting_is_told_with_the_right_one(variable: str, right: str) -> None:
+    (told,) = overlay({}, {variable: "x"}, prefix="K_", cls=Example)
+    assert told.startswith(f"environment: {variable}: ")
+    assert told.endswith(f"; did you mean {right}?")
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "K_PORT", "K_SERVICE_HOST", "K_PORT_80_TCP_ADDR", "K_SERVER_PORT_80_TCP",
+        "K_SERVER_SERVICE_PORT_HTTP", "K_TRACE", "K_", "SERVERS", "K_SOMETHING_ELSE",
+    ],
+)  # fmt: skip
+def test_variables_of_others_are_left_alone(variable: str) -> None:
+    table: dict[str, Any] = {}
+    assert overlay(table, {variable: "x"}, prefix="K_", cls=Example) == []
+    assert table == {}
 
 
 def test_nearest_minds_neither_case_nor_hyphens() -> None:

@@ -1,0 +1,132 @@
+"""Whether settings that are right one by one go together, and with Kafka's rules and the plugins.
+
+All of it is looked at before anything is opened, so that all that is wrong is told at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from kgw_core.config import Ledger, Listener, NewTopic, Settings, State, Storage, Topics
+from kgw_core.errors import InvalidConfig, InvalidTopicException
+from kgw_core.plugins import Choice, choose
+from kgw_core.server.sockets import is_unix
+from kgw_core.spi.ledger import OffsetLedger
+from kgw_core.spi.settings import ConfigError, Place, Report, entry, nearest
+from kgw_core.spi.state import StateStore
+from kgw_core.spi.storage import LogStore
+from kgw_core.topics.configs import validate
+from kgw_core.topics.names import check_name, is_hidden, unified
+
+
+class Chosen(NamedTuple):
+    """The plugins that a config names; None for the core's own, and for a storage that is there already."""
+
+    storage: Choice[LogStore] | None
+    ledger: Choice[OffsetLedger] | None
+    state: Choice[StateStore] | None
+
+
+def checked(settings: Settings, *, storage: bool = True) -> Chosen:
+    """The plugins of settings that are sound. Without ``storage`` its plugin is not looked for.
+
+    :raises ConfigError: with all that is wrong, what was found when the settings were read included.
+    """
+    config, report = settings
+    _listeners(config.listeners, report)
+    _new_topics(config.topics, report)
+    chosen = Chosen(
+        _chosen("storage", config.storage, report) if storage else None,
+        _chosen("ledger", config.ledger, report),
+        _chosen("state", config.state, report),
+    )
+    if report.problems:
+        raise ConfigError(*report.problems)
+    return chosen
+
+
+def _chosen(kind: str, table: Storage | Ledger | State, report: Report) -> Choice[Any] | None:
+    if report.is_wrong(Place(f"[{kind}]", "use")):  # then nobody knows what else may stand there
+        return None
+    if table.use is not None:
+        return choose(kind, table.use, table.settings, report)
+    for key, given in table.settings.items():
+        hint = ' (did you mean "use"?)' if nearest(key, ["use"]) else ""
+        report.add(Place(f"[{kind}]", key), f"unknown key{hint}; without use there are no settings", given)
+    return None
+
+
+def _listeners(listeners: tuple[Listener, ...], report: Report) -> None:
+    """Names differ, and so do addresses."""
+    if not listeners:
+        report.add(Place("", "listeners"), "is empty: clients could not connect")
+    seen: dict[str, int] = {}
+    for number, listener in enumerate(listeners, 1):
+        if not isinstance(listener, Listener):  # it could not be made, which has been told
+            continue
+        first = seen.setdefault(listener.name, number)
+        if first != number:
+            told = f'"{listener.name}" is the name of #{first}, too; each needs its own'
+            places = [entry("[[listeners]]", one, listener.name, "name") for one in (number, first)]
+            report.add(places[0], told, beside=places[1:])
+        if is_unix(listener.host):
+            address, keys = listener.host, ["host"]
+        elif listener.port:
+            address, keys = f"{listener.host}:{listener.port}", ["port", "host"]
+        else:
+            continue
+        first = seen.setdefault(f"at {address}", number)
+        if first != number:
+            told = f"{address} is the address of #{first}, too; each needs its own"
+            places = [
+                entry("[[listeners]]", one, listener.name, key) for one in (number, first) for key in keys
+            ]
+            report.add(places[0], told, beside=places[1:])
+
+
+def _new_topics(topics: Topics, report: Report) -> None:
+    """Names are Kafka's and differ, also where '.' is '_'; so are configs."""
+
+    def valid(configs: Mapping[str, str]) -> None:
+        validate({}, configs)
+
+    defaults = _configs(topics.defaults, Place("[topics.defaults]"), report, valid)
+    seen: dict[str, int] = {}
+    for number, topic in enumerate(topics.create, 1):
+        if not isinstance(topic, NewTopic):
+            continue
+        place = entry("[[topics.create]]", number, topic.name, "name")
+        try:
+            check_name(topic.name)
+        except InvalidTopicException as error:
+            report.add(place, str(error))
+        if is_hidden(topic.name):
+            report.add(place, f'"{topic.name}" is the gateway\'s own')
+        first = seen.setdefault(unified(topic.name), number)
+        if first != number:
+            other = topics.create[first - 1].name
+            also = "" if other == topic.name else f', "{other}": in metrics "." and "_" are the same'
+            report.add(place, f'"{topic.name}" is #{first}, too{also}')
+        configs = _configs(
+            topic.configs, entry("[topics.create.configs]", number, topic.name), report, validate
+        )
+        try:
+            validate(configs, defaults)
+        except InvalidConfig as error:
+            report.add(entry("[topics.create.configs]", number, topic.name), str(error))
+
+
+def _configs(
+    configs: Mapping[str, str], table: Place, report: Report, valid: Callable[[Mapping[str, str]], None]
+) -> dict[str, str]:
+    """Those that are right."""
+    right: dict[str, str] = {}
+    for name, text in configs.items():
+        try:
+            valid({**right, name: text})
+        except InvalidConfig as error:
+            report.add(table._replace(key=name), str(error))
+        else:
+            right[name] = text
+    return right

@@ -1,0 +1,49 @@
+"""The file that says that a broker is ready, and where: ``--ready-file``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from kgw_core.gateway import StartError
+
+
+class ReadyFile:
+    """Is there from :meth:`write` to :meth:`take_back`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._beside = path.with_name(f".{path.name}.{os.getpid()}")
+        self._written = False
+
+    def try_out(self) -> None:
+        """Find out, before anything is started, whether it can be written. :raises StartError: no."""
+        if self._path.is_dir():
+            raise StartError(f"--ready-file {self._path} cannot be written: Is a directory")
+        with self._telling():
+            self._beside.touch()
+
+    def write(self, text: str) -> None:
+        """Write it so that a reader sees all of it or nothing. :raises StartError: it cannot be."""
+        with self._telling():
+            self._beside.write_text(text, encoding="utf-8")
+            os.replace(self._beside, self._path)
+        self._written = True
+
+    def take_back(self) -> None:
+        """Remove it, unless it is somebody else's."""
+        if self._written:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StartError(f"--ready-file {self._path} cannot be written: {error.strerror}") from None
+        finally:
+            with contextlib.suppress(OSError):
+                self._beside.unlink()

@@ -1,0 +1,61 @@
+"""How environment variables spell settings, and what one that sets nothing was likely meant to be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+from kgw_core.spi.settings._words import bare_type, kind_of
+
+_SERVICE = re.compile(r"(.*_)?(service_(host|port(_\w+)?)|port(_\d+_(tcp|udp|sctp)(_(proto|port|addr))?)?)")
+"""What Kubernetes makes of the name of a service: KGW_PORT, KGW_STORAGE_PORT_8080_TCP_ADDR."""
+
+_CLOSE = 0.85
+"""Variables of others are not as much like a setting as this."""
+
+
+def spelt(cls: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Each table as variables spell it (``limits``, ``listeners__0``, empty for the top), and its keys."""
+    keys = []
+    for field in msgspec.structs.fields(cls):
+        tp, kind = bare_type(field.type), kind_of(field.type)
+        name = f"{path}__{field.encode_name}" if path else field.encode_name
+        if get_origin(tp) is tuple:
+            tp, name = get_args(tp)[0], f"{name}__0"
+        if isinstance(tp, type) and issubclass(tp, msgspec.Struct):
+            yield from spelt(tp, name)
+        elif kind == "configs":
+            yield name, []
+        elif kind != "rest":
+            keys.append(field.encode_name)
+    yield path, keys
+
+
+def meant(name: str, tables: Mapping[str, list[str]]) -> tuple[str, str] | None:
+    """What is wrong with a variable that sets nothing, and which would be right; None where it is not ours.
+
+    ``name`` is in small letters and without the prefix, as the result is.
+    """
+    for table, keys in tables.items():
+        if name and name in (table, table.removesuffix("__0")):
+            return "is a whole table; a variable sets one key of it", f"{table}__{(keys or ['…'])[0]}"
+    right = [f"{table}__{key}" if table else key for table, keys in tables.items() for key in keys]
+    flat = {key.replace("__0__", "_").replace("__", "_"): key for key in right}
+    flat |= {key.replace("__", "_"): key for key in right}
+    if name in flat:
+        return "is no setting", flat[name]
+    if _SERVICE.fullmatch(name):
+        return None
+    import difflib  # only when something may be wrong
+
+    close = difflib.get_close_matches(name, flat, 1, _CLOSE)
+    if close:
+        return "is no setting", flat[close[0]]
+    for table in sorted(tables, key=len, reverse=True):
+        start = table.removesuffix("__0").replace("__", "_") + "_"
+        if table and name.startswith(start):
+            return "is no setting", f"{table}__{name.removeprefix(start)}"
+    return None
