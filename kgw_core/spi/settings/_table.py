@@ -183,11 +183,18 @@ class _Reader:
         elif bare is Secret:
             return self.secret(given, tp, at, key)
         elif bare is Path:
-            if isinstance(given, str) and given:
-                return self.base / Path(str(given)).expanduser()
+            return self.path(given, tp, at, key)
         else:
             return self.leaf(given, tp, bare, kind, at, key)
         return self.mismatch(given, tp, at, key)
+
+    def path(self, given: object, tp: Any, at: _At, key: str) -> Any:
+        if not isinstance(given, str) or not given or "\0" in given:
+            return self.mismatch(given, tp, at, key)
+        try:
+            return self.base / Path(str(given)).expanduser()
+        except RuntimeError:  # "~somebody" whom nobody knows
+            return self.problem(at, key, f"{shown(given)} is in the home of nobody who is known", given)
 
     def item(self, given: object, tp: Any, at: _At, key: str, number: int) -> Any:
         bare = bare_type(tp)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from kgw_core.spi.settings import Duration, MiB, Size
+from kgw_core.spi.settings import Duration, MiB, Size, WrongSettings
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """``[storage] use = "sqlite"``."""
 
     path: Path = Path("kgw.db")
-    """The database file; it is made where it is not there. Relative to the working directory."""
+    """The database file; it is made where it is not there. Relative to the directory of the config file."""
     synchronous: Literal["full", "normal"] = "full"
     """"full": what was acknowledged survives loss of power. "normal": it survives the end of the process, and
     loss of power may take the last moments."""
@@ -26,3 +27,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Memory for what is read before it is asked for; 0 is no reading ahead."""
     cache: Size = 16 * MiB
     """Memory for database pages, of each connection."""
+
+    def __post_init__(self) -> None:
+        wrong = _unusable(self.path)
+        if wrong:
+            raise WrongSettings(("path", wrong))
+
+
+def _unusable(path: Path) -> str | None:
+    """Why there cannot be a database at ``path``, as far as a look tells."""
+    if path.name == ":memory:":
+        return '":memory:" is no file; use = "memory" keeps everything in memory'
+    if os.path.isdir(path):
+        return f"{path} is a directory; expected a file, such as {path / 'kgw.db'}"
+    parent = next((parent for parent in path.parents if os.path.lexists(parent)), None)
+    if parent is not None and not os.path.isdir(parent):
+        return f"{path} cannot be there: {parent} is not a directory"
+    return None

@@ -44,23 +44,26 @@ class Database:
         :raises Unusable: it is locked, too new, damaged, or cannot be made.
         """
         try:
-            await anyio.to_thread.run_sync(self._acquire)
+            new = await anyio.to_thread.run_sync(New, self.path, self._lock.path)
             try:
+                await anyio.to_thread.run_sync(self._acquire, new)
                 return await self._connect(prepare)
             except BaseException:
                 with anyio.CancelScope(shield=True):
-                    await self.close()
+                    await self._disconnect()
+                    await anyio.to_thread.run_sync(new.undo, self._lock)
                 raise
         except sqlite3.Error as error:
             raise Unusable(f"{self.path}: {errors.explained(error)}") from error
         except schema.WrongVersion as error:
             raise Unusable(f"{self.path}: {error}") from error
         except OSError as error:
-            raise Unusable(f"{self.path} cannot be opened: {error.strerror or error}") from error
+            raise Unusable(f"{self.path} cannot be opened: {_told(error)}") from error
 
-    def _acquire(self) -> None:
+    def _acquire(self, new: New) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
+        new.locked(self.path)
 
     async def _connect(self, prepare: Callable[[sqlite3.Connection], T]) -> T:
         await anyio.to_thread.run_sync(self._check)
@@ -89,7 +92,12 @@ class Database:
         )
 
     async def close(self) -> None:
-        """Close all connections, the one that writes last: it empties the write-ahead log; unlock."""
+        """Close all connections and unlock."""
+        await self._disconnect()
+        await anyio.to_thread.run_sync(self._lock.release)
+
+    async def _disconnect(self) -> None:
+        """The connection that writes is closed last: it empties the write-ahead log."""
         readers, self._readers = self._readers, []
         checkpointer, self._checkpointer = self._checkpointer, None
         writer, self._writer = self._writer, None
@@ -97,7 +105,6 @@ class Database:
             if worker is not None:
                 with contextlib.suppress(sqlite3.Error):  # what cannot be done now is done when it is opened
                     await worker.close()
-        await anyio.to_thread.run_sync(self._lock.release)
 
     # -- using it
 
@@ -146,6 +153,36 @@ class Database:
             return Path(f"{self.path}-wal").stat().st_size
         except OSError:
             return 0
+
+
+class New:
+    """What was not there before a database is opened: it goes again where that fails."""
+
+    def __init__(self, database: Path, lock: Path) -> None:
+        self._directories = [parent for parent in database.parents if not parent.exists()]
+        self._lock = not lock.exists()
+        self._files: list[Path] = []
+
+    def locked(self, database: Path) -> None:
+        """Look whether the database is there, now that nobody else can make it."""
+        if not database.exists():
+            self._files = [Path(f"{database}{end}") for end in ("", "-wal", "-shm")]
+
+    def undo(self, lock: FileLock) -> None:
+        """Remove it, if the lock is ours."""
+        with contextlib.suppress(OSError):
+            if lock.held:
+                for file in self._files:
+                    file.unlink(missing_ok=True)
+                lock.release(remove=self._lock)
+            for directory in self._directories:
+                directory.rmdir()
+
+
+def _told(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return f"{error.strerror}; who runs the gateway has to be able to write it, and into its directory"
+    return error.strerror or str(error)
 
 
 def _upgrade_and(prepare: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:

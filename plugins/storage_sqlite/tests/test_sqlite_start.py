@@ -1,0 +1,165 @@
+"""Starts that fail: one line that says why, and everything is as it was before."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from broker import ENV, serve
+from kgw_storage_sqlite import database
+from kgw_storage_sqlite.config import Config
+from kgw_storage_sqlite.lock import FileLock, InUse
+
+KGW = [sys.executable, "-c", "from kgw_core.cli import main; main(prog_name='kgw')"]
+
+
+def start(tmp_path: Path, path: str, **options: int) -> str:
+    """What a start that fails says."""
+    config = tmp_path / "kgw.toml"
+    config.write_text(f'[[listeners]]\nport = 0\n[storage]\nuse = "sqlite"\npath = "{path}"\n')
+    before = contents(tmp_path)
+    done = subprocess.run(
+        [*KGW, "serve", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=ENV,
+        **options,
+    )
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert contents(tmp_path) == before
+    [line] = done.stderr.splitlines()
+    return line.replace(f"{tmp_path}/", "").removeprefix("Error: ")
+
+
+def contents(directory: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() if path.is_file() else b"" for path in directory.rglob("*")}
+
+
+def another_programs(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE letters (text)")
+
+
+@pytest.mark.parametrize(
+    ("make", "path", "told"),
+    [
+        (Path.mkdir, "there", "[storage] path: there is a directory; expected a file, such as there/kgw.db"),
+        (
+            Path.touch,
+            "there/kgw.db",
+            "[storage] path: there/kgw.db cannot be there: there is not a directory",
+        ),
+        (
+            Path.touch,
+            ":memory:",
+            '[storage] path: ":memory:" is no file; use = "memory" keeps everything in memory',
+        ),
+        (
+            Path.touch,
+            "~no-such-user/a",
+            '[storage] path: "~no-such-user/a" is in the home of nobody who is known',
+        ),
+        (
+            lambda path: path.write_text("a letter " * 1000),
+            "there",
+            "storage sqlite: there: the file is not a database, or damaged: file is not a database",
+        ),
+        (another_programs, "there", "storage sqlite: there: the file is a database of another program"),
+        (Path.touch, "a/" + "x" * 300, f"storage sqlite: a/{'x' * 300} cannot be opened: File name too long"),
+    ],
+)
+def test_a_path_that_cannot_be_is_told(
+    tmp_path: Path, make: Callable[[Path], object], path: str, told: str
+) -> None:
+    make(tmp_path / "there")
+    assert start(tmp_path, path) == (f"kgw.toml: {told}" if told[0] == "[" else told)
+
+
+@pytest.fixture
+def nobody(tmp_path: Path) -> Iterator[None]:
+    """Whoever runs the test is somebody else meanwhile, and may look into the test's directory."""
+    if os.name != "posix" or os.geteuid():
+        pytest.skip("only root can become somebody else")
+    modes = {place: place.stat().st_mode for place in (tmp_path, *tmp_path.parents)}
+    for place, mode in modes.items():
+        if not mode & 0o001:
+            place.chmod(mode | 0o001)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        for place, mode in modes.items():
+            place.chmod(mode)
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("nobody")
+@pytest.mark.parametrize("path", ["kgw.db", "deep/down/kgw.db"])
+async def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path, path: str) -> None:
+    with pytest.raises(database.Unusable) as caught:
+        await database.Database(Config(path=tmp_path / path)).open(lambda _: None)
+    assert str(caught.value) == (
+        f"{tmp_path / path} cannot be opened: Permission denied; who runs the gateway has to be able to "
+        "write it, and into its directory"
+    )
+
+
+def test_a_database_in_use_is_left_alone(tmp_path: Path) -> None:
+    with serve(tmp_path) as gateway:
+        told = start(tmp_path, str(tmp_path / "kgw.db"))
+    assert told.startswith(
+        f"storage sqlite: kgw.db is in use by another gateway (process {gateway.process.pid} on "
+    )
+
+
+@pytest.mark.anyio
+async def test_what_was_made_goes_again_where_opening_fails(tmp_path: Path) -> None:
+    def fail(connection: sqlite3.Connection) -> None:
+        assert connection.execute("SELECT count(*) FROM logs").fetchone() == (0,)
+        raise sqlite3.OperationalError("no luck")
+
+    path = tmp_path / "deep" / "down" / "kgw.db"
+    with pytest.raises(database.Unusable, match="no luck"):
+        await database.Database(Config(path=path)).open(fail)
+    assert contents(tmp_path) == {}
+    start_from(path.parent)
+    with pytest.raises(database.Unusable, match="no luck"):
+        await database.Database(Config(path=path)).open(fail)
+    assert sorted(left.name for left in contents(path.parent)) == ["kgw.db", "kgw.db.lock"]
+
+
+def start_from(directory: Path) -> None:
+    """As another start left it."""
+    directory.mkdir(parents=True)
+    (directory / "kgw.db").touch()
+    (directory / "kgw.db.lock").touch()
+
+
+def test_a_lock_that_was_removed_meanwhile_locks_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file is opened, then who has it removes it: what counts is the file that is there."""
+    from kgw_storage_sqlite import lock
+
+    first, second, third = (FileLock(tmp_path / "kgw.db") for _ in range(3))
+    first.acquire()
+    locked = lock._lock
+
+    def once(file: object) -> None:
+        monkeypatch.setattr(lock, "_lock", locked)
+        first.release(remove=True)
+        locked(file)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(lock, "_lock", once)
+    second.acquire()
+    with pytest.raises(InUse):
+        third.acquire()
+    second.release()
