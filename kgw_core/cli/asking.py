@@ -40,9 +40,22 @@ def asks(function: Callable[..., None]) -> Callable[..., None]:
     return asking
 
 
+def _addresses(_: click.Context, __: click.Parameter, text: str) -> str:
+    """:raises click.BadParameter: it has no address, or one is wrong."""
+    from kgw_core.client import ClientError
+    from kgw_core.client.cluster import addresses
+
+    try:
+        addresses(text)
+    except ClientError as error:
+        raise click.BadParameter(str(error)) from None
+    return text
+
+
 _OPTIONS = (
     click.option(
         "-b", "--bootstrap", "--bootstrap-server", "bootstrap", envvar="KGW_BOOTSTRAP", default=BOOTSTRAP,
+        callback=_addresses,
         metavar="HOST[:PORT],…", show_default=True, show_envvar=True, help="Brokers to ask.",
     ),
     click.option(

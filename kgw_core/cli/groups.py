@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 import click
 
 from kgw_core.cli.asking import Asking, asks, run
 
+STATES = (
+    "Empty", "Stable", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling", "NotReady",
+    "Dead",
+)  # fmt: skip
+"""All that Kafka 4.4 has, over all types of groups."""
+TYPES = ("classic", "consumer", "share", "streams")
+
 _EXECUTE = click.option("--execute", is_flag=True, help="Do it; without this it is only shown.")
+
+
+def _known(
+    names: tuple[str, ...], _: click.Context, __: click.Parameter, wanted: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Small and large letters are alike. :raises click.BadParameter: something that there is not."""
+    known = {name.lower() for name in names}
+    wrong = [text for text in wanted if text.lower() not in known]
+    if wrong:
+        raise click.BadParameter(f"there is no {', '.join(wrong)}; expected {_either(names)}")
+    return wanted
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 @click.group("groups")
@@ -18,8 +41,18 @@ def command() -> None:
 
 @command.command("list")
 @asks
-@click.option("--state", "states", multiple=True, help="Only groups in this state, such as Stable or Empty.")
-@click.option("--type", "types", multiple=True, help="Only groups of this type, such as classic or consumer.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    callback=partial(_known, STATES),
+    metavar="STATE",
+    help="Only groups in this state, such as Stable or Empty.",
+)
+@click.option(
+    "--type", "types", multiple=True, callback=partial(_known, TYPES), metavar="TYPE",
+    help="Only groups of this type, such as classic or consumer.",
+)  # fmt: skip
 def list_groups(asking: Asking, states: tuple[str, ...], types: tuple[str, ...]) -> None:
     """List all groups."""
     from kgw_core.cli import groups_shown
@@ -106,13 +139,15 @@ def delete(asking: Asking, groups: tuple[str, ...], execute: bool) -> None:
 
 def _milliseconds(text: str) -> int:
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
+        time = round(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):  # the last two: no such time here
         raise click.BadParameter(
             f'"{text}" is no time: 2026-01-31T14:30:00+01:00 is one; without an offset it is local time',
             param_hint="--to-datetime",
         ) from None
-    return round(time.timestamp() * 1000)
+    if time < 0:  # for a broker, below 0 stand the beginning, the end and others
+        raise click.BadParameter(f'"{text}" is before 1970; no record is', param_hint="--to-datetime")
+    return time
 
 
 def _topic(text: str) -> tuple[str, list[int] | None]:

@@ -212,10 +212,17 @@ def addresses(text: str) -> list[tuple[str, int]]:
     for part in (part.strip() for part in text.split(",")):
         if not part:
             continue
-        host, _, rest = part[1:].partition("]") if part[0] == "[" else _split(part)
-        if not host or (rest and not (rest[0] == ":" and rest[1:].isdecimal() and int(rest[1:]) < 65_536)):
+        host, end, rest = part[1:].partition("]") if part[0] == "[" else _split(part)
+        port = rest[1:] if rest else str(PORT)
+        if (
+            not host
+            or any(char.isspace() or char in "/[]" for char in host)
+            or rest[:1] not in ("", ":")
+            or not (port.isdecimal() and port.isascii() and 0 < int(port) < 65_536)
+            or (part[0] == "[" and not end)
+        ):
             raise ClientError(f'"{part}" is no address: HOST or HOST:PORT is one')
-        found.append((host, int(rest[1:]) if rest else PORT))
+        found.append((host, int(port)))
     if not found:
         raise ClientError(f'"{text}" has no address: HOST:PORT is one')
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import anyio
@@ -21,6 +22,9 @@ from kgw_core.wire.messages.response_header import ResponseHeader
 API_VERSIONS, ASKED_IN = 18, 3
 MOST_BYTES = 512 << 20
 """An answer that says it is longer is none; whoever listens there speaks something else."""
+
+_TLS_ALERT = 0x1503
+"""How an alert begins (RFC 8446, 5.1), which a TLS listener sends to who begins with something else."""
 
 _LENGTH = struct.Struct(">i")
 _CODE = struct.Struct(">h")
@@ -46,6 +50,8 @@ class Connection:
         self._seconds = seconds
         self._newest = newest
         self._served: dict[int, tuple[int, int]] = {}
+        self._stranger = False
+        """Whether it is known to speak something else."""
         self._correlation = 0
         self._lock = anyio.Lock()
 
@@ -58,9 +64,14 @@ class Connection:
 
     async def _introduce(self) -> None:
         """Learn what the broker serves (KIP-511: one that is older says so in v0)."""
-        request = ApiVersionsRequest("kgw", "0")
+        request = ApiVersionsRequest("kgw", software_version())
         version = min(ASKED_IN, self._newest.get("ApiVersions", ASKED_IN))
-        body = await self._exchange(request, version)
+        try:
+            body = await self._exchange(request, version)
+        except Unreachable as error:
+            if self._stranger:
+                raise
+            raise type(error)(f"{error}; is it a Kafka listener, without TLS and SASL?") from None
         if version and len(body) >= _CODE.size and _CODE.unpack_from(body)[0] == UnsupportedVersion.code:
             version, body = 0, await self._exchange(request, 0)
         answer = self._decoded(ApiVersionsResponse, version, body)
@@ -143,8 +154,10 @@ class Connection:
 
     async def _receive(self) -> memoryview:
         (size,) = _LENGTH.unpack(await self._incoming.receive_exactly(_LENGTH.size))
-        if not 0 <= size <= MOST_BYTES:
-            await self._fail(f"{self.where} does not speak Kafka: an answer of {size} bytes")
+        alert = not self._served and size >> 16 == _TLS_ALERT  # no first answer is that long
+        if not 0 <= size <= MOST_BYTES or alert:
+            self._stranger = True
+            await self._fail(f"{self.where} {_stranger(size)}")
         return memoryview(await self._incoming.receive_exactly(size))
 
     async def _fail(self, why: str, kind: type[Unreachable] = Unreachable) -> Any:
@@ -157,6 +170,28 @@ class Connection:
             return wire.decoder(kind, version)(body, 0)[0]
         except wire.MalformedMessage as error:
             raise Unreachable(f"{self.where} answered with what is no {kind.__name__}: {error}") from None
+
+
+def _stranger(size: int) -> str:
+    """What speaks where the length of an answer should be."""
+    if size >> 16 == _TLS_ALERT:
+        return "wants TLS, which is not spoken here"
+    if _LENGTH.pack(size) == b"HTTP":
+        return "speaks HTTP, not Kafka"
+    return f"does not speak Kafka: an answer of {size} bytes"
+
+
+@cache
+def software_version() -> str:
+    """The version of the core that is installed, in the characters that KIP-511 has for it."""
+    import importlib.metadata
+    import re
+
+    try:
+        version = importlib.metadata.version("kgw-core")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+    return re.sub("[^a-zA-Z0-9.-]+", "-", version).strip("-.")
 
 
 _KEYS = {api.name: api.key for api in wire.index.APIS.values()}

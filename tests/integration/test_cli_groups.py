@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from group_members import ConfluentMember, wait_until
 
 from kgw_core.cli import main
 from kgw_core.client import Client, ClientError, groups
+from kgw_core.client.connection import software_version
 from kgw_core.client.offsets import EARLIEST, LATEST, list_offsets
 from kgw_core.errors import GroupIdNotFound, UnknownMemberId, UnsupportedVersion
 from kgw_core.testing.gateway import GatewayProcess
@@ -325,12 +328,54 @@ def test_a_broker_that_is_not_there_is_told_in_one_line() -> None:
     )
 
 
-def test_an_address_that_is_none_is_told() -> None:
-    result = CliRunner().invoke(main, ["groups", "list", "-b", "host:port"])
-    assert (result.exit_code, result.stderr) == (
-        1,
-        'Error: "host:port" is no address: HOST or HOST:PORT is one\n',
+def mistaken(*arguments: str, **env: str) -> str:
+    """What a wrong command line is answered."""
+    result = CliRunner().invoke(main, ["groups", *arguments], env=env)
+    assert (result.exit_code, result.stdout) == (2, "")
+    return result.stderr.partition("\nError: ")[2]
+
+
+def test_an_address_that_is_none_is_told_with_where_it_is_from() -> None:
+    told = '"host:port" is no address: HOST or HOST:PORT is one\n'
+    told = f"Invalid value for '-b' / '--bootstrap' / '--bootstrap-server' (env var: 'KGW_BOOTSTRAP'): {told}"
+    for command in (["list"], ["describe", "a"], ["delete", "a"], ["reset-offsets", "a"]):
+        assert mistaken(*command, "-b", "host:port") == told
+    assert mistaken("list", KGW_BOOTSTRAP="host:port") == told
+
+
+def test_states_and_types_that_there_are_not_are_told_with_those_that_there_are() -> None:
+    assert mistaken("list", "--state", "empty", "--state", "Foo") == (
+        "Invalid value for '--state': there is no Foo; expected Empty, Stable, PreparingRebalance, "
+        "CompletingRebalance, Assigning, Reconciling, NotReady or Dead\n"
     )
+    assert mistaken("list", "--type", "Foo") == (
+        "Invalid value for '--type': there is no Foo; expected classic, consumer, share or streams\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--to-datetime", "soon"], '"soon" is no time'),
+        (["--to-datetime", "2026-13-01"], '"2026-13-01" is no time'),
+        (["--to-datetime", "1969-12-31T23:59:59.999+00:00"], "is before 1970"),
+        (["--to-offset", "-1"], "-1 is not in the range x>=0"),
+        (["--to-latest", "--to-earliest"], "say where to: one of"),
+        (["--to-latest", "--all-topics"], "say of which partitions"),
+    ],
+)
+def test_places_that_are_none_are_told(arguments: list[str], told: str) -> None:
+    assert told in mistaken("reset-offsets", "a", "--topic", "a", *arguments)
+    assert "orders:0,3 is one" in mistaken("reset-offsets", "a", "--to-latest", "--topic", "a:b")
+
+
+def test_what_there_is_not_is_told(kgw: Callable[..., Result], topic: str) -> None:
+    assert kgw("describe", "nosuch", code=1).stderr.startswith("Error: nosuch: GROUP_ID_NOT_FOUND")
+    told = kgw("reset-offsets", "a", "--to-latest", "--topic", "nosuch", "--topic", f"{topic}:1,7", code=1)
+    assert told.stderr.splitlines() == [
+        "Error: there is no topic nosuch",
+        f"topic {topic} has {PARTITIONS} partitions: there is no {topic}-7",
+    ]
 
 
 def test_the_second_address_is_asked_where_the_first_is_dead(dev_gateway: GatewayProcess) -> None:
@@ -340,22 +385,47 @@ def test_the_second_address_is_asked_where_the_first_is_dead(dev_gateway: Gatewa
         assert CliRunner().invoke(main, ["groups", "list", "-b", where]).exit_code == 0
 
 
-def test_what_speaks_something_else_is_told() -> None:
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "speaks HTTP, not Kafka"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "does not speak Kafka: an answer of 1397966893 bytes"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "wants TLS, which is not spoken here"),
+        (
+            b"",
+            "closed the connection instead of answering ApiVersions v3; is it a Kafka listener, without TLS "
+            "and SASL?",
+        ),
+        (None, "did not answer ApiVersions within 0.3 s; is it a Kafka listener, without TLS and SASL?"),
+    ],
+)
+def test_what_speaks_something_else_is_told(answer: bytes | None, told: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
-        def answer() -> None:
+        def serve() -> None:
             accepted, _ = server.accept()
             with accepted:
-                accepted.recv(1)
-                accepted.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                accepted.recv(1000)
+                if answer is not None:
+                    accepted.recv(1000)
+                    accepted.sendall(answer)
+                    accepted.shutdown(socket.SHUT_WR)
+                while accepted.recv(1000):
+                    pass
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=serve)
         thread.start()
         where = f"127.0.0.1:{server.getsockname()[1]}"
-        result = CliRunner().invoke(main, ["groups", "list", "-b", where])
+        seconds = "0.3" if answer is None else "20"
+        result = CliRunner().invoke(main, ["groups", "list", "-b", where, "--timeout", seconds])
         thread.join(10)
-    assert (result.exit_code, "does not speak Kafka" in result.stderr) == (1, True)
+    assert (result.exit_code, result.stderr) == (1, f"Error: {where} {told}\n")
+
+
+def test_the_client_introduces_itself_with_the_version_that_is_installed(dev_gateway: GatewayProcess) -> None:
+    assert CliRunner().invoke(main, ["groups", "list", "-b", dev_gateway.bootstrap]).exit_code == 0
+    version = importlib.metadata.version("kgw-core")
+    assert re.fullmatch(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?", software_version()), "KIP-511"
+    dev_gateway.wait_for_log(rf"kgw {re.escape(version)}\b")
 
 
 def test_the_command_is_there(dev_gateway: GatewayProcess) -> None:

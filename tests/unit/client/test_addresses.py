@@ -22,7 +22,12 @@ def test_addresses_are_read(text: str, found: list[tuple[str, int]]) -> None:
     assert addresses(text) == found
 
 
-@pytest.mark.parametrize("text", ["", ",", ":9092", "a:b", "a:", "a:70000", "::1", "[::1]x", "[]:1", "a:-1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", ",", ":9092", "a:b", "a:", "a:0", "a:70000", "::1", "[::1", "[::1]x", "[]:1", "a:-1", "a b", "http://a",
+    ],
+)  # fmt: skip
 def test_what_is_no_address_is_told(text: str) -> None:
     with pytest.raises(ClientError, match="address"):
         addresses(text)

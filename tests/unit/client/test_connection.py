@@ -148,7 +148,7 @@ async def test_a_broker_that_refuses_at_once_is_told() -> None:
     [
         (None, "closed the connection instead of answering ListGroups v5"),
         (Broker.hang, "did not answer ListGroups within"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak Kafka"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "speaks HTTP, not Kafka"),
         (struct.pack(">i", MOST_BYTES + 1), "does not speak Kafka"),
         (struct.pack(">i", -1), "does not speak Kafka"),
         (struct.pack(">iib", 5, 99, 0), "answered another request than ListGroups"),
