@@ -33,9 +33,9 @@ from kgw_core.errors import (
 from kgw_core.groups import offsets
 from kgw_core.groups.deadlines import NEVER, Deadline, Deadlines
 from kgw_core.groups.events import Effects, Join, Joined, Leaving, Now, Sync, Synced, Token, Write
-from kgw_core.groups.group import Group, GroupTimer, Member, PendingMember
+from kgw_core.groups.group import DEAD, EMPTY, Group, GroupTimer, Member, PendingMember
 from kgw_core.groups.joining import Joining
-from kgw_core.groups.machine import DEAD, EMPTY, Machine
+from kgw_core.groups.machine import Machine
 from kgw_core.groups.records import Committed, DropGroup, DropOffset, PutGroup, PutOffset, Record
 
 logger = logging.getLogger("kgw.groups")
@@ -297,7 +297,7 @@ class Coordinator:
             effects.reply(token, error)
 
         records: list[Record] = [*offsets.drop_all(group), DropGroup(group.id)]
-        self.machine.write(group, records, dropped, effects)
+        group.write(records, dropped, effects)
 
     def topic_deleted(self, topic: str, partitions: int) -> Effects:
         """A topic is gone: so are its offsets in every group."""
@@ -353,11 +353,11 @@ class Coordinator:
             self.machine.session_over(group, deadline, now, effects)
         elif isinstance(deadline, PendingMember):
             if group.pending.pop(deadline.id, None) is not None:
-                self.machine.maybe_complete(group, now, effects)
+                self.machine.rebalance.maybe_complete(group, now, effects)
                 if group.bare:
                     del self.groups[group.id]
         elif deadline is group.join_timer:
-            self.machine.join_over(group, now, effects)
+            self.machine.rebalance.join_over(group, now, effects)
         elif deadline is group.sync_timer:
             self.machine.sync_over(group, now, effects)
 
@@ -409,12 +409,12 @@ class Coordinator:
         most = self.settings.max_size
         for group in list(self.groups.values()):
             for member in group.members.values():
-                self.machine.touch(member, now.ms)
+                self.deadlines.renew(member, now.ms)
             if group.state.value == "CompletingRebalance":
                 group.pending_sync = set(group.members)
                 self.deadlines.set(group.sync_timer, now.ms + group.rebalance_ms())
             if most is not None and len(group.members) > most:
-                self.machine.prepare(group, f"more than {most} members were loaded", now, effects)
+                self.machine.rebalance.prepare(group, f"more than {most} members were loaded", now, effects)
         return effects
 
     def stop(self) -> Effects:

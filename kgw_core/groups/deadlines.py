@@ -22,6 +22,16 @@ class Deadline:
         self.queued = NEVER  # the time under which the heap has it
 
 
+class Session(Deadline):
+    """Time that a sign of life begins anew: ``session_ms``."""
+
+    __slots__ = ("session_ms",)
+
+    def __init__(self, session_ms: int) -> None:
+        super().__init__()
+        self.session_ms = session_ms
+
+
 class Deadlines:
     """The heap of deadlines, each under a time that is not after its own."""
 
@@ -34,6 +44,10 @@ class Deadlines:
         deadline.when = when
         if when < deadline.queued:
             self._push(deadline)
+
+    def renew(self, session: Session, now: int) -> None:
+        """There was a sign of life."""
+        self.set(session, now + session.session_ms)
 
     def _push(self, deadline: Deadline) -> None:
         deadline.queued = deadline.when

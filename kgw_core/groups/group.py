@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Literal
 
-from kgw_core.groups.deadlines import NEVER, Deadline
-from kgw_core.groups.events import Effects, JoinedMember, Now, Token
-from kgw_core.groups.records import Committed, GroupRecord, Kept, MemberRecord
+from kgw_core.groups.deadlines import NEVER, Deadline, Session
+from kgw_core.groups.events import Effects, JoinedMember, Now, Then, Token, Write
+from kgw_core.groups.records import Committed, GroupRecord, Kept, MemberRecord, Record
 from kgw_core.groups.subscriptions import CONSUMER, topics_of
 
 Protocols = tuple[tuple[str, bytes], ...]
@@ -27,7 +27,16 @@ class State(Enum):
     DEAD = "Dead"
 
 
-class Member(Deadline):
+EMPTY, PREPARING, COMPLETING, STABLE, DEAD = (
+    State.EMPTY,
+    State.PREPARING,
+    State.COMPLETING,
+    State.STABLE,
+    State.DEAD,
+)
+
+
+class Member(Session):
     """A member. As a Deadline it is the end of its session.
 
     ``is_new``: it has not been told its first generation. ``joining`` and ``syncing`` are the tokens of its
@@ -45,12 +54,11 @@ class Member(Deadline):
         "joining",
         "protocols",
         "rebalance_ms",
-        "session_ms",
         "syncing",
     )
 
     def __init__(self, group_id: str, record: MemberRecord) -> None:
-        super().__init__()
+        super().__init__(record.session_ms)
         self.group_id = group_id
         self.is_new = False
         self.joining: Token = None
@@ -306,6 +314,11 @@ class Group:
             self.add(member)
         for gone in before.values():
             gone.when = NEVER
+
+    def write(self, records: Sequence[Record], then: Then, effects: Effects) -> None:
+        """Write the group's own records; until that is done nothing else happens to it."""
+        self.writing = True
+        effects.writes.append(Write(self.id, records, then, True))
 
     def record(
         self, state: Kept, generation: int, protocol: str | None, leader: str | None, since: int,

@@ -15,17 +15,18 @@ from kgw_core.errors import (
 )
 from kgw_core.groups.deadlines import NEVER
 from kgw_core.groups.events import Effects, Join, Joined, Now, Synced, Token
-from kgw_core.groups.group import Group, Member, PendingMember, vote
-from kgw_core.groups.machine import (
+from kgw_core.groups.group import (
     COMPLETING,
     DEAD,
     EMPTY,
-    NEW_MEMBER_MS,
     PREPARING,
     STABLE,
-    Machine,
-    replaced,
+    Group,
+    Member,
+    PendingMember,
+    vote,
 )
+from kgw_core.groups.machine import NEW_MEMBER_MS, Machine, replaced
 from kgw_core.groups.records import MemberRecord, PutGroup
 
 
@@ -43,7 +44,7 @@ class Joining:
             self._join(group, join, token, now, effects)
         except KafkaError as error:
             effects.reply(token, Joined(error, join.member_id))
-        self._machine.maybe_complete(group, now, effects)
+        self._machine.rebalance.maybe_complete(group, now, effects)
 
     def _join(self, group: Group, join: Join, token: Token, now: Now, effects: Effects) -> None:
         if not self._has_room(group, join.member_id):
@@ -117,7 +118,7 @@ class Joining:
 
     def _prepare(self, group: Group, why: str, now: Now, effects: Effects) -> None:
         if group.state is not PREPARING:
-            self._machine.prepare(group, why, now, effects)
+            self._machine.rebalance.prepare(group, why, now, effects)
 
     # -- members that are known
 
@@ -129,8 +130,8 @@ class Joining:
         same = member.protocols == join.protocols
         if same and (group.state is COMPLETING or (group.state is STABLE and member.id != group.leader)):
             # It may have missed the answer to an earlier JoinGroup.
-            machine.touch(member, now.ms)
-            effects.reply(token, machine.joined(group, member))
+            machine.deadlines.renew(member, now.ms)
+            effects.reply(token, machine.rebalance.joined(group, member))
             return
         self._update(group, member, join, token, effects)
         why = "leads and joins again" if same else "has other metadata"
@@ -172,7 +173,7 @@ class Joining:
         group.rename(member, member_id)
         self._update(group, member, join, token, effects)
         member.client_id, member.client_host = join.client_id, join.client_host
-        self._machine.touch(member, now.ms)
+        self._machine.deadlines.renew(member, now.ms)
         self._prepare(group, f"static member {join.instance_id} was restarted", now, effects)
 
     @staticmethod
@@ -215,15 +216,15 @@ class Joining:
                 group.pending_sync.discard(member.id)
                 group.pending_sync.add(member_id)
             new = group.members[member_id]
-            self._machine.touch(new, now.ms)
-            answer = self._machine.joined(group, new)
+            self._machine.deadlines.renew(new, now.ms)
+            answer = self._machine.rebalance.joined(group, new)
             if join.may_skip:
                 answer = answer._replace(skip_assignment=leads)
             else:  # Told of the old leader it does not take itself for one, and assigns nothing.
                 answer = answer._replace(leader=old_leader or "", members=())
             effects.reply(token, answer)
 
-        self._machine.write(group, [PutGroup(group.id, record)], written, effects)
+        group.write([PutGroup(group.id, record)], written, effects)
 
 
 def _record(join: Join, member_id: str, assignment: bytes = b"") -> MemberRecord:

@@ -44,19 +44,13 @@ from kgw_core.errors import (
     UnknownMemberId,
 )
 from kgw_core.groups.deadlines import NEVER, Deadlines
-from kgw_core.groups.events import Effects, Joined, Leaving, Now, Sync, Synced, Then, Token, Write
-from kgw_core.groups.group import Group, Member, State, vote
-from kgw_core.groups.records import PutGroup, Record
+from kgw_core.groups.events import Effects, Joined, Leaving, Now, Sync, Synced, Token
+from kgw_core.groups.group import COMPLETING, DEAD, EMPTY, PREPARING, STABLE, Group, Member, State
+from kgw_core.groups.rebalance import Rebalance
+from kgw_core.groups.records import PutGroup
 
 logger = logging.getLogger("kgw.groups")
 
-EMPTY, PREPARING, COMPLETING, STABLE, DEAD = (
-    State.EMPTY,
-    State.PREPARING,
-    State.COMPLETING,
-    State.STABLE,
-    State.DEAD,
-)
 HEARTBEAT: dict[State, type[KafkaError] | None] = {
     EMPTY: UnknownMemberId,
     PREPARING: RebalanceInProgress,
@@ -81,17 +75,17 @@ COMMIT: dict[State, type[KafkaError] | None] = {
 NEW_MEMBER_MS = 5 * 60 * 1000
 """How long a new member's JoinGroup may wait; a client that is still there asks again."""
 
-RETRY_MS = 1_000
-"""When to try again where it could not be written that a group is empty."""
-
 
 class Machine:
-    """One coordinator's rules. ``settings`` are the limits, ``deadlines`` those of all groups."""
+    """One coordinator's rules. ``settings`` are the limits, ``deadlines`` those of all groups.
+
+    What a request, or the time, does to a member is here; what comes of it for the group in ``rebalance``.
+    """
 
     def __init__(self, settings: GroupSettings, deadlines: Deadlines) -> None:
         self.settings = settings
         self.deadlines = deadlines
-        self._initial_delay_ms = int(settings.initial_rebalance_delay * 1000)
+        self.rebalance = Rebalance(settings, deadlines)
 
     # -- who may ask
 
@@ -123,12 +117,6 @@ class Machine:
             raise IllegalGeneration(f"group {group.id} is in generation {group.generation}, not {generation}")
         return member
 
-    def touch(self, member: Member, now_ms: int) -> None:
-        """The member lives: its session begins again."""
-        when = member.when = now_ms + member.session_ms
-        if when < member.queued:
-            self.deadlines.set(member, when)
-
     # -- requests
 
     def heartbeat(
@@ -140,7 +128,7 @@ class Machine:
             member = self.current_member(group, generation, member_id, instance_id)
         refusal = HEARTBEAT[group.state]
         if refusal is not UnknownMemberId:
-            when = member.when = now_ms + member.session_ms  # touch(), inlined: this is the hottest line here
+            when = member.when = now_ms + member.session_ms  # renew(), inlined: this is the hottest line here
             if when < member.queued:
                 self.deadlines.set(member, when)
         if refusal is not None:
@@ -166,7 +154,7 @@ class Machine:
         group.pending_sync.discard(member.id)
         if group.state is STABLE:
             self._synced_all(group)
-            self.touch(member, now.ms)
+            self.deadlines.renew(member, now.ms)
             effects.reply(token, Synced(None, group.protocol_type, group.protocol_name, member.assignment))
             return
         if member.syncing is not None:
@@ -187,8 +175,8 @@ class Machine:
 
         def assigned(error: KafkaError | None, now: Now, effects: Effects) -> None:
             if error is not None:
-                self.fail_syncs(group, error, effects, now)
-                self.prepare(group, f"the assignment could not be written: {error}", now, effects)
+                self.rebalance.fail_syncs(group, error, effects, now)
+                self.rebalance.prepare(group, f"the assignment could not be written: {error}", now, effects)
                 return
             logger.info("group %s is stable in generation %d", group.id, group.generation)
             for member in group.members.values():
@@ -197,10 +185,10 @@ class Machine:
                     effects.reply(
                         token, Synced(None, group.protocol_type, group.protocol_name, member.assignment)
                     )
-                    self.touch(member, now.ms)
+                    self.deadlines.renew(member, now.ms)
             self._synced_all(group)
 
-        self.write(group, [PutGroup(group.id, record)], assigned, effects)
+        group.write([PutGroup(group.id, record)], assigned, effects)
 
     def _synced_all(self, group: Group) -> None:
         if not group.pending_sync:
@@ -218,7 +206,7 @@ class Machine:
             member_id = found
         elif (pending := group.pending.pop(member_id, None)) is not None:
             pending.when = NEVER
-            self.maybe_complete(group, now, effects)
+            self.rebalance.maybe_complete(group, now, effects)
             return
         member = self.member(group, member_id, instance_id)
         self.remove(
@@ -238,10 +226,10 @@ class Machine:
             member.syncing = None
         group.remove(member)
         if group.state in (STABLE, COMPLETING):
-            self.prepare(group, why, now, effects)
+            self.rebalance.prepare(group, why, now, effects)
         else:
             logger.info("group %s: %s", group.id, why)
-            self.maybe_complete(group, now, effects)
+            self.rebalance.maybe_complete(group, now, effects)
 
     def session_over(self, group: Group, member: Member, now: Now, effects: Effects) -> None:
         """The time of a member is up."""
@@ -258,139 +246,9 @@ class Machine:
         for member in late:
             group.remove(member)
         names = ", ".join(member.id for member in late)
-        self.prepare(group, f"no SyncGroup came in time from {names}", now, effects)
+        self.rebalance.prepare(group, f"no SyncGroup came in time from {names}", now, effects)
 
-    # -- the rebalance
-
-    def prepare(self, group: Group, why: str, now: Now, effects: Effects) -> None:
-        """Begin a rebalance: everybody is to join again."""
-        if group.state is COMPLETING:
-            self.fail_syncs(group, RebalanceInProgress(f"group {group.id}: {why}"), effects, now)
-        group.pending_sync.clear()
-        group.sync_timer.when = NEVER
-        group.initial = group.state is EMPTY
-        group.state = PREPARING
-        logger.info("group %s rebalances after generation %d: %s", group.id, group.generation, why)
-        if group.initial:
-            delay = self._initial_delay_ms
-            group.new_member_added = False
-            group.initial_left_ms = max(group.rebalance_ms() - delay, 0)
-            self.deadlines.set(group.join_timer, now.ms + delay)
-        else:
-            self.deadlines.set(group.join_timer, now.ms + group.rebalance_ms())
-            self.maybe_complete(group, now, effects)
-
-    def fail_syncs(self, group: Group, error: KafkaError, effects: Effects, now: Now) -> None:
-        """Whoever waits for an assignment gets ``error``."""
-        for member in group.members.values():
-            if member.syncing is not None:
-                effects.reply(member.syncing, Synced(error))
-                member.syncing = None
-                self.touch(member, now.ms)
-
-    def join_over(self, group: Group, now: Now, effects: Effects) -> None:
-        """The time in which members had to join is up."""
-        if group.state is not PREPARING:
-            return
-        if group.initial and group.new_member_added and group.initial_left_ms:
-            delay = min(self._initial_delay_ms, group.initial_left_ms)
-            group.new_member_added = False
-            group.initial_left_ms -= delay
-            self.deadlines.set(group.join_timer, now.ms + delay)
-            return
-        self.complete(group, now, effects)
-
-    def maybe_complete(self, group: Group, now: Now, effects: Effects) -> None:
-        """Go on if nobody is waited for any more."""
-        if group.state is PREPARING and not group.initial and not group.writing and group.all_joined:
-            self.complete(group, now, effects)
-
-    def complete(self, group: Group, now: Now, effects: Effects) -> None:
-        """Make the next generation of those who have joined, and of static members."""
-        group.join_timer.when = NEVER
-        group.initial = False
-        for member in list(group.members.values()):
-            if member.joining is None and member.instance_id is None:
-                logger.info("group %s: member %s did not join again in time", group.id, member.id)
-                group.remove(member)
-        if group.members and not group.awaiting:
-            self.deadlines.set(group.join_timer, now.ms + group.rebalance_ms())
-            return
-        if not group.members:
-            empty = group.record("Empty", group.generation + 1, None, None, now.wall_ms, ())
-            self.write(group, [PutGroup(group.id, empty)], self._emptied(group), effects)
-            return
-        leader = group.members.get(group.leader or "")
-        if leader is None or leader.joining is None:
-            leader = next(member for member in group.members.values() if member.joining is not None)
-        members = [member.record(b"") for member in group.members.values()]
-        record = group.record(
-            "CompletingRebalance", group.generation + 1, vote(group.members.values()), leader.id,
-            now.wall_ms, members,
-        )  # fmt: skip
-        self.write(group, [PutGroup(group.id, record)], self._completed(group), effects)
-
-    def _emptied(self, group: Group) -> Then:
-        def emptied(error: KafkaError | None, now: Now, effects: Effects) -> None:
-            if error is None:
-                logger.info("group %s is empty after generation %d", group.id, group.generation - 1)
-            else:
-                logger.warning("group %s: that it is empty could not be written: %s", group.id, error)
-                self.deadlines.set(group.join_timer, now.ms + RETRY_MS)
-
-        return emptied
-
-    def _completed(self, group: Group) -> Then:
-        def completed(error: KafkaError | None, now: Now, effects: Effects) -> None:
-            if error is not None:
-                self._not_completed(group, error, now, effects)
-                return
-            logger.info(
-                "group %s has generation %d: %d members, %s/%s, led by %s",
-                group.id, group.generation, len(group.members), group.protocol_type, group.protocol_name,
-                group.leader,
-            )  # fmt: skip
-            for member in group.members.values():
-                if member.joining is not None:
-                    effects.reply(member.joining, self.joined(group, member))
-                    group.set_joining(member, None)
-                member.is_new = False
-                self.touch(member, now.ms)
-                group.pending_sync.add(member.id)
-            self.deadlines.set(group.sync_timer, now.ms + group.rebalance_ms())
-
-        return completed
-
-    def _not_completed(self, group: Group, error: KafkaError, now: Now, effects: Effects) -> None:
-        for member in list(group.members.values()):
-            if member.joining is not None:
-                effects.reply(member.joining, Joined(error, "" if member.is_new else member.id))
-                group.set_joining(member, None)
-                self.touch(member, now.ms)
-            if member.is_new:
-                group.remove(member)
-        again = group.rebalance_ms() if group.members else RETRY_MS
-        self.deadlines.set(group.join_timer, now.ms + again)
-
-    def joined(self, group: Group, member: Member) -> Joined:
-        """The current generation, as ``member`` is told of it."""
-        return Joined(
-            None,
-            member.id,
-            group.generation,
-            group.protocol_type,
-            group.protocol_name,
-            group.leader or "",
-            False,
-            group.for_leader() if member.id == group.leader else (),
-        )
-
-    # -- writing, and the end
-
-    def write(self, group: Group, records: list[Record], then: Then, effects: Effects) -> None:
-        """Write the group's own records; until that is done nothing else happens to it."""
-        group.writing = True
-        effects.writes.append(Write(group.id, records, then, True))
+    # -- the end
 
     def die(self, group: Group, effects: Effects) -> None:
         """The group is no longer coordinated here."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kgw_core.errors import CoordinatorNotAvailable, UnknownMemberId
-from kgw_core.groups.group import Group, Member
-from kgw_core.groups.machine import COMMIT, DEAD, EMPTY, STABLE, Machine
+from kgw_core.groups.group import DEAD, EMPTY, STABLE, Group, Member
+from kgw_core.groups.machine import COMMIT, Machine
 from kgw_core.groups.records import Committed, DropOffset, PutOffset
 from kgw_core.groups.subscriptions import CONSUMER
 
