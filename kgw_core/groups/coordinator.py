@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kgw_core.config import Groups as GroupSettings
@@ -19,7 +19,6 @@ from kgw_core.errors import (
     CoordinatorLoadInProgress,
     CoordinatorNotAvailable,
     GroupIdNotFound,
-    IllegalGeneration,
     InvalidGroupId,
     InvalidSessionTimeout,
     KafkaError,
@@ -31,12 +30,13 @@ from kgw_core.errors import (
     UnknownMemberId,
 )
 from kgw_core.groups import offsets
+from kgw_core.groups.commits import Commits
 from kgw_core.groups.deadlines import NEVER, Deadline, Deadlines
 from kgw_core.groups.events import Effects, Join, Joined, Leaving, Now, Sync, Synced, Token, Write
 from kgw_core.groups.group import DEAD, EMPTY, Group, GroupTimer, Member, PendingMember
 from kgw_core.groups.joining import Joining
 from kgw_core.groups.machine import Machine
-from kgw_core.groups.records import Committed, DropGroup, DropOffset, PutGroup, PutOffset, Record
+from kgw_core.groups.records import DropGroup, DropOffset, PutGroup, PutOffset, Record
 
 logger = logging.getLogger("kgw.groups")
 
@@ -44,7 +44,8 @@ logger = logging.getLogger("kgw.groups")
 class Coordinator:
     """See the module's docstring. ``new_id`` makes what is unique in a member id.
 
-    ``loading``: the kept state is not all here yet. ``stopped``: the gateway stops.
+    ``loading``: the kept state is not all here yet. ``stopped``: the gateway stops. ``commits``: committed
+    offsets, and what is asked of them.
     """
 
     def __init__(self, settings: GroupSettings, new_id: Callable[[], str]) -> None:
@@ -54,6 +55,7 @@ class Coordinator:
         self.loading = True
         self.stopped = False
         self.machine = Machine(settings, self.deadlines)
+        self.commits = Commits(self)
         self._joining = Joining(self.machine, new_id)
         self._min_session_ms = int(settings.min_session_timeout * 1000)
         self._max_session_ms = int(settings.max_session_timeout * 1000)
@@ -191,78 +193,7 @@ class Coordinator:
             del self.groups[group.id]
         effects.reply(token, outcomes)
 
-    # -- offsets
-
-    def commit(
-        self,
-        group_id: str,
-        generation: int,
-        member_id: str,
-        instance_id: str | None,
-        committed: Iterable[tuple[str, int, Committed]],
-        token: Token,
-        now: Now,
-        *,
-        tells_unknown: bool = False,
-    ) -> Effects:
-        """An OffsetCommit of (topic, partition, offset); ``token`` gets an error or None.
-
-        ``tells_unknown``: the client knows GROUP_ID_NOT_FOUND (v9).
-
-        :raises KafkaError: the commit is refused.
-        """
-        if self.loading or self.stopped:
-            self.check(group_id, may_be_empty=True)
-        group = self.groups.get(group_id)
-        if group is None:
-            if generation >= 0:
-                if tells_unknown:
-                    raise GroupIdNotFound(f"there is no group {group_id}")
-                raise IllegalGeneration(f"there is no group {group_id}")
-            group = self.groups[group_id] = Group(group_id)
-        offsets.may_commit(self.machine, group, generation, member_id, instance_id, now.ms)
-        effects = Effects()
-        records = [PutOffset(group_id, topic, partition, offset) for topic, partition, offset in committed]
-        self._write(group, records, token, effects)
-        return effects
-
-    def _write(self, group: Group, records: Sequence[Record], token: Token, effects: Effects) -> None:
-        """Write offsets; ``token`` gets an error or None."""
-        group.in_flight += 1
-
-        def written(error: KafkaError | None, now: Now, effects: Effects) -> None:
-            group.in_flight -= 1
-            effects.replies.append((token, error))
-
-        effects.writes.append(Write(group.id, records, written, False))
-
-    def delete_offsets(
-        self, group_id: str, partitions: Iterable[tuple[str, int]], token: Token
-    ) -> tuple[Effects, set[str]]:
-        """An OffsetDelete; ``token`` gets an error or None. Also the topics that are subscribed to and kept.
-
-        :raises GroupIdNotFound: no such group.
-        :raises NonEmptyGroup: its members are no consumers, so what they subscribe to is not known.
-        """
-        self.check(group_id)
-        group = self.groups.get(group_id)
-        if group is None or group.state is DEAD:
-            raise GroupIdNotFound(f"there is no group {group_id}")
-        asked = list(partitions)
-        subscribed: set[str] = set()
-        if group.state is not EMPTY:
-            if group.protocol_type != "consumer":
-                raise NonEmptyGroup(f"group {group_id} has members")
-            subscribed = {topic for topic, _ in asked if group.is_subscribed_to(topic)}
-        records = [
-            DropOffset(group_id, topic, partition) for topic, partition in asked if topic not in subscribed
-        ]
-        effects = Effects()
-        if records:
-            self._write(group, records, token, effects)
-        else:
-            effects.reply(token, None)
-        return effects, subscribed
+    # -- deletion
 
     def delete_group(self, group_id: str, token: Token, now: Now) -> Effects:
         """A DeleteGroups of one; ``token`` gets an error or None. :raises KafkaError: it is refused."""
@@ -299,24 +230,6 @@ class Coordinator:
         records: list[Record] = [*offsets.drop_all(group), DropGroup(group.id)]
         group.write(records, dropped, effects)
 
-    def topic_deleted(self, topic: str, partitions: int) -> Effects:
-        """A topic is gone: so are its offsets in every group."""
-        effects = Effects()
-        for group in self.groups.values():
-            known: Iterable[int] = group.offsets.get(topic, ())
-            if group.in_flight:  # a commit that is under way may bring any of them
-                known = {*known, *range(partitions)}
-            records = [DropOffset(group.id, topic, partition) for partition in known]
-            if records:
-                self._write(group, records, None, effects)
-        return effects
-
-    def drop_offsets(self, records: Sequence[DropOffset]) -> Effects:
-        """Drop these offsets of one group."""
-        effects = Effects()
-        self._write(self.groups[records[0].group_id], records, None, effects)
-        return effects
-
     def expire(self, group_id: str, now: Now) -> Effects:
         """Drop what the group has kept for long enough, and the group with the last of it."""
         effects = Effects()
@@ -328,7 +241,7 @@ class Coordinator:
         if left == 0 and group.state is EMPTY and not group.pending and not group.transactions:
             self._drop(group, None, effects)
         elif records:
-            self._write(group, records, None, effects)
+            self.commits.write(group, records, None, effects)
         if records:
             logger.info("group %s: %d offsets are dropped, as nobody uses them", group_id, len(records))
         return effects

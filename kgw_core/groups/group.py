@@ -1,4 +1,4 @@
-"""A group in memory: its members, what it is doing, its offsets. Rules of a rebalance are in ``machine``."""
+"""A group in memory: its members, what it is doing, its offsets. The rules are in ``machine``."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class GroupService:
     ) -> Pending[KafkaError | None]:
         """An OffsetCommit. :raises KafkaError: it is refused."""
         token: Pending[KafkaError | None] = Pending()
-        effects = self.coordinator.commit(
+        effects = self.coordinator.commits.commit(
             group_id, generation, member_id, instance_id, committed, token, self._now(),
             tells_unknown=tells_unknown,
         )  # fmt: skip
@@ -117,7 +117,7 @@ class GroupService:
         :raises KafkaError: it is refused.
         """
         token: Pending[KafkaError | None] = Pending()
-        effects, subscribed = self.coordinator.delete_offsets(group_id, partitions, token)
+        effects, subscribed = self.coordinator.commits.delete(group_id, partitions, token)
         self._run(effects)
         return token, subscribed
 
@@ -138,7 +138,7 @@ class GroupService:
     def topic_deleted(self, name: str, partitions: int) -> None:
         """A topic is gone."""
         if not self.coordinator.loading:  # load() looks which topics there are
-            self._run(self.coordinator.topic_deleted(name, partitions))
+            self._run(self.coordinator.commits.topic_deleted(name, partitions))
 
     # -- effects
 
@@ -243,7 +243,7 @@ class GroupService:
                 if self._topic_id(topic) != committed.topic_id:
                     gone.setdefault(group.id, []).append(DropOffset(group.id, topic, partition))
         for records in gone.values():
-            self._run(self.coordinator.drop_offsets(records))
+            self._run(self.coordinator.commits.drop(records))
 
     async def stop(self) -> None:
         """Answer whoever waits; return when what is under way is written."""

@@ -217,7 +217,7 @@ class Driver:
         fields.setdefault("time_ms", EPOCH + self.ms)
         places = [(topic, partition, committed(offset, **fields)) for partition in partitions]
         try:
-            effects = self.coordinator.commit(
+            effects = self.coordinator.commits.commit(
                 group, generation, member_id, instance, places, token, self.now, tells_unknown=tells_unknown
             )
         except KafkaError as error:

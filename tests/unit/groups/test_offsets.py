@@ -96,7 +96,7 @@ def test_offsets_of_topics_that_nobody_subscribes_to_can_be_deleted() -> None:
     driver.offset_commit(5, follower, 1)
     driver.offset_commit(5, follower, 1, topic="old")
     token = driver.token("delete offsets")
-    effects, subscribed = driver.coordinator.delete_offsets("g", [("t", 0), ("old", 0), ("old", 9)], token)
+    effects, subscribed = driver.coordinator.commits.delete("g", [("t", 0), ("old", 0), ("old", 9)], token)
     driver.run(effects)
     assert subscribed == {"t"}
     assert token.answer is None
@@ -107,9 +107,9 @@ def test_groups_that_are_no_consumers_keep_their_offsets() -> None:
     driver = Driver()
     driver.stable(protocol_type="connect")
     with pytest.raises(NonEmptyGroup):
-        driver.coordinator.delete_offsets("g", [("t", 0)], None)
+        driver.coordinator.commits.delete("g", [("t", 0)], None)
     with pytest.raises(GroupIdNotFound):
-        driver.coordinator.delete_offsets("other", [("t", 0)], None)
+        driver.coordinator.commits.delete("other", [("t", 0)], None)
 
 
 def test_a_group_that_is_deleted_is_gone_with_its_offsets() -> None:
@@ -145,7 +145,7 @@ def test_offsets_of_a_deleted_topic_are_dropped_everywhere() -> None:
         driver.offset_commit(5, group=group, topic="other")
     driver.hold = True
     driver.offset_commit(9, partitions=[2])
-    driver.run(driver.coordinator.topic_deleted("t", 3))
+    driver.run(driver.coordinator.commits.topic_deleted("t", 3))
     driver.commit()
     for group in ("g", "h"):
         assert {topic for topic, _, _ in driver.group(group).each_offset()} == {"other"}

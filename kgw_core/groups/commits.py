@@ -1,0 +1,113 @@
+"""OffsetCommit, and all the ways in which committed offsets go but with their group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from kgw_core.errors import GroupIdNotFound, IllegalGeneration, KafkaError, NonEmptyGroup
+from kgw_core.groups import offsets
+from kgw_core.groups.events import Effects, Now, Token, Write
+from kgw_core.groups.group import DEAD, EMPTY, Group
+from kgw_core.groups.records import Committed, DropOffset, PutOffset, Record
+
+if TYPE_CHECKING:
+    from kgw_core.groups.coordinator import Coordinator
+
+
+class Commits:
+    """Those of all groups of ``coordinator``, as pure as it is. Several commits of one group may be under way
+    at a time, also while its own record is being written."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+
+    def commit(
+        self,
+        group_id: str,
+        generation: int,
+        member_id: str,
+        instance_id: str | None,
+        committed: Iterable[tuple[str, int, Committed]],
+        token: Token,
+        now: Now,
+        *,
+        tells_unknown: bool = False,
+    ) -> Effects:
+        """An OffsetCommit of (topic, partition, offset); ``token`` gets an error or None.
+
+        ``tells_unknown``: the client knows GROUP_ID_NOT_FOUND (v9).
+
+        :raises KafkaError: the commit is refused.
+        """
+        coordinator = self._coordinator
+        if coordinator.loading or coordinator.stopped:
+            coordinator.check(group_id, may_be_empty=True)
+        group = coordinator.groups.get(group_id)
+        if group is None:
+            if generation >= 0:
+                if tells_unknown:
+                    raise GroupIdNotFound(f"there is no group {group_id}")
+                raise IllegalGeneration(f"there is no group {group_id}")
+            group = coordinator.groups[group_id] = Group(group_id)
+        offsets.may_commit(coordinator.machine, group, generation, member_id, instance_id, now.ms)
+        effects = Effects()
+        records = [PutOffset(group_id, topic, partition, offset) for topic, partition, offset in committed]
+        self.write(group, records, token, effects)
+        return effects
+
+    def write(self, group: Group, records: Sequence[Record], token: Token, effects: Effects) -> None:
+        """Write offsets; ``token`` gets an error or None."""
+        group.in_flight += 1
+
+        def written(error: KafkaError | None, now: Now, effects: Effects) -> None:
+            group.in_flight -= 1
+            effects.replies.append((token, error))
+
+        effects.writes.append(Write(group.id, records, written, False))
+
+    def delete(
+        self, group_id: str, partitions: Iterable[tuple[str, int]], token: Token
+    ) -> tuple[Effects, set[str]]:
+        """An OffsetDelete; ``token`` gets an error or None. Also the topics that are subscribed to and kept.
+
+        :raises GroupIdNotFound: no such group.
+        :raises NonEmptyGroup: its members are no consumers, so what they subscribe to is not known.
+        """
+        self._coordinator.check(group_id)
+        group = self._coordinator.groups.get(group_id)
+        if group is None or group.state is DEAD:
+            raise GroupIdNotFound(f"there is no group {group_id}")
+        asked = list(partitions)
+        subscribed: set[str] = set()
+        if group.state is not EMPTY:
+            if group.protocol_type != "consumer":
+                raise NonEmptyGroup(f"group {group_id} has members")
+            subscribed = {topic for topic, _ in asked if group.is_subscribed_to(topic)}
+        records = [
+            DropOffset(group_id, topic, partition) for topic, partition in asked if topic not in subscribed
+        ]
+        effects = Effects()
+        if records:
+            self.write(group, records, token, effects)
+        else:
+            effects.reply(token, None)
+        return effects, subscribed
+
+    def topic_deleted(self, topic: str, partitions: int) -> Effects:
+        """A topic is gone: so are its offsets in every group."""
+        effects = Effects()
+        for group in self._coordinator.groups.values():
+            known: Iterable[int] = group.offsets.get(topic, ())
+            if group.in_flight:  # a commit that is under way may bring any of them
+                known = {*known, *range(partitions)}
+            records = [DropOffset(group.id, topic, partition) for partition in known]
+            if records:
+                self.write(group, records, None, effects)
+        return effects
+
+    def drop(self, records: Sequence[DropOffset]) -> Effects:
+        """Drop these offsets of one group."""
+        effects = Effects()
+        self.write(self._coordinator.groups[records[0].group_id], records, None, effects)
+        return effects
