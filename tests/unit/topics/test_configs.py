@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from kgw_core.errors import InvalidConfig, InvalidRequest
-from kgw_core.topics.broker_configs import BROKER_CONFIGS, describe_broker
+from kgw_core.topics.broker_config_table import BROKER_CONFIGS
+from kgw_core.topics.broker_configs import describe_broker
 from kgw_core.topics.configs import (
     APPEND,
     DELETE,

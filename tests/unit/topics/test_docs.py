@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kgw_core.topics.broker_configs import BROKER_CONFIGS
+from kgw_core.topics.broker_config_table import BROKER_CONFIGS
 from kgw_core.topics.definitions import TOPIC_CONFIGS
 from kgw_core.topics.values import TYPE_NAMES, Definition, wanted
 
