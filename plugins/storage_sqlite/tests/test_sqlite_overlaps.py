@@ -13,9 +13,9 @@ from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from kgw_storage_sqlite import logs, reading
+from kgw_storage_sqlite import reading
 from kgw_storage_sqlite.config import Config
-from kgw_storage_sqlite.logs import Log
+from kgw_storage_sqlite.log import TRIMMED, Log
 from kgw_storage_sqlite.store import SqliteStore
 
 from kgw_core.errors import KafkaStorageError
@@ -131,7 +131,7 @@ async def fail_replace(store: SqliteStore, log: Log) -> None:
 
 async def fail_trim(store: SqliteStore, log: Log) -> None:
     with pytest.raises(KafkaStorageError, match="full"):
-        await store.database.write(lambda c: log.trim(failing(c, logs._TRIMMED), 3))
+        await store.database.write(lambda c: log.trim(failing(c, TRIMMED), 3))
     assert (await store.bounds(TP)).start == 0
 
 

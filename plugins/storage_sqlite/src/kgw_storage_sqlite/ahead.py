@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from kgw_core.spi.storage import Run
-from kgw_storage_sqlite.logs import Log
+from kgw_storage_sqlite.log import Log
 
 logger = logging.getLogger(__name__)
 

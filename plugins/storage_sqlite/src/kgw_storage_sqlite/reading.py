@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from kgw_core.errors import KafkaStorageError, OffsetOutOfRange, UnknownTopicOrPartition
 from kgw_core.spi.storage import Run
-from kgw_storage_sqlite.logs import Log
+from kgw_storage_sqlite.log import Log
 from kgw_storage_sqlite.packing import PACK, find, placed
 from kgw_storage_sqlite.schema import MAX_OFFSET, chunks, first, key, sql
 

@@ -28,7 +28,8 @@ from kgw_storage_sqlite.ahead import ReadAhead
 from kgw_storage_sqlite.config import Config as Settings
 from kgw_storage_sqlite.database import Database
 from kgw_storage_sqlite.errors import translating
-from kgw_storage_sqlite.logs import Log, Logs
+from kgw_storage_sqlite.log import Log
+from kgw_storage_sqlite.logs import Logs
 from kgw_storage_sqlite.upkeep import Upkeep
 
 CAPABILITIES = Capabilities(durable=True, commit_scope="store")

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from kgw_core.errors import TopicAlreadyExists, UnknownTopicOrPartition
 from kgw_core.spi.storage import Topic, TopicPartition
 from kgw_storage_sqlite.database import transaction
-from kgw_storage_sqlite.logs import Log, Logs
+from kgw_storage_sqlite.log import Log
+from kgw_storage_sqlite.logs import Logs
 from kgw_storage_sqlite.schema import logs as logs_table
 from kgw_storage_sqlite.schema import sql, topics
 

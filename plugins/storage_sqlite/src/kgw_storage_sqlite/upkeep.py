@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from kgw_core.errors import KafkaError
 from kgw_storage_sqlite.database import Database
-from kgw_storage_sqlite.logs import Log, Logs
+from kgw_storage_sqlite.log import Log
+from kgw_storage_sqlite.logs import Logs
 from kgw_storage_sqlite.schema import chunks, key, logs, sql
 from kgw_storage_sqlite.worker import PAGE_SIZE
 
