@@ -1,6 +1,18 @@
 """``python -m kgw_core`` is ``kgw``."""
 
-from kgw_core.cli import main
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """The command. Ctrl-C while it is still being imported ends it as it ends other programs: silently."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from kgw_core.cli import main as cli
+
+    signal.signal(signal.SIGINT, before)
+    cli(prog_name="kgw")
+
 
 if __name__ == "__main__":
-    main(prog_name="kgw")
+    main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from kgw_core.spi.settings import ConfigError
 def run(read: Callable[[], Settings], *, ready_file: Path | None, verbose: bool) -> None:
     """Read the settings and run the gateway; what keeps it from starting ends the process with status 1, or 2
     where it is on the command line."""
+    _open_standard_streams()
     try:
         settings = read()
         _show_logs("debug" if verbose else settings.config.log.level)
@@ -90,6 +92,15 @@ async def _asked_to_stop(introduce: Callable[[], None]) -> None:
         async for number in signals:
             logging.getLogger("kgw").info("%s: answering what was asked, then stopping", number.name)
             return
+
+
+def _open_standard_streams() -> None:
+    """Where the shell has closed one (``>&-``), a socket would get its number, and libuv would abort."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def _show_logs(level: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -224,6 +225,46 @@ def test_a_client_that_does_not_read_cannot_keep_it_from_ending(tmp_path: Path) 
         gateway.terminate()
         assert gateway.wait(10) == 0
         assert "1 connections were not done within 0.3 s" in gateway.log
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no preexec_fn")
+def test_closed_standard_streams_are_no_reason_to_stop(tmp_path: Path) -> None:
+    """Sockets would get the numbers of the streams."""
+
+    def close_all() -> None:
+        for number in (0, 1, 2):
+            os.close(number)
+
+    ready = tmp_path / "ready"
+    process = subprocess.Popen([*KGW, "dev", "--port", "0", "--ready-file", str(ready)], preexec_fn=close_all)
+    try:
+        deadline = time.monotonic() + 20
+        while not ready.exists() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        host, _, port = ready.read_text().strip().rpartition(":")
+        with RawClient((host, int(port))) as raw:
+            assert raw.ask(ApiVersionsRequest("raw", "1"), API_VERSIONS).error_code == 0
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_an_interrupt_before_it_is_ready_ends_it_silently() -> None:
+    code = """
+import signal, sys
+import kgw_core.config
+kgw_core.config.read_options = lambda **_: signal.raise_signal(signal.SIGINT)
+from kgw_core.__main__ import main
+sys.argv = ["kgw", "dev"]
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
 # -- in this process
