@@ -6,9 +6,10 @@ All of it is looked at before anything is opened, so that all that is wrong is t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
-from kgw_core.config import Ledger, Listener, NewTopic, Settings, State, Storage, Topics
+from kgw_core.config import Ledger, Limits, Listener, NewTopic, Settings, State, Storage, Topics
 from kgw_core.errors import InvalidConfig, InvalidTopicException
 from kgw_core.plugins import Choice, choose
 from kgw_core.server.sockets import is_unix
@@ -17,7 +18,7 @@ from kgw_core.spi.settings import ConfigError, Place, Report, entry, nearest
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore
 from kgw_core.topics.configs import validate
-from kgw_core.topics.names import check_name, is_hidden, unified
+from kgw_core.topics.names import check_name, is_hidden, is_internal, unified
 
 
 class Chosen(NamedTuple):
@@ -36,6 +37,7 @@ def checked(settings: Settings, *, storage: bool = True) -> Chosen:
     config, report = settings
     _listeners(config.listeners, report)
     _new_topics(config.topics, report)
+    _limits(config.topics, config.limits, report)
     chosen = Chosen(
         _chosen("storage", config.storage, report) if storage else None,
         _chosen("ledger", config.ledger, report),
@@ -115,6 +117,22 @@ def _new_topics(topics: Topics, report: Report) -> None:
             validate(configs, defaults)
         except InvalidConfig as error:
             report.add(entry("[topics.create.configs]", number, topic.name), str(error))
+
+
+def _limits(topics: Topics, limits: Limits, report: Report) -> None:
+    """There may be as many topics and partitions as are to be created; what is there already is not known."""
+    partitions = 0
+    for number, topic in enumerate(topics.create, 1):
+        if not isinstance(topic, NewTopic) or is_internal(topic.name):
+            continue
+        partitions += topic.partitions or topics.num_partitions
+        for count, key in ((number, "max_topics"), (partitions, "max_partitions")):
+            if count > getattr(limits, key):
+                what = f"makes {count} {key.removeprefix('max_')} in all, more than [limits] {key}"
+                here = partial(entry, "[[topics.create]]", number, topic.name)
+                beside = [here("name"), Place("[limits]", key), Place("[topics]", "num_partitions")]
+                report.add(here("partitions"), f"{what} ({getattr(limits, key)})", beside=beside)
+                return
 
 
 def _configs(

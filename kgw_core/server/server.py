@@ -14,8 +14,9 @@ from functools import partial
 import anyio
 import anyio.lowlevel
 
+from kgw_core.addresses import split_address
 from kgw_core.budget import Budget
-from kgw_core.config import Limits, Listener, split_address
+from kgw_core.config import Limits, Listener
 from kgw_core.events import Client
 from kgw_core.records.arena import Arena
 from kgw_core.server.arriving import PREFIX

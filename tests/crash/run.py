@@ -53,6 +53,7 @@ def run(
 ) -> Report:
     """``storage``: lines of the ``[storage]`` table. :raises Wrong: a promise was broken."""
     chance = random.Random(seed)
+    directory.mkdir(parents=True, exist_ok=True)
     broker = Broker(directory, storage)
     broker.start()
     try:

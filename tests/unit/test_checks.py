@@ -96,6 +96,16 @@ def test_what_is_wrong_anywhere_is_told_at_once(tmp_path: Path) -> None:
             "not be more than max.compaction.lag.ms (5)",
         ),
         (
+            "limits.max_partitions = 5\n"
+            'topics.create = [{name = "a", partitions = 3}, {name = "b", partitions = 3}]',
+            '[[topics.create]] #2 "b" partitions: makes 6 partitions in all, '
+            "more than [limits] max_partitions (5)",
+        ),
+        (
+            'limits.max_topics = 1\ntopics.create = [{name = "a"}, {name = "b"}, {name = "c"}]',
+            '[[topics.create]] #2 "b" partitions: makes 2 topics in all, more than [limits] max_topics (1)',
+        ),
+        (
             '[storage]\nues = "x"',
             '[storage] ues: unknown key (did you mean "use"?); storage "memory" has no settings',
         ),
@@ -118,11 +128,11 @@ def test_a_value_that_is_wrong_already_is_not_compared(tmp_path: Path) -> None:
 def test_variables_and_options_are_told_by_their_names() -> None:
     env = {"KGW_STORAGE__USE": "memori", "KGW_STATE__USE": "memory"}
     with pytest.raises(ConfigError) as caught:
-        checked(read_options(topics=["a b", "a:1", "a:2"], env=env))
+        checked(read_options(topics=["a b", "a:1", "a:200000"], env=env))
     assert list(caught.value.problems) == [
         "--topic a b: Topic name is invalid: 'a b' contains one or more characters other than ASCII "
         "alphanumerics, '.', '_' and '-'",
-        '--topic a:2: "a" is #2, too',
+        '--topic a:200000: "a" is #2, too',
         'environment: KGW_STORAGE__USE: storage "memori" is not installed (did you mean "memory"?). '
         "Installed: memory, sqlite.",
         'environment: KGW_STATE__USE: state "memory" is not installed. Installed: sqlite.',

@@ -15,7 +15,8 @@ import msgspec
 import pytest
 
 from kgw_core import config
-from kgw_core.config import Config, Limits, Listener, NewTopic, dev, load, new_topic, split_address
+from kgw_core.addresses import split_address
+from kgw_core.config import Config, Limits, Listener, NewTopic, dev, load, new_topic
 from kgw_core.spi.settings import ConfigError, MiB, expected, format_duration, format_size
 from kgw_core.spi.settings._words import bare_type, kind_of
 
@@ -144,7 +145,16 @@ def test_all_problems_are_told_at_once_with_file_table_and_key(tmp_path: Path) -
             '[[listeners]]\nadvertise = "a:b"',
             '[[listeners]] #1 advertise: "a:b" is not an address: expected "host:port" or "host"',
         ),
+        (
+            '[[listeners]]\nadvertise = "0.0.0.0:9092"',
+            '[[listeners]] #1 advertise: "0.0.0.0:9092" is no address that clients can dial',
+        ),
         ('[[listeners]]\nhost = "unix:"', '[[listeners]] #1 host: "unix:" needs a path after it'),
+        ("[listeners]\nport = 1", "listeners: expected entries that begin with [[listeners]], got a table"),
+        (
+            '[topics]\ncreate = "orders"',
+            '[topics] create: expected entries that begin with [[topics.create]], got "orders"',
+        ),
         (
             '[[listeners]]\nname = "X"\nhost = "localhost:9092"',
             '[[listeners]] #1 "X" host: "localhost:9092" has a port, which belongs into port = 9092; '

@@ -89,6 +89,10 @@ class _At(NamedTuple):
 WRONG: Any = object()
 
 
+def _is_struct(tp: Any) -> bool:
+    return isinstance(tp, type) and issubclass(tp, msgspec.Struct)
+
+
 class _Reader:
     """Walks a table along a Struct's types; leaves go through msgspec, so that its constraints hold."""
 
@@ -168,7 +172,7 @@ class _Reader:
             return self.configs(given, tp, at.table(key), "")
         if bare is Any or bare is object:
             return str(given) if isinstance(given, Given) else given
-        if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+        if _is_struct(bare):
             if isinstance(given, Mapping):
                 return self.struct(given, bare, at.table(key))
         elif origin is list or (origin is tuple and args[1:] == (...,)):
@@ -176,6 +180,10 @@ class _Reader:
                 return origin(
                     self.item(item, args[0], at, key, number) for number, item in enumerate(given, 1)
                 )
+            if _is_struct(args[0]):
+                begins = f"[[{at.table(key).name}]]"
+                why = f"expected entries that begin with {begins}, got {shown(given)}"
+                return self.problem(at, key, why, given)
         elif origin is dict and args[0] is str:
             if isinstance(given, Mapping):
                 found = {k: self.value(v, args[1], at.table(key), k) for k, v in given.items()}
@@ -198,7 +206,7 @@ class _Reader:
 
     def item(self, given: object, tp: Any, at: _At, key: str, number: int) -> Any:
         bare = bare_type(tp)
-        if isinstance(given, Mapping) and isinstance(bare, type) and issubclass(bare, msgspec.Struct):
+        if isinstance(given, Mapping) and _is_struct(bare):
             return self.struct(given, bare, at.item(key, number, given.get("name")))
         return self.value(given, tp, at, f"{key}[{number}]")
 

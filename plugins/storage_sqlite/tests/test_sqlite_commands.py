@@ -54,6 +54,12 @@ def test_a_backup_of_a_gateway_at_work_is_a_database_of_one_moment(tmp_path: Pat
         again = kgw("backup", "--config", tmp_path / "first" / "kgw.toml", target)
         assert again.returncode == 1
         assert f"{target} is there already" in again.stderr
+        nowhere = tmp_path / "nowhere" / "kgw.db"
+        again = kgw("backup", "--config", tmp_path / "first" / "kgw.toml", nowhere)
+        assert again.returncode == 1
+        assert again.stderr == (
+            f"Error: storage sqlite: backup to {nowhere} failed: there is no directory {nowhere.parent}\n"
+        )
     assert [path.name for path in target.parent.iterdir()] == ["kgw.db"], "one file, nothing beside it"
     with serve(tmp_path / "restored") as gateway, consumer(gateway, "readers") as reader:
         reader.assign([TopicPartition("orders", 0, 0)])

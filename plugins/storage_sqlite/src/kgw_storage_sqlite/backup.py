@@ -20,6 +20,8 @@ def backup(database: Path, target: Path) -> None:
         raise KafkaStorageError(f"{target} is there already")
     if not database.exists():
         raise KafkaStorageError(f"{database} is not there")
+    if not target.parent.is_dir():
+        raise KafkaStorageError(f"backup to {target} failed: there is no directory {target.parent}")
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)
     try:

@@ -1,0 +1,34 @@
+"""Addresses as people write them in settings."""
+
+from __future__ import annotations
+
+
+def split_address(text: str) -> tuple[str, int | None]:
+    """Host and port of ``"host:port"``, ``"host"``, ``"[::1]:9092"`` or ``"::1"``.
+
+    :raises ValueError: no host, or a port that is not 1 to 65535; the message is for people.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or (host.count(":") and not host.endswith("]")) or text.endswith("]"):
+        host, port = text, ""
+    elif not (port.isdecimal() and port.isascii() and 1 <= int(port) <= 65535):
+        raise ValueError(f'"{text}" is not an address: expected "host:port" or "host"')
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or any(char.isspace() or char == "/" for char in host):
+        raise ValueError(f'"{text}" is not an address: expected "host:port" or "host"')
+    return host, int(port) if port else None
+
+
+def check_host(host: str) -> None:
+    """:raises ValueError: nothing can be bound to it, whatever names and addresses there are."""
+    if not host:
+        raise ValueError('is empty; "0.0.0.0" is every IPv4 address, "::" every address')
+    if host == "unix:":
+        raise ValueError('"unix:" needs a path after it')
+    if host.startswith("unix:"):
+        return
+    bare, port = split_address(host)
+    if port is not None:
+        raise ValueError(f'"{host}" has a port, which belongs into port = {port}; the host is "{bare}"')
+    if bare != host:
+        raise ValueError(f'"{host}" has brackets; expected "{bare}"')
