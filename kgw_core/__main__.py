@@ -7,10 +7,13 @@ import signal
 
 def main() -> None:
     """The command. Ctrl-C while it is still being imported ends it as it ends other programs: silently."""
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so after nohup
+    if heeded:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from kgw_core.cli import main as cli
 
-    signal.signal(signal.SIGINT, before)
+    if heeded:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     cli(prog_name="kgw")
 
 
