@@ -113,11 +113,13 @@ async def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path, path: 
 
 
 def test_a_database_in_use_is_left_alone(tmp_path: Path) -> None:
-    with serve(tmp_path) as gateway:
-        told = start(tmp_path, str(tmp_path / "kgw.db"))
-    assert told.startswith(
-        f"storage sqlite: kgw.db is in use by another gateway (process {gateway.process.pid} on "
-    )
+    path, other = tmp_path / "first" / "kgw.db", tmp_path / "second"
+    other.mkdir()
+    with serve(path.parent) as gateway:
+        told = start(other, str(path))
+        process = f"process {gateway.process.pid} on "
+        assert told.startswith(f"storage sqlite: {path} is in use by another gateway ({process}")
+        assert (path.parent / "kgw.db.lock").read_text().startswith(process)
 
 
 @pytest.mark.anyio
