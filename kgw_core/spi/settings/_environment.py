@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from kgw_core.spi.settings._types import FromEnv
-from kgw_core.spi.settings._variables import meant, spelt
 
 
 def overlay(table: dict[str, Any], env: Mapping[str, str], *, prefix: str, cls: Any) -> list[str]:
@@ -20,7 +19,11 @@ def overlay(table: dict[str, Any], env: Mapping[str, str], *, prefix: str, cls: 
     found: list[tuple[list[str], str]] = []
     problems = []
     ours = sorted(name for name, text in env.items() if name.startswith(prefix) and text)
-    tables = dict(spelt(cls)) if ours else {}
+    if not ours:
+        return []
+    from kgw_core.spi.settings._variables import meant, spelt
+
+    tables = dict(spelt(cls))
     for variable in ours:
         path = variable.removeprefix(prefix).lower().split("__")
         if len(path) == 1 and path[0] not in tables[""]:
