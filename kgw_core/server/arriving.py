@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from kgw_core.config import Limits
     from kgw_core.records.arena import Arena
 
-SIZE = struct.Struct(">i")
-PREFIX = 4
-"""Bytes of a frame's length, and how they are read."""
+_SIZE = struct.Struct(">i")
+PREFIX = _SIZE.size
+"""Bytes of a frame's length."""
+read_size = _SIZE.unpack_from
+"""``(length,) = read_size(buffer, at)``"""
 MAPPED = 32 << 10
 """A frame of at least this many bytes is cut from the arena; a smaller one is a bytearray."""
 SLOWEST = 64 << 10
@@ -90,7 +92,7 @@ def wrong_length(length: int, most: int) -> str:
 
 def _guessed(length: int) -> str:
     """What the client seems to speak instead, by the first four bytes that it sent."""
-    sent = SIZE.pack(length)
+    sent = _SIZE.pack(length)
     if sent in _HTTP:
         return "; it looks like HTTP"
     if sent[:2] == b"\x16\x03":

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, cast
 from kgw_core.errors import Unanswerable
 from kgw_core.events import Client, shown
 from kgw_core.pending import Pending
-from kgw_core.server.arriving import PREFIX, SIZE, Arriving, wrong_length
+from kgw_core.server.arriving import PREFIX, Arriving, read_size, wrong_length
 from kgw_core.server.dispatch import Answer
 from kgw_core.server.line import Line
 from kgw_core.wire import Buffer
@@ -143,7 +143,7 @@ class Connection(asyncio.BufferedProtocol):
         shared = self._server.shared
         at = 0
         while size - at >= PREFIX:
-            (length,) = SIZE.unpack_from(shared, at)
+            (length,) = read_size(shared, at)
             end = at + PREFIX + length
             if end > size or length <= 0:
                 self._began = self._server.now()
@@ -174,7 +174,7 @@ class Connection(asyncio.BufferedProtocol):
         if own.filled < len(memory):
             return
         if own.size is None:
-            (length,) = SIZE.unpack(memory)
+            (length,) = read_size(memory)
             self._begin_own(length, memory[:0])
             return
         self._own = None
