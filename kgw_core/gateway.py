@@ -25,6 +25,7 @@ from kgw_core.groups.service import GroupService
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
+from kgw_core.patience import Patience
 from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
 from kgw_core.server.dispatch import Dispatcher
@@ -50,12 +51,20 @@ class StartError(Exception):
 
 
 class Gateway:
-    """A running gateway. ``addresses``: for each listener by name, where it listens."""
+    """A running gateway. ``addresses``: for each listener by name, where it listens. ``patience``: how long
+    its end may take."""
 
-    def __init__(self, broker: Broker, server: Server, addresses: dict[str, list[tuple[str, int]]]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        server: Server,
+        addresses: dict[str, list[tuple[str, int]]],
+        patience: Patience,
+    ) -> None:
         self.broker = broker
         self.server = server
         self.addresses = addresses
+        self.patience = patience
 
     @property
     def bootstrap(self) -> str:
@@ -236,21 +245,22 @@ async def _serving(
     else:
         spawn(groups.load())
     addresses: dict[str, list[tuple[str, int]]] = {}
+    patience = Patience(config.limits.drain_timeout)
     try:
         for listener in config.listeners:
             try:
                 addresses[listener.name] = await server.listen(listener, bound[listener.name])
             except OSError as error:
                 raise StartError(_refused(listener, error)) from None
-        yield Gateway(broker, server, addresses)
+        yield Gateway(broker, server, addresses, patience)
     finally:
         with anyio.CancelScope(shield=True):
             await server.stop_listening()
             broker.draining = True
             logs.wakes.finish_all()
             await groups.stop()
-            await server.drain(config.limits.drain_timeout)
-            with anyio.move_on_after(config.limits.drain_timeout):
+            await server.drain(patience)
+            with patience.waiting():
                 await logs.drained()
 
 

@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -53,9 +53,16 @@ async def _run(settings: Settings, chosen: Chosen, path: Path | None) -> None:
         ready_file.try_out()
     config, where = settings.config, settings.report.where
     try:
-        async with running(config, where=where, chosen=chosen) as gateway:
-            gc.freeze()  # what is there now stays: the garbage collector need not look at it again
-            await _asked_to_stop(partial(_introduce, config, gateway, ready_file))
+        with ExitStack() as receiving:
+            async with anyio.create_task_group() as tasks:
+                async with running(config, where=where, chosen=chosen) as gateway:
+                    gc.freeze()  # what is there now stays: the garbage collector need not look at it again
+                    signals = _signals(receiving)
+                    # Who is told that it is ready may stop it at once, so signals come first.
+                    _introduce(config, gateway, ready_file)
+                    await _asked_to_stop(signals)
+                    tasks.start_soon(_asked_again, signals, gateway)
+                tasks.cancel_scope.cancel()
     finally:
         if ready_file is not None:
             ready_file.take_back()
@@ -79,19 +86,30 @@ def _introduce(config: Config, gateway: Gateway, ready_file: ReadyFile | None) -
         logging.getLogger("kgw").warning("standard output cannot be written: %s", error.strerror)
 
 
-async def _asked_to_stop(introduce: Callable[[], None]) -> None:
-    """Wait for SIGINT or SIGTERM; where loops have no signals (Windows), for the KeyboardInterrupt.
-
-    ``introduce()`` is called when they would be noticed: who is told that it is ready may stop it.
-    """
+def _signals(stack: ExitStack) -> AsyncIterator[signal.Signals] | None:
+    """SIGINT and SIGTERM, until the stack is left; None where loops have no signals (Windows)."""
     if sys.platform == "win32":
-        introduce()
+        return None
+    return stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
+
+
+async def _asked_to_stop(signals: AsyncIterator[signal.Signals] | None) -> None:
+    """Wait for a signal; where there are none, for the KeyboardInterrupt."""
+    if signals is None:
         await anyio.sleep_forever()
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        introduce()
-        async for number in signals:
-            logging.getLogger("kgw").info("%s: answering what was asked, then stopping", number.name)
-            return
+        return
+    number = await anext(signals)
+    logging.getLogger("kgw").info("%s: answering what was asked, then stopping", number.name)
+
+
+async def _asked_again(signals: AsyncIterator[signal.Signals] | None, gateway: Gateway) -> None:
+    """At a second signal stop without waiting for anybody; a third has the effect that it has by itself."""
+    if signals is not None:
+        number = await anext(signals)
+        logging.getLogger("kgw").warning("%s again: stopping at once", number.name)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        gateway.patience.lose()
 
 
 def _open_standard_streams() -> None:

@@ -18,6 +18,7 @@ from kgw_core.addresses import split_address
 from kgw_core.budget import Budget
 from kgw_core.config import Limits, Listener
 from kgw_core.events import Client
+from kgw_core.patience import Patience
 from kgw_core.records.arena import Arena
 from kgw_core.server.arriving import PREFIX
 from kgw_core.server.connection import SHARED_SIZE, Connection
@@ -187,14 +188,16 @@ class Server:
         for server in self._listeners:
             server.close()
 
-    async def drain(self, seconds: float) -> None:
-        """Answer what has been asked, for at most ``seconds``; then close all connections."""
+    async def drain(self, patience: Patience) -> None:
+        """Answer what has been asked, as long as ``patience`` lasts; then close all connections."""
         for connection in list(self.connections):
             connection.drain()
-        with anyio.move_on_after(seconds):
+        with patience.waiting():
             await self._all_gone()
         if self.connections:
-            logger.warning("%d connections were not done within %g s", len(self.connections), seconds)
+            logger.warning(
+                "%d connections were not done within %g s", len(self.connections), patience.seconds
+            )
         for connection in list(self.connections):
             connection.abort()
         await self._all_gone()

@@ -211,6 +211,30 @@ def test_a_signal_drains(tmp_path: Path, number: signal.Signals) -> None:
         gateway.wait_for_log(f"{number.name}: answering what was asked, then stopping")
 
 
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
+def test_a_second_signal_stops_at_once_and_in_order(
+    tmp_path: Path, first: signal.Signals, second: signal.Signals
+) -> None:
+    """The client reads nothing, so the first signal alone would take as long as a drain may take."""
+    config = "[[listeners]]\nport = 0\n[limits]\ndrain_timeout = '1h'\n[topics]\nauto_create = true\n"
+    with (
+        gateway_process(tmp_path, config=config) as gateway,
+        RawClient(gateway.address, receive_buffer=4_096) as raw,
+    ):
+        raw.ask(metadata("a"), METADATA)
+        raw.ask(produce("a", b"x" * 900_000), PRODUCE)
+        for _ in range(20):
+            raw.send(fetch("a"), FETCH)
+        raw.socket.recv(1)
+        gateway.process.send_signal(first)
+        gateway.wait_for_log(f"{first.name}: answering what was asked, then stopping")
+        gateway.process.send_signal(second)
+        assert gateway.wait(20) == 0
+        gateway.wait_for_log(f"{second.name} again: stopping at once")
+        assert not gateway.ready_file.exists()
+
+
 def test_a_client_that_does_not_read_cannot_keep_it_from_ending(tmp_path: Path) -> None:
     config = "[[listeners]]\nport = 0\n[limits]\ndrain_timeout = '300ms'\n[topics]\nauto_create = true\n"
     with (

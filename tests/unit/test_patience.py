@@ -1,0 +1,37 @@
+"""How long the end may take."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from kgw_core.patience import Patience
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_is_done_in_time_is_done() -> None:
+    done = False
+    with Patience(3600).waiting():
+        await anyio.sleep(0)
+        done = True
+    assert done
+
+
+async def test_nobody_waits_longer_than_it_lasts() -> None:
+    with Patience(0.001).waiting():
+        await anyio.sleep_forever()
+
+
+async def test_once_it_is_lost_nothing_is_waited_for() -> None:
+    patience = Patience(3600)
+    async with anyio.create_task_group() as tasks:
+
+        async def lose() -> None:
+            patience.lose()
+
+        tasks.start_soon(lose)
+        with patience.waiting():
+            await anyio.sleep_forever()
+    with patience.waiting():
+        await anyio.sleep_forever()
