@@ -231,35 +231,34 @@ class PartitionLog(ReadableLog):
 
     def settle(self, outcome: int | Exception) -> None:
         """What the store said of what is in flight: its base offset, or why not."""
+        manager = self._manager
         written = self.queue.landed()
         if isinstance(outcome, int):
             try:
-                self.high_watermark = self._manager.ledger.committed(self.tp, outcome + written.span)
+                self.high_watermark = manager.ledger.committed(self.tp, outcome + written.span)
             except Exception as error:
                 outcome = error
-        if isinstance(outcome, int):
-            self._stored(written, outcome)
+        if not isinstance(outcome, int):
+            self._not_stored(written, outcome)
             return
-        failure = self._failed(outcome, written[0].batch.base_offset)
-        if failure is not outcome:
-            failure.__cause__ = outcome
-        if len(written) > 1:
-            failure = retriable(failure, self.tp)  # which of them the store does not like is not known
-        written.fail(failure)
-
-    def _stored(self, written: Flight, base: int) -> None:
-        manager = self._manager
-        appended = written.placed(base, self.producers)
+        appended = written.placed(outcome, self.producers)
         if manager.tails is not None and not self._topic.deleted:
-            manager.tails.append(self.tp, base, written.batches)
+            manager.tails.append(self.tp, outcome, written.batches)
         written.resolve(appended)
-        size = written.size
         if self.waiting:
-            self.waiting.appended(size)
-        self.unsaved += size
+            self.waiting.appended(written.size)
+        self.unsaved += written.size
         if self.unsaved >= snapshots.EVERY_BYTES and manager.snapshots is not None:
             self.unsaved = 0
             manager.snapshot(self)
+
+    def _not_stored(self, written: Flight, error: Exception) -> None:
+        failure = self._failed(error, written.batches[0].base_offset)
+        if failure is not error:
+            failure.__cause__ = error
+        if len(written.batches) > 1:
+            failure = retriable(failure, self.tp)  # which of them the store does not like is not known
+        written.fail(failure)
 
     def _failed(self, error: Exception, base: int) -> KafkaError:
         """An append failed: void all that is tentative, close; return what to tell those who wait."""

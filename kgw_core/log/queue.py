@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kgw_core.errors import KafkaError
 from kgw_core.log.producers import Appended, Producers
-from kgw_core.log.room import give_room, take_room
+from kgw_core.log.room import QUEUED, give_room
 from kgw_core.pending import Pending
 from kgw_core.spi.storage import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kgw_core.log.manager import LogManager
 
 
@@ -23,29 +25,31 @@ class Queued(NamedTuple):
     producer_id: int
 
 
-class Flight(list[Queued]):
-    """What the store is at, in one append."""
+class Flight:
+    """What the store is at, in one append. ``span``: offsets that it takes; ``size``: bytes that it is."""
 
-    __slots__ = ()
+    __slots__ = ("_items", "batches", "size", "span")
 
-    @property
-    def batches(self) -> list[Batch]:
-        return [item.batch for item in self]
-
-    @property
-    def span(self) -> int:
-        """How many offsets they take."""
-        return sum(item.batch.span for item in self)
-
-    @property
-    def size(self) -> int:
-        """How many bytes they are."""
-        return sum(len(item.batch.data) for item in self)
+    def __init__(self, items: Sequence[Queued], most: int) -> None:
+        """The first of ``items`` that make up to ``most`` bytes, at least one."""
+        self.batches: list[Batch] = []
+        size = span = 0
+        for item in items:
+            batch = item.batch
+            after = size + len(batch.data)
+            if span and after > most:
+                break
+            self.batches.append(batch)
+            size = after
+            span += batch.span
+        self._items = items[: len(self.batches)]
+        self.size = size
+        self.span = span
 
     def placed(self, base: int, producers: Producers) -> list[Appended]:
         """What came of each, now that the first is at ``base``; their producers are told."""
         outcomes = []
-        for item in self:
+        for item in self._items:
             appended = Appended(base, item.log_append_time)
             outcomes.append(appended)
             if item.producer_id >= 0:
@@ -55,12 +59,12 @@ class Flight(list[Queued]):
 
     def resolve(self, outcomes: list[Appended]) -> None:
         """Tell those who wait."""
-        for item, outcome in zip(self, outcomes, strict=True):
+        for item, outcome in zip(self._items, outcomes, strict=True):
             item.pending.resolve(outcome)
 
     def fail(self, failure: KafkaError) -> None:
         """Tell those who wait that nothing came of it."""
-        for item in self:
+        for item in self._items:
             item.pending.fail(failure)
 
 
@@ -78,26 +82,20 @@ class AppendQueue:
         """Its bytes have to stay as they are."""
         pending: Pending[Appended] = Pending()
         self.waiting.append(Queued(batch, pending, log_append_time, producer_id))
-        take_room(self._manager.budget, batch.data)
+        self._manager.budget.take(len(batch.data) + QUEUED)
         return pending
 
     def depart(self, most: int) -> list[Batch]:
         """What the store is to append now, ``most`` bytes of it or one batch."""
-        size = taken = 0
-        for item in self.waiting:
-            size += len(item.batch.data)
-            if taken and size > most:
-                break
-            taken += 1
-        self.in_flight, self.waiting = Flight(self.waiting[:taken]), self.waiting[taken:]
-        return self.in_flight.batches
+        flight = self.in_flight = Flight(self.waiting, most)
+        self.waiting = self.waiting[len(flight.batches) :]
+        return flight.batches
 
     def landed(self) -> Flight:
         """The store has answered for what was in flight."""
         flight, self.in_flight = self.in_flight, None
         assert flight is not None
-        for item in flight:
-            give_room(self._manager.budget, item.batch.data)
+        self._manager.budget.give(flight.size + QUEUED * len(flight.batches))
         return flight
 
     def fail(self, failure: KafkaError) -> None:
