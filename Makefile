@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml plugins/storage_memory/pyproject.toml plugins/storage_sqlite/pyproject.toml packaging/kgw/pyproject.toml
 
-.PHONY: setup dev test test-newest clients matrix lint fmt generate bench bench-full fuzz soak crash help
+.PHONY: setup dev test test-newest clients matrix lint fmt generate bench bench-short bench-full fuzz soak crash help
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,10 @@ generate: $(STAMP) ## the wire's messages and codecs, and the pages that are mad
 
 bench: $(STAMP) ## kgw beside kfake and Apache Kafka, short: about 5 minutes once they are built
 	$(BIN)/python -m benchmarks --rounds 2
+
+bench-short: $(STAMP) ## a few rows beside kfake, once: that the harness works, no figures; a minute
+	$(BIN)/python -m benchmarks --peers kgw kfake --rounds 1 --patience 0 --out build/benchmarks/short \
+		--only produce-1k-6p consume-1k-1p one-at-a-time groups start
 
 bench-full: $(STAMP) ## the same with long loads, what a request costs, and a start
 	$(BIN)/python -m benchmarks --full --rounds 3 --patience 10 --tries 3
