@@ -1,8 +1,8 @@
 """The writers: tasks that carry what waits in the logs' queues into a store that has to wait.
 
-Each takes all logs that have something queued and nothing in flight, and hands them to one
+Each takes the logs that have something queued and nothing in flight, and hands them to one
 ``append_many``; so one commit serves many partitions and connections, and the slower the store is,
-the more goes into one.
+the more goes into one, up to a size.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_APPEND_BYTES = 16 << 20
-"""What one partition may put into one append; the rest goes into the next."""
+MAX_APPEND_BYTES = 8 << 20
+"""What goes into one ``append_many``, or one batch; the rest goes into the next. More would spare the store
+little, and make those who wait, and its own upkeep between two, wait longer."""
 
 
 class Writers:
@@ -52,17 +53,26 @@ class Writers:
                 self._wake = anyio.Event() if self._wake.is_set() else self._wake
                 await self._wake.wait()
                 continue
-            due, self._due = self._due, {}
             self._busy += 1
             try:
-                await self._write([log for log in due if log.queue.waiting and not log.queue.in_flight])
+                await self._write()
             finally:
                 self._busy -= 1
 
-    async def _write(self, logs: list[PartitionLog]) -> None:
+    async def _write(self) -> None:
+        logs: list[PartitionLog] = []
+        appends: list[Append] = []
+        room = MAX_APPEND_BYTES
+        while self._due and room > 0:
+            log = next(iter(self._due))  # those that have been due the longest
+            del self._due[log]
+            if log.queue.waiting and not log.queue.in_flight:
+                batches = log.queue.depart(room)
+                room -= sum([len(batch.data) for batch in batches])
+                logs.append(log)
+                appends.append(Append(log.tp, batches))
         if not logs:
             return
-        appends = [Append(log.tp, log.queue.depart(MAX_APPEND_BYTES)) for log in logs]
         try:
             outcomes = await self._store.append_many(appends)
             if len(outcomes) != len(appends):

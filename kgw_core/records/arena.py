@@ -7,7 +7,8 @@ Huge pages (MADV_HUGEPAGE) made it 0.4 ms where the machine had them at hand, an
 hypervisor had to find them first; they are not asked for.
 
 A chunk that nobody uses any more is used again, so that frames whose bytes are not kept always fill the
-same memory. A chunk is freed when the last view of it is gone.
+same memory: the last few that were filled are remembered, as a store that has to wait gives theirs back late.
+A chunk that is forgotten is freed when the last view of it is gone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Final
 CHUNK: Final = 8 << 20
 LARGEST: Final = CHUNK // 4
 """What is larger than this gets a mapping of its own."""
+SPENT: Final = 8
+"""Chunks that were filled and may be used again, once their views are gone."""
 MAPPED_BLOCK: Final = 256 << 10
 _ALIGN: Final = 64
 _FLAGS: Final = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
@@ -27,10 +30,11 @@ _FLAGS: Final = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS",
 class Arena:
     """Hands out writable views. Not thread-safe."""
 
-    __slots__ = ("_chunk", "_unused", "_used")
+    __slots__ = ("_chunk", "_spent", "_unused", "_used")
 
     def __init__(self) -> None:
         self._chunk: mmap.mmap | None = None
+        self._spent: list[mmap.mmap] = []
         self._used = 0
         self._unused = 0  # what sys.getrefcount says of a chunk without views
 
@@ -55,14 +59,20 @@ class Arena:
             self._used = 0
 
     def _fresh(self) -> mmap.mmap:
-        chunk = self._chunk
-        if chunk is None or sys.getrefcount(chunk) != self._unused + 1:  # + 1 for the local name
-            chunk = self._chunk = _map(CHUNK)
-            del chunk
+        """Go on with a chunk that has no views: a spent one, or a new one."""
+        if self._chunk is not None:
+            self._spent.append(self._chunk)
+            self._chunk = None
+        for index in range(len(self._spent)):  # no name for it, which would count as a view
+            if sys.getrefcount(self._spent[index]) == self._unused:
+                self._chunk = self._spent.pop(index)
+                break
+        else:
+            del self._spent[:-SPENT]
+            self._chunk = _map(CHUNK)
             self._unused = sys.getrefcount(self._chunk)
-            chunk = self._chunk
         self._used = 0
-        return chunk
+        return self._chunk
 
 
 def block(size: int) -> memoryview:

@@ -15,7 +15,7 @@ import aiosqlite
 
 T = TypeVar("T")
 
-PAGE_SIZE = 16_384
+PAGE_SIZE = 32_768
 """Bulk produce of 128 KiB batches, 8 logs a commit: 94 MB/s with pages of 4 KiB, 200 MB/s with these."""
 
 
