@@ -230,7 +230,7 @@ async def _serving(
             config.limits.max_fetch_sessions, config.limits.max_fetch_session_partitions
         ),
     )
-    server = Server(Dispatcher(broker, registry.load()), config.limits, budget)
+    server = Server(Dispatcher(broker, registry.load()), config.limits, budget, logs.gathering)
     if not logs.immediate:
         for _ in range(store.writers):
             tasks.start_soon(logs.writers.run)

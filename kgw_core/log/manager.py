@@ -13,6 +13,7 @@ import anyio.lowlevel
 from kgw_core.budget import UNLIMITED, Budget
 from kgw_core.clock import Clock, sleep
 from kgw_core.errors import KafkaError
+from kgw_core.gathering import Gathering
 from kgw_core.log import compaction, snapshots
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.retention import CHECK_SECONDS, Retention
@@ -41,7 +42,8 @@ class LogManager:
     two looks for records that may go, ``compaction_interval`` between two for logs to compact. ``budget`` is
     charged with the appends that wait. ``state`` is where what has to be remembered of logs is kept, where
     both are durable. ``tail_cache``: bytes for the newest batches, where the store has to wait.
-    ``answers`` is charged with records that are read or converted for an answer.
+    ``answers`` is charged with records that are read or converted for an answer. ``gathering`` is open while
+    an append's outcome is told to all who wait for it.
     """
 
     def __init__(
@@ -76,7 +78,8 @@ class LogManager:
         self.snapshots = Snapshots(self._state) if self._state is not None else None
         self._forgotten: list[TopicPartition] = []
         self.wakes = Wakes()
-        self.writers = Writers(store)
+        self.gathering = Gathering()
+        self.writers = Writers(store, self.gathering)
         self.logs: WeakSet[PartitionLog] = WeakSet()
         self.retention = Retention(store, clock, lambda: self.logs, retention_interval)
         self.compaction = compaction.Compaction(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from kgw_core.errors import KafkaStorageError
+from kgw_core.gathering import Gathering
 from kgw_core.spi.storage import Append, LogStore
 
 if TYPE_CHECKING:
@@ -26,10 +27,11 @@ little, and make those who wait, and its own upkeep between two, wait longer."""
 
 
 class Writers:
-    """Keeps up to ``store.writers`` appends under way."""
+    """Keeps up to ``store.writers`` appends under way. ``answers``: those that one append brings about."""
 
-    def __init__(self, store: LogStore) -> None:
+    def __init__(self, store: LogStore, answers: Gathering) -> None:
         self._store = store
+        self._answers = answers
         self._due: dict[PartitionLog, None] = {}
         self._wake = anyio.Event()
         self._busy = 0
@@ -79,13 +81,14 @@ class Writers:
                 raise KafkaStorageError(f"store gave {len(outcomes)} outcomes for {len(appends)} appends")
         except Exception as error:
             outcomes = [error] * len(appends)
-        for log, outcome in zip(logs, outcomes, strict=True):
-            try:
-                log.settle(outcome)
-            except Exception:  # a fault of one log: the writer serves the others, too
-                logger.exception("%s: an append could not be settled", log.tp)
-            if log.queue.waiting:
-                self.submit(log)
+        with self._answers:
+            for log, outcome in zip(logs, outcomes, strict=True):
+                try:
+                    log.settle(outcome)
+                except Exception:  # a fault of one log: the writer serves the others, too
+                    logger.exception("%s: an append could not be settled", log.tp)
+                if log.queue.waiting:
+                    self.submit(log)
 
     async def finished(self) -> None:
         """Return when, after :meth:`stop`, nothing is left to write."""

@@ -218,7 +218,11 @@ class Connection(asyncio.BufferedProtocol):
     # -- answers
 
     def _answered(self, _: Pending[Answer]) -> None:
-        """Some answer is finished: send what is finished at the head of the line."""
+        """Some answer is finished."""
+        self._server.gathering.call(self._send_finished)
+
+    def _send_finished(self) -> None:
+        """Send what is finished at the head of the line."""
         if self._closing:
             return
         try:

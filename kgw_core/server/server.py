@@ -18,6 +18,7 @@ from kgw_core.addresses import split_address
 from kgw_core.budget import Budget
 from kgw_core.config import Limits, Listener
 from kgw_core.events import Client
+from kgw_core.gathering import Gathering
 from kgw_core.patience import Patience
 from kgw_core.records.arena import Arena
 from kgw_core.server.arriving import PREFIX
@@ -35,11 +36,19 @@ class Server:
     """Accepts connections and keeps account of them.
 
     ``shared`` is the receive buffer of all connections that are between frames: the event loop reads into
-    it and hands the bytes over in one go, so it is empty again before the next read.
+    it and hands the bytes over in one go, so it is empty again before the next read. While ``gathering`` is
+    open, answers that are finished wait to leave together.
     """
 
-    def __init__(self, dispatcher: Dispatcher, limits: Limits, budget: Budget | None = None) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        limits: Limits,
+        budget: Budget | None = None,
+        gathering: Gathering | None = None,
+    ) -> None:
         self.dispatcher = dispatcher
+        self.gathering = gathering or Gathering()
         self.limits = limits
         self.budget = budget or Budget(limits.max_total_in_flight_bytes)
         self.budget.on_exhausted = self._exhausted

@@ -146,8 +146,8 @@ def test_a_damaged_page_hurts_its_partition_only_and_is_found(tmp_path: Path) ->
     with serve(tmp_path) as gateway:
         for name in ("bad", "good"):
             create_topic(gateway, name)
-            for number in range(30):
-                produce(gateway, name, [b"%s-%d." % (name.encode(), number) * 100])
+            for number in range(30):  # so much that the two have no page in common
+                produce(gateway, name, [b"%s-%d." % (name.encode(), number) * 500])
     damage(tmp_path / "kgw.db", b"bad-3.")
     with serve(tmp_path) as gateway:
         assert len(all_of(gateway, "good", 30)) == 30
@@ -156,7 +156,7 @@ def test_a_damaged_page_hurts_its_partition_only_and_is_found(tmp_path: Path) ->
             reader.assign([TopicPartition("bad", 0, 0)])
             found = reader.consume(30, timeout=2.0)
         gateway.wait_for_log("the database is damaged")
-        whole = [b"bad-%d." % number * 100 for number in range(30)]
+        whole = [b"bad-%d." % number * 500 for number in range(30)]
         assert [message.value() for message in found if not message.error()] == whole[: len(found)]
         assert len(found) < 30
     done = subprocess.run(

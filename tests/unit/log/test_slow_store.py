@@ -146,6 +146,25 @@ class TestQueue:
         assert sizes == [1, 2, 1]
         assert [done(each).base_offset for each in pending] == [1, 2, 3, 4]
 
+    async def test_all_logs_together_have_that_size_and_the_one_that_waits_longest_goes_first(
+        self, slow: Kit, store: SlowStore, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr(writer, "MAX_APPEND_BYTES", 250)
+        await slow.topic(partitions=4)
+        logs = [await slow.log(partition=number) for number in range(4)]
+        append(logs[0], "a")
+        held = await store.arrived()
+        pending = [append(log, "x" * 60) for log in (logs[3], logs[1], logs[2], logs[1], logs[0])]
+        order = []
+        while not all(each.done for each in pending):
+            held.release()
+            await turns()
+            if store.held:
+                held = store.held[0]
+                order.append([(append.tp.partition, len(append.batches)) for append in held.appends])
+        assert [tp for turn in order for tp, _ in turn][:3] == [3, 1, 2]
+        assert all(sum(count for _, count in turn) <= 2 for turn in order)
+
     async def test_bytes_that_are_lost_after_the_call_are_copied(self, slow: Kit, store: SlowStore) -> None:
         log = await slow.log()
         data = view(batch("precious"))

@@ -208,6 +208,24 @@ class TestOrder:
         script.finish(0)
         assert peer.answered == [0, 1, 2]
 
+    async def test_what_one_commit_answers_leaves_in_one_write(
+        self, peer: Peer, script: Script, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        writes: list[bytes] = []
+        write = peer.transport.write
+        monkeypatch.setattr(peer.transport, "write", lambda data: (writes.append(bytes(data)), write(data)))
+        peer.send(*[ask(number, PRODUCE, how=LATER) for number in range(4)], ask(4, how=LATER))
+        with peer.server.gathering:
+            for number in (0, 2, 1):
+                script.finish(number)
+            assert peer.answered == []
+            assert script.started == [0, 1, 2, 3]
+        assert peer.answered == [0, 1, 2]
+        assert len(writes) == 1
+        script.finish(3)
+        assert script.started == [0, 1, 2, 3, 4]
+        assert len(writes) == 2
+
     async def test_an_answer_that_is_there_at_once_waits_for_those_before_it(
         self, peer: Peer, script: Script
     ) -> None:

@@ -16,7 +16,8 @@ import aiosqlite
 T = TypeVar("T")
 
 PAGE_SIZE = 32_768
-"""Bulk produce of 128 KiB batches, 8 logs a commit: 94 MB/s with pages of 4 KiB, 200 MB/s with these."""
+"""Of a new database. Bulk produce cost 3.7 ms of CPU a MB with pages of 16 KiB, 2.9 with these, 2.6 with
+64 KiB; but a commit writes a page for each log that it touches, however few bytes it brings."""
 
 
 class Worker(aiosqlite.Connection):
