@@ -90,7 +90,7 @@ _THREADS = 2
 _INFLATING = 6
 """A batch that is looked into: what it inflates to, its records, what is made of them; measured at most 5."""
 _COMPACTION = 64 << 20
-_AT_REST = 64 << 20
+_AT_REST = 192 << 20
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

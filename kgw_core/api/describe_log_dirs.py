@@ -10,8 +10,11 @@ Versions: v2 flexible · v3 an error for the whole · v4 bytes in all and free (
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 
+from kgw_core.api.large import MANY, LargeAnswer
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError, KafkaStorageError, UnknownTopicOrPartition
@@ -28,11 +31,19 @@ AT_ONCE = 64
 """Partitions whose size is asked for at the same time."""
 
 
-async def handle(request: DescribeLogDirsRequest, context: RequestContext) -> DescribeLogDirsResponse:
+async def handle(
+    request: DescribeLogDirsRequest, context: RequestContext
+) -> DescribeLogDirsResponse | LargeAnswer:
     """The sizes of the partitions that are asked for."""
+    logs = _wanted(request, context)
+    if len(logs) > MANY:
+        return LargeAnswer(partial(_described, logs, context))
+    return await _described(logs, context)
+
+
+async def _described(logs: list[PartitionLog], context: RequestContext) -> DescribeLogDirsResponse:
     log_dir = f"/kgw/{context.broker.logs.store.name}"
     topics: dict[str, DescribeLogDirsTopic] = {}
-    logs = _wanted(request, context)
     for at in range(0, len(logs), AT_ONCE):
         piece = logs[at : at + AT_ONCE]
         for log, size in zip(piece, await _measured(piece, context), strict=True):

@@ -13,10 +13,12 @@ v13 rebootstrap.
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import anyio.lowlevel
 
+from kgw_core.api.large import MANY, LargeAnswer, in_turns, large
 from kgw_core.api.operations import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -28,6 +30,7 @@ from kgw_core.errors import (
     UnknownTopicOrPartition,
 )
 from kgw_core.log.partition import PartitionLog
+from kgw_core.placement import Placement
 from kgw_core.topics.catalog import TopicState
 from kgw_core.topics.names import check_name
 from kgw_core.wire import ZERO_UUID
@@ -43,12 +46,14 @@ from kgw_core.wire.messages.metadata import (
 BY_ID = 12
 HAVE_ID = (10, 11)
 """These versions have a place for an id, which no broker takes (KAFKA-12701)."""
+TOPICS = 20
+"""Topics that are looked for at once, however many partitions each has."""
 
 
 def handle(
     request: MetadataRequest, context: RequestContext
-) -> MetadataResponse | Coroutine[Any, Any, MetadataResponse]:
-    """The cluster and the topics asked for; a coroutine where topics are to be created first."""
+) -> MetadataResponse | Coroutine[Any, Any, MetadataResponse | LargeAnswer]:
+    """The cluster and the topics asked for; a coroutine where topics are to be created first, or are many."""
     catalog = context.broker.catalog
     wanted = request.topics
     if context.version in HAVE_ID and any(
@@ -56,12 +61,15 @@ def handle(
     ):
         raise InvalidRequest(f"topics cannot be asked for by id in Metadata v{context.version}")
     if wanted is None or (context.version == 0 and not wanted):
-        return _response(
-            request, context, [_topic(state, request, context) for state in catalog.by_name.values()]
-        )
+        states = list(catalog.by_name.values())
+        if catalog.partition_count > MANY:
+            return large(partial(_all_in_turns, states, request, context))
+        return _response(request, context, [_topic(state, request, context) for state in states])
     missing = [topic.name for topic in wanted if topic.name is not None and topic.name not in catalog.by_name]
     if missing and context.broker.config.topics.auto_create and request.allow_auto_topic_creation:
         return _create_first(request, context, missing)
+    if len(wanted) > TOPICS and catalog.partition_count > MANY:
+        return large(partial(_found_in_turns, wanted, request, context))
     return _response(request, context, [_found(topic, request, context) for topic in wanted])
 
 
@@ -82,6 +90,13 @@ async def _create_first(
             topics.append(_missing(topic, failure, request, context))
         else:
             topics.append(_found(topic, request, context))
+    return _response(request, context, topics)
+
+
+async def _found_in_turns(
+    wanted: list[MetadataRequestTopic], request: MetadataRequest, context: RequestContext
+) -> MetadataResponse:
+    topics = [_found(topic, request, context) async for topic in in_turns(wanted, TOPICS)]
     return _response(request, context, topics)
 
 
@@ -118,14 +133,33 @@ def _topic(
     state: TopicState[PartitionLog], request: MetadataRequest, context: RequestContext
 ) -> MetadataResponseTopic:
     placement = context.broker.placement
-    partitions = []
-    for index, log in enumerate(state.partitions):
-        replicas = placement.replicas(log.tp)
-        partitions.append(
-            MetadataResponsePartition(
-                0, index, placement.leader(log.tp), log.leader_epoch, replicas, replicas
-            )
-        )
+    return _with_partitions(state, [_partition(log, placement) for log in state.partitions], request)
+
+
+async def _all_in_turns(
+    states: list[TopicState[PartitionLog]], request: MetadataRequest, context: RequestContext
+) -> MetadataResponse:
+    placement = context.broker.placement
+    topics: dict[str, MetadataResponseTopic] = {}
+    pairs = ((state, log) for state in states for log in state.partitions)
+    async for of, log in in_turns(pairs):
+        topic = topics.get(of.name)
+        if topic is None:
+            topic = topics[of.name] = _with_partitions(of, [], request)
+        topic.partitions.append(_partition(log, placement))
+    return _response(request, context, list(topics.values()))
+
+
+def _partition(log: PartitionLog, placement: Placement) -> MetadataResponsePartition:
+    replicas = placement.replicas(log.tp)
+    return MetadataResponsePartition(
+        0, log.tp.partition, placement.leader(log.tp), log.leader_epoch, replicas, replicas
+    )
+
+
+def _with_partitions(
+    state: TopicState[PartitionLog], partitions: list[MetadataResponsePartition], request: MetadataRequest
+) -> MetadataResponseTopic:
     answer = MetadataResponseTopic(0, state.name, state.id_bytes, state.is_internal, partitions)
     if request.include_topic_authorized_operations:
         answer.topic_authorized_operations = TOPIC_OPERATIONS

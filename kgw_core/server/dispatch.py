@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Mapping
 from types import CoroutineType
 from typing import Any, TypeAlias
 
+from kgw_core.api.large import LargeAnswer
 from kgw_core.api.registry import Api
 from kgw_core.broker import Broker, RequestContext
 from kgw_core.errors import KafkaError, Unanswerable, UnknownServerError
@@ -214,6 +215,11 @@ class Dispatcher:
         async def run() -> None:
             try:
                 value = await response
+                if type(value) is LargeAnswer:
+                    answer.resolve(
+                        await self._turns.made(route, correlation, request, context, value, answer)
+                    )
+                    return
             except Exception as error:
                 self._give_refusal(answer, route, correlation, request, error, context)
             else:

@@ -1,7 +1,8 @@
-"""Requests of many entries: one at a time, so that other connections get their turns between them.
+"""Requests and answers of many entries: one at a time, so that other connections get turns between them.
 
 A request of some ten thousand entries takes a tenth of a second of the event loop, and many clients may send
-one. Each waits for its turn, is decoded with a limit of entries, and its answer is encoded in a thread.
+one. Each waits for its turn, is decoded with a limit of entries, and its answer is encoded in a thread. So
+are answers of many entries to small requests (:mod:`kgw_core.api.large`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from kgw_core import workers
+from kgw_core.api.large import LargeAnswer
 from kgw_core.broker import RequestContext
 from kgw_core.events import Client
 from kgw_core.pending import Pending
@@ -34,6 +36,7 @@ class Turns:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._turn = anyio.Lock()
+        self._making = anyio.Lock()
 
     def start(
         self,
@@ -85,7 +88,9 @@ class Turns:
         async def finish() -> None:
             try:
                 answer.resolve(
-                    await self._encoded(route, correlation, request, entries, context, response, failure)
+                    await self._encoded(
+                        route, correlation, request, entries, context, response, failure, answer
+                    )
                 )
             except Exception as error:
                 answer.fail(error)
@@ -117,10 +122,35 @@ class Turns:
             if isinstance(response, Pending):
                 answer.on_abandon = response.abandon
             answer.resolve(
-                await self._encoded(route, correlation, request, entries, context, response, failure)
+                await self._encoded(route, correlation, request, entries, context, response, failure, answer)
             )
         except Exception as error:  # Unanswerable, or a refusal that fails itself: the connection is told
             answer.fail(error)
+
+    async def made(
+        self,
+        route: Route,
+        correlation: int,
+        request: Any,
+        context: RequestContext,
+        large: LargeAnswer,
+        answer: Pending[Answer],
+    ) -> Answer:
+        """A large answer, ready to leave; None if whoever waits for ``answer`` has gone before its turn.
+
+        :raises Exception: what making it raised.
+        """
+        gone: list[bool] = []
+        answer.on_abandon = lambda: gone.append(True)
+        async with self._making:
+            await anyio.lowlevel.checkpoint()
+            if gone:
+                return None
+            response = await large.make()
+            try:
+                return await workers.in_thread(self._dispatcher.encoded, route, correlation, response)
+            except Exception as error:
+                return self._dispatcher.instead(route, correlation, request, error, context)
 
     async def _encoded(
         self,
@@ -131,6 +161,7 @@ class Turns:
         context: RequestContext,
         response: Any,
         failure: Exception | None,
+        answer: Pending[Answer],
     ) -> Answer:
         dispatcher = self._dispatcher
         if failure is None:
@@ -139,6 +170,8 @@ class Turns:
                     response = await response.wait()
                 elif inspect.iscoroutine(response):
                     response = await response
+                    if type(response) is LargeAnswer:
+                        return await self.made(route, correlation, request, context, response, answer)
             except Exception as error:
                 failure = error
         if failure is not None:

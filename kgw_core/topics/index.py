@@ -56,7 +56,8 @@ class TopicIndex(Generic[P]):
         self.max_partitions = max_partitions
         self._by_unified: dict[str, list[str]] = {}
         self._topics = 0  # counted against the limits: what there is and what is being made
-        self._partitions = 0
+        self.partition_count = 0
+        """Over all topics that are not internal; read it, never set it."""
         self._listeners: dict[str, list[Callable[[TopicState[P]], object]]] = {
             "created": [],
             "updated": [],
@@ -126,16 +127,16 @@ class TopicIndex(Generic[P]):
     def _count(self, name: str, topics: int, partitions: int) -> None:
         if not is_internal(name):
             self._topics += topics
-            self._partitions += partitions
+            self.partition_count += partitions
 
     def _check_limits(self, name: str, topics: int, partitions: int) -> None:
         if is_internal(name):
             return
         if self._topics + topics > self.max_topics:
             raise PolicyViolation(f"there are {self._topics} topics, max_topics is {self.max_topics}")
-        if self._partitions + partitions > self.max_partitions:
+        if self.partition_count + partitions > self.max_partitions:
             raise PolicyViolation(
-                f"{partitions} partitions more than the {self._partitions} there are "
+                f"{partitions} partitions more than the {self.partition_count} there are "
                 f"would be over max_partitions = {self.max_partitions}"
             )
 
