@@ -29,7 +29,7 @@ clients: $(STAMP) ## programs in Go, Java and Node against a running gateway
 	$(BIN)/python -m pytest -m "clients and not matrix" tests/clients
 
 matrix: $(STAMP) ## the same with old and new versions of each client, and large groups; ONLY=test_groups for a part
-	$(BIN)/python -m pytest -m clients tests/clients $(if $(ONLY),-k $(ONLY))
+	$(BIN)/python -m pytest -m clients tests/clients tests/integration $(if $(ONLY),-k $(ONLY))
 
 test-newest: $(STAMP) ## unit and conformance tests on the newest Python here, if it is newer than .venv's
 	@newest=$$(tools/newest_python.sh); \

@@ -95,6 +95,32 @@ def test_twenty_members_share_forty_partitions(gateway: GatewayProcess, name: st
         assert seen(members) == each_once(count, 40)
 
 
+@pytest.mark.clients
+@pytest.mark.matrix
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("partitions", [12, 200])
+@pytest.mark.parametrize(
+    ("kind", "strategy"),
+    [(kind, strategy) for kind in KINDS for strategy in kind.strategies],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_fifty_members_share_the_partitions(
+    kind: type[Member], strategy: str, partitions: int, gateway: GatewayProcess, name: str
+) -> None:
+    """A group grows from four to fifty, in one process that has to keep all of them alive, and ten leave."""
+    make_topic(gateway.bootstrap, name, partitions)
+    members = [kind(gateway.bootstrap, name, name, strategy) for _ in range(4)]
+    with stopping(members):
+        wait_until(settled(members, partitions), "four members share the partitions", 60)
+        members += [kind(gateway.bootstrap, name, name, strategy) for _ in range(46)]
+        wait_until(settled(members, partitions), "fifty members share the partitions", 120)
+        expected = set(each_once(produce(gateway.bootstrap, name, partitions), partitions))
+        wait_until(lambda: expected <= set(seen(members)), "all records are seen", 60)
+        for member in members[:10]:
+            member.ask_to_stop()
+        wait_until(settled(members[10:], partitions), "forty members share the partitions", 120)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_client_goes_on_where_the_one_before_it_ended(
     kind: type[Member], gateway: GatewayProcess, topic: str
