@@ -121,12 +121,13 @@ def _new_topics(topics: Topics, report: Report) -> None:
 
 def _limits(topics: Topics, limits: Limits, report: Report) -> None:
     """There may be as many topics and partitions as are to be created; what is there already is not known."""
-    partitions = 0
+    created = partitions = 0
     for number, topic in enumerate(topics.create, 1):
         if not isinstance(topic, NewTopic) or is_internal(topic.name):
             continue
+        created += 1
         partitions += topic.partitions or topics.num_partitions
-        for count, key in ((number, "max_topics"), (partitions, "max_partitions")):
+        for count, key in ((created, "max_topics"), (partitions, "max_partitions")):
             if count > getattr(limits, key):
                 what = f"makes {count} {key.removeprefix('max_')} in all, more than [limits] {key}"
                 here = partial(entry, "[[topics.create]]", number, topic.name)

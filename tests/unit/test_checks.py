@@ -146,3 +146,12 @@ def test_right_settings_choose_their_plugins(tmp_path: Path) -> None:
     assert chosen.storage is not None
     assert chosen.storage.config.path == tmp_path / "kgw.db", "beside the file that does not name it"
     assert (chosen.ledger, chosen.state) == (None, None)
+
+
+def test_internal_topics_take_no_part_of_what_there_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "kgw.toml"
+    path.write_text(
+        "limits.max_topics = 1\nlimits.max_partitions = 2\n"
+        'topics.create = [{name = "__consumer_offsets", partitions = 9}, {name = "a", partitions = 2}]'
+    )
+    checked(read_file(path, {}))

@@ -150,8 +150,9 @@ class _Reader:
                     values.pop(names.get(first, first), None)
                 if len(values) == refused:
                     return WRONG
+                sound = False
             except Exception as error:
-                if not sound:  # it may be about a default, or WRONG
+                if not sound:  # it may be about a default, WRONG, or what is required and was refused
                     return WRONG
                 if not isinstance(error, ValueError):
                     raise

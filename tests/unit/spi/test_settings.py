@@ -325,6 +325,18 @@ def test_what_a_struct_refuses_is_told_by_key_and_all_at_once() -> None:
     ]
 
 
+class Needed(msgspec.Struct, frozen=True, kw_only=True):
+    path: Path
+
+    def __post_init__(self) -> None:
+        if self.path.suffix == ".txt":
+            raise WrongSettings(("path", "must not be a text"))
+
+
+def test_what_a_struct_refuses_may_be_required() -> None:
+    assert problems({"path": "a.txt"}, Needed, name="x") == ["kgw.toml: [x] path: must not be a text"]
+
+
 def test_a_value_that_is_wrong_already_is_not_compared() -> None:
     assert problems({"least": "x", "most": 3, "path": "a.txt"}, Ordered) == [
         'kgw.toml: least: expected a whole number, got "x"',
