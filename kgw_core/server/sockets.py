@@ -28,14 +28,15 @@ def is_unix(host: str) -> bool:
 
 
 async def bind(listener: Listener) -> list[socket.socket]:
-    """A socket for each address that the listener's host stands for; they share one port.
+    """A socket for each address that the listener's host stands for; they share one port. Of a Unix socket
+    the backlog takes connections from here on.
 
     :raises OSError: none can be bound, one is in use, the name is not known, or the system has no Unix
         sockets. ``strerror`` says what, not where.
     """
     host = listener.host
     if is_unix(host):
-        return [_unix(host.removeprefix(UNIX))]
+        return [_unix(host.removeprefix(UNIX), listener.backlog)]
     if host in ("", "::") and socket.has_dualstack_ipv6():
         return [_bound(socket.AF_INET6, ("::", listener.port), dual=True)]
     loop = asyncio.get_running_loop()
@@ -87,7 +88,7 @@ def _bound(family: int, place: tuple[str | int, ...], *, dual: bool = False) -> 
     return sock
 
 
-def _unix(path: str) -> socket.socket:
+def _unix(path: str, backlog: int) -> socket.socket:
     family = getattr(socket, "AF_UNIX", None)
     if family is None:
         raise OSError(errno.EAFNOSUPPORT, "this system has no Unix sockets")
@@ -95,6 +96,7 @@ def _unix(path: str) -> socket.socket:
     try:
         _remove_left_over(path, family)
         sock.bind(path)
+        sock.listen(backlog)  # at once: else another gateway that starts would take it for a left-over
     except BaseException:
         sock.close()
         raise

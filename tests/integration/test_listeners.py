@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
@@ -18,6 +19,7 @@ from raw import FETCH, METADATA, PRODUCE, RawClient, fetch, fetched, metadata, p
 
 from kgw_core.config import Config, Listener
 from kgw_core.gateway import StartError
+from kgw_core.server.sockets import bind, release
 from kgw_core.spi.storage import LogStore
 from kgw_core.testing.faults import FaultyStore
 from kgw_core.testing.gateway import GatewayThread, free_config, gateway_process, gateway_thread
@@ -236,6 +238,20 @@ def test_the_socket_of_a_gateway_that_was_killed_is_replaced_and_one_in_use_is_n
         (told,) = refusal(config)
         assert told == f"listener PLAINTEXT: cannot listen on unix:{path}: Address already in use"
         assert brokers(gateway.address)
+
+
+def test_a_unix_socket_of_a_gateway_that_is_starting_is_no_left_over(tmp_path: Path) -> None:
+    """Bound, and not served before the store is open: a second start neither takes it over nor removes it."""
+    path = tmp_path / "kgw"
+    listener = Listener(host=f"unix:{path}")
+    first = asyncio.run(bind(listener))
+    try:
+        (told,) = refusal(listening(listener))
+        assert told == f"listener PLAINTEXT: cannot listen on unix:{path}: Address already in use"
+        assert path.is_socket()
+    finally:
+        release(listener, first)
+    assert not path.exists()
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
