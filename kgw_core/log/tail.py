@@ -6,6 +6,7 @@ then the logs that nobody has written to for the longest time lose what they hav
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable
 from mmap import mmap
@@ -16,6 +17,8 @@ from kgw_core.spi.storage import Batch, Buffer, TopicPartition
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
 
 SHARE = 4
 """One log has at most this part of the room to itself, so that one busy log leaves others theirs."""
@@ -31,17 +34,25 @@ class TailCache:
         self._tails: OrderedDict[TopicPartition, Segments] = OrderedDict()
 
     def append(self, tp: TopicPartition, base: int, batches: Iterable[Batch]) -> None:
-        """``batches`` were written to the log at ``base``; their bytes do not change any more."""
+        """``batches`` were written to the log at ``base``; their bytes do not change any more.
+
+        Where there is no memory for them, the log has nothing here."""
         tail = self._tails.pop(tp, None)
         if tail is None or tail.end != base:
             self.size -= tail.size if tail is not None else 0
             tail = Segments(base)
         self._tails[tp] = tail
         before = tail.size
-        for batch in batches:
-            if batch.stable and _shares(batch.data):
-                batch = batch._replace(stable=False)  # copied
-            tail.append(*batch)
+        try:
+            for batch in batches:
+                if batch.stable and _shares(batch.data):
+                    batch = batch._replace(stable=False)  # copied
+                tail.append(*batch)
+        except Exception as error:  # such as MemoryError: the store has them, and who waits has to be told
+            logger.warning("%s: its newest batches are not kept in memory: %r", tp, error)
+            self.size -= before
+            del self._tails[tp]
+            return
         self.size += tail.size - before
         if self.size > self.room:
             self._shrink(tail)

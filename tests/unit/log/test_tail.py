@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from uuid import uuid4
 
 import anyio
 import pytest
-from broker_kit import NOW, Kit, SlowStore, a_kit, batch, numbered, turns, values_of, view
+from broker_kit import NOW, Kit, SlowStore, a_kit, batch, done, numbered, turns, values_of, view, waiting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -195,4 +196,40 @@ async def test_batches_of_frames_that_are_used_again_are_copied() -> None:
     data[:] = b"\xee" * len(data)
     await turns()
     assert values_of(log.read_now(0, 1 << 20)) == [b"v0", b"v1"]
+    await kit.close()
+
+
+async def test_without_memory_for_it_appends_are_answered_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the store has is acknowledged; of what was being kept nothing is left, nor counted."""
+    store = SlowStore()
+    kit, log = await cached(store)
+    pending = [waiting(log.append(view(batch("a")), False))]
+    held = await store.arrived()
+    pending += [waiting(log.append(view(batch(value)), False)) for value in "bc"]
+    held.release()
+    await turns()
+    batches = itertools.count(1)
+
+    def taken(_: object) -> bool:
+        if next(batches) == 2:
+            raise MemoryError
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kgw_core.log.tail._shares", taken)
+        (await store.arrived()).release()
+        await turns()
+    assert [done(each).base_offset for each in pending] == [0, 1, 2]
+    tails = kit.logs.tails
+    assert tails is not None
+    assert tails.size == 0
+    assert "MemoryError" in caplog.text
+    log.append(view(batch("d")), False)
+    (await store.arrived()).release()
+    await turns()
+    assert tails.size == len(batch("d"))
+    store.patient = False
+    assert values_of(await log.read(0, 1 << 20)) == [b"a", b"b", b"c", b"d"]
     await kit.close()
