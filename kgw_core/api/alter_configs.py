@@ -8,6 +8,7 @@ Versions: v1 throttling before the answer · v2 flexible.
 from __future__ import annotations
 
 from kgw_core.api.config_resources import change, repeated
+from kgw_core.api.large import CHANGES, in_turns
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import InvalidRequest, KafkaError
@@ -23,7 +24,7 @@ async def handle(request: AlterConfigsRequest, context: RequestContext) -> Alter
     """Replace, or only check, the configs of each resource."""
     twice = repeated([(each.resource_type, each.resource_name) for each in request.resources])
     responses = []
-    for resource in request.resources:
+    async for resource in in_turns(request.resources, CHANGES):
         kind, name = resource.resource_type, resource.resource_name
         response = AlterConfigsResourceResponse(0, None, kind, name)
         responses.append(response)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from kgw_core.api.large import CHANGES, in_turns
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
@@ -37,7 +38,8 @@ async def handle(request: CreatePartitionsRequest, context: RequestContext) -> C
     """Add to, or only check, each topic."""
     times = Counter(topic.name for topic in request.topics)
     results = []
-    for topic in {topic.name: topic for topic in request.topics}.values():
+    each_once = {topic.name: topic for topic in request.topics}.values()
+    async for topic in in_turns(each_once, CHANGES):
         result = CreatePartitionsTopicResult(topic.name)
         results.append(result)
         try:

@@ -12,6 +12,7 @@ Versions: v1 throttling before the answer · v2 flexible.
 from __future__ import annotations
 
 from kgw_core.api.partitions import find_log
+from kgw_core.api.large import CHANGES, in_turns
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import InvalidTopicException, KafkaError, PolicyViolation
@@ -34,7 +35,7 @@ async def handle(request: DeleteRecordsRequest, context: RequestContext) -> Dele
     topics = []
     for name, offsets in asked.items():
         results = []
-        for index, offset in offsets.items():
+        async for index, offset in in_turns(offsets.items(), CHANGES):
             result = DeleteRecordsPartitionResult(index, NO_OFFSET)
             results.append(result)
             try:

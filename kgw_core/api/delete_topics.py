@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from kgw_core.api.large import CHANGES, in_turns
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import InvalidRequest, KafkaError, UnknownServerError
@@ -30,7 +31,8 @@ async def handle(request: DeleteTopicsRequest, context: RequestContext) -> Delet
     asked = _asked(request, context.version)
     times = Counter((topic.name, topic.topic_id) for topic in asked)
     results = []
-    for topic in {(topic.name, topic.topic_id): topic for topic in asked}.values():
+    each_once = {(topic.name, topic.topic_id): topic for topic in asked}.values()
+    async for topic in in_turns(each_once, CHANGES):
         result = DeletableTopicResult(topic.name, topic.topic_id)
         results.append(result)
         try:

@@ -13,6 +13,7 @@ Versions: v1 sources and synonyms · v3 types and documentation.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import anyio.lowlevel
@@ -26,6 +27,7 @@ from kgw_core.api.config_resources import (
     TOPIC,
     check_node,
 )
+from kgw_core.api.large import LargeAnswer, large
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.config import Config
@@ -53,15 +55,15 @@ _PIECE = 20
 
 def handle(
     request: DescribeConfigsRequest, context: RequestContext
-) -> DescribeConfigsResponse | Coroutine[Any, Any, DescribeConfigsResponse]:
-    """Each resource's configs; in a task where they are many."""
+) -> DescribeConfigsResponse | Coroutine[Any, Any, LargeAnswer]:
+    """Each resource's configs; a large answer where they are many."""
     for resource in request.resources:
         if resource.resource_type not in RESOURCE_TYPES:
             raise InvalidRequest(
                 f"Unexpected resource type {resource.resource_type} for resource {resource.resource_name}"
             )
     if len(request.resources) > _PIECE:
-        return _in_pieces(request, context)
+        return large(partial(_in_pieces, request, context))
     return DescribeConfigsResponse(0, _described(request.resources, request, context, {}))
 
 

@@ -18,6 +18,8 @@ MANY: Final = 1000
 """An answer of more entries is a large one."""
 STEP: Final = 500
 """Entries that are made before others get their turn."""
+CHANGES: Final = 10
+"""Topics or partitions that are changed before others get their turn, where the store makes nobody wait."""
 
 
 class LargeAnswer(NamedTuple):

@@ -19,7 +19,20 @@ from kgw_core.groups.group import Group
 from kgw_core.pending import Pending
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.wire import ZERO_UUID
+from kgw_core.wire.json import to_json
+from kgw_core.wire.messages.create_partitions import CreatePartitionsRequest, CreatePartitionsTopic
+from kgw_core.wire.messages.delete_records import (
+    DeleteRecordsPartition,
+    DeleteRecordsRequest,
+    DeleteRecordsTopic,
+)
+from kgw_core.wire.messages.delete_topics import DeleteTopicsRequest
 from kgw_core.wire.messages.describe_log_dirs import DescribeLogDirsRequest
+from kgw_core.wire.messages.incremental_alter_configs import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
+)
 from kgw_core.wire.messages.list_groups import ListGroupsRequest, ListGroupsResponse
 from kgw_core.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 
@@ -91,6 +104,39 @@ async def test_others_get_their_turns_while_all_topics_are_told(kit: Kit) -> Non
     assert count >= 4000 // large_answers.STEP
     response = kit.decode(answer.result(), MetadataRequest(None), 9)
     assert [len(topic.partitions) for topic in response.topics] == [1000] * 4
+
+
+TOPICS = [f"t{number}" for number in range(300)]
+ALL_PARTITIONS = [DeleteRecordsPartition(number, 0) for number in range(300)]
+NEW_CONFIG = [AlterableConfig("retention.ms", 0, "5")]
+
+
+@pytest.mark.parametrize(
+    ("request_", "version"),
+    [
+        (CreatePartitionsRequest([CreatePartitionsTopic(name, 2, None) for name in TOPICS]), 3),
+        (DeleteTopicsRequest(topic_names=TOPICS), 5),
+        (
+            DeleteRecordsRequest([DeleteRecordsTopic("wide", ALL_PARTITIONS)]),
+            2,
+        ),
+        (IncrementalAlterConfigsRequest([AlterConfigsResource(2, name, NEW_CONFIG) for name in TOPICS]), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_others_get_their_turns_while_many_topics_change(kit: Kit, request_: Any, version: int) -> None:
+    for name in TOPICS:
+        await kit.topic(name)
+    await kit.topic("wide", 300)
+    answer = kit.start(request_, version)
+    assert isinstance(answer, Pending)
+    count = 0
+    while not answer.done:
+        await anyio.lowlevel.checkpoint()
+        count += 1
+    assert count >= 300 // large_answers.CHANGES
+    text = str(to_json(kit.decode(answer.result(), request_, version), version))
+    assert text.count("'errorCode': 0") == 300
 
 
 # -- in place of ListGroups
