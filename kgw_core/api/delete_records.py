@@ -11,8 +11,8 @@ Versions: v1 throttling before the answer · v2 flexible.
 
 from __future__ import annotations
 
-from kgw_core.api.partitions import find_log
 from kgw_core.api.large import CHANGES, in_turns
+from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import InvalidTopicException, KafkaError, PolicyViolation
