@@ -226,6 +226,53 @@ class TestOrder:
         assert script.started == [0, 1, 2, 3, 4]
         assert len(writes) == 2
 
+    @pytest.mark.parametrize("seed", range(12))
+    async def test_answers_that_are_gathered_are_in_order_and_complete_whatever_happens_meanwhile(
+        self, script: Script, seed: int
+    ) -> None:
+        """While many answers are given at once, clients go away, read or not, and the gateway drains."""
+        rng = random.Random(seed)
+        server = a_server(script, Limits(max_queued_bytes=100, max_in_flight_requests=8))  # type: ignore[arg-type]
+        peers = [Peer(server) for _ in range(5)]
+        asked: dict[Peer, list[int]] = {peer: [] for peer in peers}
+        numbers = iter(range(10_000))
+
+        def send(peer: Peer) -> None:
+            number, key, how = next(numbers), rng.choice((PRODUCE, METADATA)), rng.choice((NOW, LATER))
+            if peer.transport.reading and not peer.transport.closed:
+                asked[peer].append(number)
+                peer.send(ask(number, key, how=how, size=rng.choice((0, 60))))
+
+        def finish(count: int) -> None:
+            with server.gathering:
+                for number in rng.sample(sorted(script.open), min(count, len(script.open))):
+                    script.open.pop(number).resolve(script.answer(number))
+                    if rng.random() < 0.02:
+                        rng.choice(peers).connection.abort()
+
+        for _ in range(300):
+            peer, chance = rng.choice(peers), rng.random()
+            if chance < 0.6:
+                send(peer)
+            elif chance < 0.8:
+                finish(rng.randrange(8))
+            elif chance < 0.9 and not peer.transport.closed:
+                peer.transport.client_reads = not peer.transport.client_reads
+                peer.transport._move()
+            assert all(peer.answered == asked[peer][: len(peer.answered)] for peer in peers)
+        for peer in peers:
+            if not peer.transport.closed:
+                peer.connection.drain()
+            if peer.transport.protocol is not None:
+                peer.transport.read_all()
+        while script.open:
+            finish(3)
+        await turns()
+        whole = [peer for peer in peers if not peer.transport.aborted]
+        assert [peer.answered for peer in whole] == [asked[peer] for peer in whole]
+        assert server.connections == set()
+        assert server.budget.used == 0
+
     async def test_an_answer_that_is_there_at_once_waits_for_those_before_it(
         self, peer: Peer, script: Script
     ) -> None:
