@@ -56,3 +56,22 @@ async def test_statements_do_not_keep_what_they_inserted(
         assert memory_used() - before < 4 * MiB, "17 MiB went through 16 statements"
     finally:
         await store.close()
+
+
+@pytest.mark.anyio
+async def test_the_cache_of_a_new_database_is_as_large_as_it_is_set(
+    tmp_path: Path, memory_used: Callable[[], int]
+) -> None:
+    """Its pages are larger than those of an empty file, in which SQLite counts until it knows better."""
+    at_rest = memory_used()
+    store = SqliteStore(Config(path=tmp_path / "kgw.db", synchronous="normal", cache=2 * MiB))
+    await store.open()
+    try:
+        topic = Topic("t", UUID(int=1), 1)
+        await store.create_topic(topic)
+        tp = TopicPartition("t", topic.id, 0)
+        for end in range(24):
+            await store.append(tp, [make_batch(end, 1, size=MiB)])
+        assert MiB < memory_used() - at_rest < 6 * MiB
+    finally:
+        await store.close()

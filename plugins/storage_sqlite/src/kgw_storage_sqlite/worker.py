@@ -58,7 +58,6 @@ def connect(
         cached_statements=512,
     )
     try:
-        connection.execute(f"PRAGMA cache_size = -{max(cache, 1 << 20) >> 10}")
         if readonly:
             connection.execute("PRAGMA query_only = on")
         else:
@@ -67,6 +66,8 @@ def connect(
             connection.execute("PRAGMA journal_mode = wal")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # upkeep does it, beside the appends
+        # Last: SQLite makes a number of pages of it, and keeps the number when a new file's get larger.
+        connection.execute(f"PRAGMA cache_size = -{max(cache, 1 << 20) >> 10}")
     except BaseException:
         connection.close()
         raise
