@@ -78,6 +78,7 @@ class Server:
         if is_unix(listener.host):
             self._paths.append(listener.host.removeprefix(UNIX))
         while socks:
+            socks[0].listen(listener.backlog)  # here, as uvloop does not say that it cannot
             self._listeners.append(await listen(factory, sock=socks[0], backlog=listener.backlog))
             del socks[0]
         return addresses

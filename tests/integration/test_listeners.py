@@ -254,6 +254,23 @@ def test_a_unix_socket_of_a_gateway_that_is_starting_is_no_left_over(tmp_path: P
     assert not path.exists()
 
 
+@pytest.mark.parametrize("uvloop", [False, True])
+def test_of_two_gateways_that_start_at_once_on_one_port_one_is_refused(uvloop: bool) -> None:
+    """Both can bind it; the other listens while this one opens its store."""
+    (other,) = asyncio.run(bind(Listener(port=0)))
+
+    class Opening(MemoryStore):
+        async def open(self) -> None:
+            other.listen()
+            await super().open()
+
+    with other:
+        port = other.getsockname()[1]
+        (told,) = refusal(listening(Listener(port=port)), Opening(), uvloop=uvloop)
+        why = "Address already in use; port 0 takes any that is free"
+        assert told == f"listener PLAINTEXT: cannot listen on 127.0.0.1:{port}: {why}"
+
+
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "precious.txt"
     path.write_text("precious")
@@ -265,9 +282,12 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
 # -- what cannot be
 
 
-def refusal(config: Config, store: LogStore | None = None) -> list[str]:
+def refusal(config: Config, store: LogStore | None = None, *, uvloop: bool = False) -> list[str]:
     """Why a gateway does not start."""
-    with pytest.raises((StartError, ExceptionGroup)) as caught, gateway_thread(config, store=store):
+    with (
+        pytest.raises((StartError, ExceptionGroup)) as caught,
+        gateway_thread(config, store=store, uvloop=uvloop),
+    ):
         pass
     return [str(error) for error in leaves(caught.value) if isinstance(error, StartError)]
 
