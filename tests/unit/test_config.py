@@ -104,7 +104,10 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 def test_variables_that_others_make_are_left_alone_and_misspelt_ones_are_not() -> None:
     others = {"KGW_PORT": "tcp://10.0.0.1:9092", "KGW_SERVICE_HOST": "10.0.0.1", "KGW_TRACE_PLUGINS": "1"}
+    others["KGW_LOG_DIR"] = "/var/log"  # there is nothing of that kind in [log]
     assert load(None, others) == Config()
+    with pytest.raises(ConfigError, match=r"^environment: KGW_STORAGE_PATH: .* mean KGW_STORAGE__PATH"):
+        load(None, {"KGW_STORAGE_PATH": "/data/kgw.db"})
     with pytest.raises(
         ConfigError, match=r"^environment: KGW_LIMITS_MAX_TOPICS: .* mean KGW_LIMITS__MAX_TOPICS"
     ):

@@ -54,8 +54,7 @@ def meant(name: str, tables: Mapping[str, list[str]]) -> tuple[str, str] | None:
     close = difflib.get_close_matches(name, flat, 1, _CLOSE)
     if close:
         return "is no setting", flat[close[0]]
-    for table in sorted(tables, key=len, reverse=True):
-        start = table.removesuffix("__0").replace("__", "_") + "_"
-        if table and name.startswith(start):
-            return "is no setting", f"{table}__{name.removeprefix(start)}"
+    for table, keys in tables.items():
+        if "use" in keys and name.startswith(f"{table}_"):  # it has the keys of a plugin, too
+            return "is no setting", f"{table}__{name.removeprefix(f'{table}_')}"
     return None
