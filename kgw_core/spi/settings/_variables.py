@@ -13,12 +13,14 @@ from kgw_core.spi.settings._words import bare_type, kind_of
 _SERVICE = re.compile(r"(.*_)?(service_(host|port(_\w+)?)|port(_\d+_(tcp|udp|sctp)(_(proto|port|addr))?)?)")
 """What Kubernetes makes of the name of a service: KGW_PORT, KGW_STORAGE_PORT_8080_TCP_ADDR."""
 
+ANY = "…"
+"""Among the keys of a table: it may have others, such as a plugin's."""
 _CLOSE = 0.85
 """Variables of others are not as much like a setting as this."""
 
 
 def spelt(cls: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Each table as variables spell it (``limits``, ``listeners__0``, empty for the top), and its keys."""
+    """Each table as variables spell it (``limits``, ``listeners__0``, empty for the top), and its keys, maybe :data:`ANY`."""
     keys = []
     for field in msgspec.structs.fields(cls):
         tp, kind = bare_type(field.type), kind_of(field.type)
@@ -28,9 +30,9 @@ def spelt(cls: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
         if isinstance(tp, type) and issubclass(tp, msgspec.Struct):
             yield from spelt(tp, name)
         elif kind == "configs":
-            yield name, []
-        elif kind != "rest":
-            keys.append(field.encode_name)
+            yield name, [ANY]
+        else:
+            keys.append(ANY if kind == "rest" else field.encode_name)
     yield path, keys
 
 
@@ -41,8 +43,10 @@ def meant(name: str, tables: Mapping[str, list[str]]) -> tuple[str, str] | None:
     """
     for table, keys in tables.items():
         if name and name in (table, table.removesuffix("__0")):
-            return "is a whole table; a variable sets one key of it", f"{table}__{(keys or ['…'])[0]}"
-    right = [f"{table}__{key}" if table else key for table, keys in tables.items() for key in keys]
+            return "is a whole table; a variable sets one key of it", f"{table}__{keys[0]}"
+    right = [
+        f"{table}__{key}" if table else key for table, keys in tables.items() for key in keys if key != ANY
+    ]
     flat = {key.replace("__0__", "_").replace("__", "_"): key for key in right}
     flat |= {key.replace("__", "_"): key for key in right}
     if name in flat:
@@ -54,7 +58,8 @@ def meant(name: str, tables: Mapping[str, list[str]]) -> tuple[str, str] | None:
     close = difflib.get_close_matches(name, flat, 1, _CLOSE)
     if close:
         return "is no setting", flat[close[0]]
-    for table, keys in tables.items():
-        if "use" in keys and name.startswith(f"{table}_"):  # it has the keys of a plugin, too
-            return "is no setting", f"{table}__{name.removeprefix(f'{table}_')}"
+    for table in sorted(tables, key=len, reverse=True):
+        start = table.removesuffix("__0").replace("__", "_") + "_"
+        if table and ANY in tables[table] and name.startswith(start):
+            return "is no setting", f"{table}__{name.removeprefix(start)}"
     return None

@@ -379,7 +379,6 @@ def test_what_is_found_later_is_told_with_the_variable_it_is_from() -> None:
         ("K_CONFIGS", "K_CONFIGS__…"),
         ("K_SERVER_HOST", "K_SERVER__HOST"),
         ("K_SERVER_HOTS", "K_SERVER__HOST"),
-        ("K_SERVER_WEIGHT", "K_SERVER__WEIGHT"),
         ("K_SERVERS_PORT_", "K_SERVERS__0__PORT"),
         ("K_SERVERS_0_PORT", "K_SERVERS__0__PORT"),
         ("K_SERVERS__PORT", "K_SERVERS__0__PORT"),
@@ -391,6 +390,10 @@ def test_a_variable_that_looks_like_a_setting_is_told_with_the_right_one(variabl
     (told,) = overlay({}, {variable: "x"}, prefix="K_", cls=Example)
     assert told.startswith(f"environment: {variable}: ")
     assert told.endswith(f"; did you mean {right}?")
+
+
+def test_a_variable_that_no_table_has_a_key_for_is_somebody_elses() -> None:
+    assert overlay({}, {"K_SERVER_WEIGHT": "x", "K_LOG_DIR": "/var/log"}, prefix="K_", cls=Example) == []
 
 
 @pytest.mark.parametrize(
