@@ -20,7 +20,8 @@ _CLOSE = 0.85
 
 
 def spelt(cls: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Each table as variables spell it (``limits``, ``listeners__0``, empty for the top), and its keys, maybe :data:`ANY`."""
+    """Each table as variables spell it (``limits``, ``listeners__0``, empty for the top), and its keys; they
+    may have :data:`ANY` among them."""
     keys = []
     for field in msgspec.structs.fields(cls):
         tp, kind = bare_type(field.type), kind_of(field.type)
