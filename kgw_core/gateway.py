@@ -258,7 +258,8 @@ async def _serving(
             await server.stop_listening()
             broker.draining = True
             logs.wakes.finish_all()
-            await groups.stop()
+            with patience.waiting():
+                await groups.stop()
             await server.drain(patience)
             with patience.waiting():
                 await logs.drained()

@@ -246,6 +246,7 @@ def gateway_process(
         config_path.write_text(config, encoding="utf-8")
         command = ["serve", "--config", str(config_path)]
     ready_file = directory / "ready"
+    ready_file.unlink(missing_ok=True)  # a gateway that was killed leaves its own behind
     log_path = directory / "kgw.log"
     inherited = {name: text for name, text in os.environ.items() if not name.startswith("KGW_")}
     with log_path.open("wb") as log:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import aiokafka
+import anyio
 import confluent_kafka
 import pytest
 
 from kgw_core.gateway import running
+from kgw_core.groups.service import GroupService
 from kgw_core.testing.gateway import GatewayThread, free_config
 
 
@@ -36,3 +38,22 @@ async def test_a_gateway_and_its_client_share_one_event_loop() -> None:
             consumer.assign([aiokafka.TopicPartition("orders", partition) for partition in range(2)])
             got = [await consumer.getone() for _ in range(10)]
     assert sorted(record.value for record in got) == [b"%d" % number for number in range(10)]
+
+
+@pytest.mark.anyio
+async def test_a_state_that_never_answers_does_not_keep_a_gateway_from_ending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing at the end is waited for longer than ``limits.drain_timeout``, or a second signal."""
+    stopped = False
+
+    async def stuck(_: GroupService) -> None:
+        nonlocal stopped
+        stopped = True
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(GroupService, "stop", stuck)
+    with anyio.fail_after(20):
+        async with running(free_config("orders:1")) as gateway:
+            gateway.patience.lose()
+    assert stopped
