@@ -45,9 +45,9 @@ def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.removeprefix("v").split("."))
 
 
-def check(module: ModuleType, program: Program, bootstrap: str, scenario: str) -> None:
+def check(module: ModuleType, program: Program, bootstrap: str, scenario: str, timeout: float = 60) -> None:
     """Run one scenario: the program compares, here we see that it did, and that all was right."""
-    outcome = program.run(bootstrap, scenario)
+    outcome = program.run(bootstrap, scenario, timeout=timeout)
     explained = f"{sentences(module, program.version)[scenario]}: {outcome.explain()}"
     assert outcome.status == 0, explained
     assert outcome.lines, f"nothing was compared: {explained}"

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -210,6 +211,22 @@ def npm_build(client: Client, version: str, sources: Path) -> list[str]:
     return ["node", str(project / "main.js")]
 
 
+def connect_build(client: Client, version: str, sources: Path) -> list[str]:
+    """Fetch Kafka Connect: what comes out is a worker, which takes a file of properties."""
+    *java, _ = maven_build(client, version, sources)
+    told = "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.connect.runtime.rest.RestServer=info"
+    return [*java, told, "org.apache.kafka.connect.cli.ConnectDistributed"]
+
+
+def pip_build(client: Client, version: str, sources: Path) -> list[str]:
+    """Install Python libraries into a virtual environment of the program's own."""
+    python = sources.parent / "venv" / "bin" / "python"
+    _call([sys.executable, "-m", "venv", "--clear", str(python.parents[1])], sources)
+    wanted = client.versions[version].libraries
+    _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], sources)
+    return [str(python), "-W", "ignore", str(sources / client.folders[0] / "main.py")]
+
+
 KAFKA_GO = Client(
     name="kafka-go",
     tools=("go",),
@@ -265,8 +282,53 @@ KAFKAJS = Client(
     versions={"2.2.4": Version(("kafkajs@2.2.4",), codecs=("none", "gzip"))},
     build=npm_build,
 )
+STREAMS = Client(
+    name="kafka-streams",
+    tools=("java", "mvn"),
+    folders=("java-streams",),
+    versions={
+        "4.3.1": Version(("kafka.version=4.3.1",)),
+        "3.9.1": Version(("kafka.version=3.9.1",)),
+    },
+    build=maven_build,
+)
+CONNECT = Client(
+    name="kafka-connect",
+    tools=("java", "mvn"),
+    folders=("java-connect",),
+    versions={"4.3.1": Version(("kafka.version=4.3.1",))},
+    build=connect_build,
+    current=False,
+)
+PLATFORMATIC = Client(
+    name="platformatic-kafka",
+    tools=("node", "npm"),
+    folders=("node-platformatic",),
+    versions={"1.35.0": Version(("@platformatic/kafka@1.35.0",))},
+    build=npm_build,
+    current=False,
+)
+QUIXSTREAMS = Client(
+    name="quixstreams",
+    tools=(),
+    folders=("python-quixstreams",),
+    versions={"3.28.1": Version(("quixstreams==3.28.1", "confluent-kafka==2.12.2"))},
+    build=pip_build,
+    current=False,
+)
+FAUST = Client(
+    name="faust-streaming",
+    tools=(),
+    folders=("python-faust",),
+    versions={"0.15.3": Version(("faust-streaming==0.15.3", "aiokafka==0.14.0"))},
+    build=pip_build,
+    current=False,
+)
 
 CLIENTS = (KAFKA_GO, JAVA, JAVA_OLD, FRANZ_GO, SARAMA, KAFKAJS)
+"""They write for each other, and share groups."""
+ALONE = (STREAMS, CONNECT, PLATFORMATIC, QUIXSTREAMS, FAUST)
+"""They have scenarios of their own only."""
 
 
 def topic_of(client: Client, version: str) -> str:

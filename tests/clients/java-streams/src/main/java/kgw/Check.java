@@ -1,0 +1,1 @@
+../../../../../java/src/main/java/kgw/Check.java
