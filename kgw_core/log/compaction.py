@@ -51,17 +51,26 @@ TURN_SECONDS = 0.002
 
 _FOREVER = (1 << 63) - 1
 _PREFIX = b"compaction/"
-_STATE = struct.Struct(">Bqqq")
+_FORMAT = 1
+_STATE = struct.Struct(">Bqqqq")
 
 T = TypeVar("T")
 
 
 class Progress(NamedTuple):
-    """Up to ``cleaned`` the log was compacted, by keys up to ``mapped``, and has ``size`` bytes there."""
+    """Up to ``cleaned`` the log was compacted, by keys up to ``mapped``, and had ``size`` bytes from
+    ``start`` to there."""
 
     cleaned: int = 0
     mapped: int = 0
     size: int = 0
+    start: int = 0
+
+    def still(self, start: int) -> int:
+        """The bytes there, about, now that the log begins at ``start``: retention may have taken some."""
+        if start <= self.start:
+            return self.size
+        return self.size * max(self.cleaned - start, 0) // max(self.cleaned - self.start, 1)
 
 
 class Mapped(NamedTuple):
@@ -144,7 +153,8 @@ class Compaction:
         progress = await self._known(log)
         if max(progress.mapped, bounds.start) >= bounds.end:
             return
-        dirty = bounds.size - min(progress.size, bounds.size)
+        clean = min(progress.still(bounds.start), bounds.size)
+        dirty = max(bounds.size - clean, 1)  # there is something, whatever the estimate says
         due = await self._is_overdue(log, max(progress.mapped, bounds.start), configs)
         if not due and dirty <= configs.min_cleanable_dirty_ratio * bounds.size:
             return
@@ -152,12 +162,13 @@ class Compaction:
         mapped = await self._map(log, max(progress.cleaned, log.start), configs)
         if mapped.mapped <= progress.mapped:
             return
-        whole = min(progress.size, bounds.size) + mapped.size
+        whole = clean + mapped.size
         if not due and mapped.size <= configs.min_cleanable_dirty_ratio * whole:
             return
+        start = log.start
         size = await self._clean(log, mapped, configs)
         if size is not None:
-            await self._put(log, Progress(mapped.cleaned, mapped.mapped, size))
+            await self._put(log, Progress(mapped.cleaned, mapped.mapped, size, start))
 
     async def _is_overdue(self, log: PartitionLog, offset: int, configs: TopicConfigs) -> bool:
         """Whether what is new from ``offset`` on is older than ``max.compaction.lag.ms``."""
@@ -281,7 +292,7 @@ class Compaction:
         if progress is None:
             entry = await self._state.get(key(log.tp)) if self._state is not None else None
             progress = Progress()
-            if entry is not None and entry.value[0] == 0 and len(entry.value) == _STATE.size:
+            if entry is not None and entry.value[0] == _FORMAT and len(entry.value) == _STATE.size:
                 progress = Progress(*_STATE.unpack(entry.value)[1:])
             if not log.topic.deleted:
                 self._progress[log.tp] = progress
@@ -292,7 +303,7 @@ class Compaction:
             return
         self._progress[log.tp] = progress
         if self._state is not None:
-            await keep(self._state, key, {log: _STATE.pack(0, *progress)})
+            await keep(self._state, key, {log: _STATE.pack(_FORMAT, *progress)})
 
     # -- small steps
 

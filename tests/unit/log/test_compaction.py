@@ -25,7 +25,7 @@ from broker_kit import (
     view,
     waiting,
 )
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kgw_storage_memory.store import MemoryStore
 
@@ -448,6 +448,20 @@ async def test_a_batch_that_cannot_be_read_stays_and_stops_nothing(
     assert line.startswith("t-0: the batch at offset 2 cannot be read")
 
 
+@pytest.mark.parametrize("before", [38, 39, 40])
+async def test_what_retention_took_of_the_clean_part_does_not_count_as_clean(kit: Kit, before: int) -> None:
+    """A large part that is clean, most or all of which goes: the little that comes after it is compacted."""
+    log = await kit.log(cleanup_policy="compact,delete", min_cleanable_dirty_ratio="0.5")
+    for number in range(41):
+        put(kit, log, (b"k%d" % number, bytes(1000)))
+    await compact(kit)
+    await log.trim(before)
+    for _ in range(8):
+        put(kit, log, (b"k40", bytes(500)))
+    await compact(kit)
+    assert await offsets(log) == [*range(before, 40), 48]
+
+
 # -- against a model
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"d", b"a-longer-key-than-is-kept-as-it-is"])
@@ -498,8 +512,23 @@ class Model:
             assert not superseded, f"{superseded} should be gone"
 
 
+ONE: list[tuple[bytes, bytes | None]] = [(b"a", None)]
+LONG: list[tuple[bytes, bytes | None]] = [(b"b", None), (b"a-longer-key-than-is-kept-as-it-is", None)]
+
+
 @settings(max_examples=150, deadline=None)
 @given(steps=STEPS)
+@example(  # what is gone by a trim was taken for clean
+    steps=[
+        ("append", LONG, Codec.NONE, -1),
+        ("append", ONE, Codec.NONE, -1),
+        ("compact",),
+        ("trim", 3),
+        ("append", ONE, Codec.NONE, -1),
+        ("append", ONE, Codec.NONE, -1),
+        ("compact",),
+    ]
+)
 async def test_compaction_against_a_model(steps: list[tuple[object, ...]]) -> None:
     kit = await a_kit()
     log = await kit.log(**EAGER)
