@@ -16,8 +16,6 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-import anyio.lowlevel
-
 from kgw_core.api.config_resources import (
     BROKER,
     BROKER_LOGGER,
@@ -27,7 +25,7 @@ from kgw_core.api.config_resources import (
     TOPIC,
     check_node,
 )
-from kgw_core.api.large import LargeAnswer, large
+from kgw_core.api.large import LargeAnswer, in_turns, large
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.config import Config
@@ -63,16 +61,15 @@ def handle(
                 f"Unexpected resource type {resource.resource_type} for resource {resource.resource_name}"
             )
     if len(request.resources) > _PIECE:
-        return large(partial(_in_pieces, request, context))
+        return large(partial(_in_turns, request, context))
     return DescribeConfigsResponse(0, _described(request.resources, request, context, {}))
 
 
-async def _in_pieces(request: DescribeConfigsRequest, context: RequestContext) -> DescribeConfigsResponse:
+async def _in_turns(request: DescribeConfigsRequest, context: RequestContext) -> DescribeConfigsResponse:
     results: list[DescribeConfigsResult] = []
     known: Known = {}
-    for at in range(0, len(request.resources), _PIECE):
-        results += _described(request.resources[at : at + _PIECE], request, context, known)
-        await anyio.lowlevel.checkpoint()
+    async for resource in in_turns(request.resources, _PIECE):
+        results += _described([resource], request, context, known)
     return DescribeConfigsResponse(0, results)
 
 

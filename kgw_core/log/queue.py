@@ -85,11 +85,11 @@ class AppendQueue:
         self._manager.budget.take(len(batch.data) + QUEUED)
         return pending
 
-    def depart(self, most: int) -> list[Batch]:
+    def depart(self, most: int) -> Flight:
         """What the store is to append now, ``most`` bytes of it or one batch."""
         flight = self.in_flight = Flight(self.waiting, most)
         self.waiting = self.waiting[len(flight.batches) :]
-        return flight.batches
+        return flight
 
     def landed(self) -> Flight:
         """The store has answered for what was in flight."""

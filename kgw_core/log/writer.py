@@ -69,10 +69,10 @@ class Writers:
             log = next(iter(self._due))  # those that have been due the longest
             del self._due[log]
             if log.queue.waiting and not log.queue.in_flight:
-                batches = log.queue.depart(room)
-                room -= sum([len(batch.data) for batch in batches])
+                flight = log.queue.depart(room)
+                room -= flight.size
                 logs.append(log)
-                appends.append(Append(log.tp, batches))
+                appends.append(Append(log.tp, flight.batches))
         if not logs:
             return
         try:

@@ -17,7 +17,7 @@ from kgw_core.broker import Broker, RequestContext
 from kgw_core.errors import KafkaError, Unanswerable, UnknownServerError
 from kgw_core.events import Client
 from kgw_core.pending import Pending
-from kgw_core.server.large import LARGE, Turns
+from kgw_core.server.large import LARGE, Asked, Turns
 from kgw_core.wire import (
     Buffer,
     MalformedMessage,
@@ -216,9 +216,8 @@ class Dispatcher:
             try:
                 value = await response
                 if type(value) is LargeAnswer:
-                    answer.resolve(
-                        await self._turns.made(route, correlation, request, context, value, answer)
-                    )
+                    asked = Asked(route, correlation, request, context)
+                    answer.resolve(await self._turns.made(asked, value, answer))
                     return
             except Exception as error:
                 self._give_refusal(answer, route, correlation, request, error, context)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import anyio
 import anyio.lowlevel
@@ -28,6 +28,23 @@ LARGE: Final = 16 << 10
 HEAVY: Final = 1000
 """A request of more entries waits for its turn."""
 _PRODUCE = 0
+
+
+class Asked(NamedTuple):
+    """A request that was read, and how many ``entries`` its arrays have."""
+
+    route: Route
+    correlation: int
+    request: Any
+    context: RequestContext
+    entries: int = 0
+
+    def handled(self) -> tuple[Any, Exception | None]:
+        """What the handler returned, or what it raised."""
+        try:
+            return self.route.api.handle(self.request, self.context), None
+        except Exception as error:
+            return None, error
 
 
 class Turns:
@@ -58,7 +75,7 @@ class Turns:
             context = dispatcher.context(route, client, frame, stable)
             if entries <= HEAVY:
                 return dispatcher.handle(route, correlation, request, context)
-            return self._at_once(route, correlation, request, entries, context, spawn)
+            return self._at_once(Asked(route, correlation, request, context, entries), spawn)
         if not stable:  # the bytes are gone when this call returns
             frame = memoryview(bytearray(frame))
         answer: Pending[Answer] = Pending()
@@ -67,31 +84,15 @@ class Turns:
         spawn(self._run(route, correlation, frame, client, answer, gone))
         return answer
 
-    def _at_once(
-        self,
-        route: Route,
-        correlation: int,
-        request: Any,
-        entries: int,
-        context: RequestContext,
-        spawn: Callable[[Any], object],
-    ) -> Pending[Answer]:
+    def _at_once(self, asked: Asked, spawn: Callable[[Any], object]) -> Pending[Answer]:
         answer: Pending[Answer] = Pending()
-        response, failure = None, None
-        try:
-            response = route.api.handle(request, context)
-        except Exception as error:
-            failure = error
+        response, failure = asked.handled()
         if isinstance(response, Pending):
             answer.on_abandon = response.abandon
 
         async def finish() -> None:
             try:
-                answer.resolve(
-                    await self._encoded(
-                        route, correlation, request, entries, context, response, failure, answer
-                    )
-                )
+                answer.resolve(await self._encoded(asked, response, failure, answer))
             except Exception as error:
                 answer.fail(error)
 
@@ -114,28 +115,15 @@ class Turns:
                     return
                 request, entries = self._dispatcher.read_counted(route, frame, client)
                 context = self._dispatcher.context(route, client, frame, stable=True)
-                response, failure = None, None
-                try:
-                    response = route.api.handle(request, context)
-                except Exception as error:
-                    failure = error
+                asked = Asked(route, correlation, request, context, entries)
+                response, failure = asked.handled()
             if isinstance(response, Pending):
                 answer.on_abandon = response.abandon
-            answer.resolve(
-                await self._encoded(route, correlation, request, entries, context, response, failure, answer)
-            )
+            answer.resolve(await self._encoded(asked, response, failure, answer))
         except Exception as error:  # Unanswerable, or a refusal that fails itself: the connection is told
             answer.fail(error)
 
-    async def made(
-        self,
-        route: Route,
-        correlation: int,
-        request: Any,
-        context: RequestContext,
-        large: LargeAnswer,
-        answer: Pending[Answer],
-    ) -> Answer:
+    async def made(self, asked: Asked, large: LargeAnswer, answer: Pending[Answer]) -> Answer:
         """A large answer, ready to leave; None if whoever waits for ``answer`` has gone before its turn.
 
         :raises Exception: what making it raised.
@@ -146,24 +134,11 @@ class Turns:
             await anyio.lowlevel.checkpoint()
             if gone:
                 return None
-            response = await large.make()
-            try:
-                return await workers.in_thread(self._dispatcher.encoded, route, correlation, response)
-            except Exception as error:
-                return self._dispatcher.instead(route, correlation, request, error, context)
+            return await self._in_thread(asked, await large.make())
 
     async def _encoded(
-        self,
-        route: Route,
-        correlation: int,
-        request: Any,
-        entries: int,
-        context: RequestContext,
-        response: Any,
-        failure: Exception | None,
-        answer: Pending[Answer],
+        self, asked: Asked, response: Any, failure: Exception | None, answer: Pending[Answer]
     ) -> Answer:
-        dispatcher = self._dispatcher
         if failure is None:
             try:
                 if isinstance(response, Pending):
@@ -171,16 +146,24 @@ class Turns:
                 elif inspect.iscoroutine(response):
                     response = await response
                     if type(response) is LargeAnswer:
-                        return await self.made(route, correlation, request, context, response, answer)
+                        return await self.made(asked, response, answer)
             except Exception as error:
                 failure = error
+        dispatcher, (route, correlation, request, context, entries) = self._dispatcher, asked
         if failure is not None:
             response = dispatcher.refused(route, request, failure, context)
         if response is None:
             return None
+        if entries > HEAVY:
+            return await self._in_thread(asked, response)
         try:
-            if entries <= HEAVY:
-                return dispatcher.encoded(route, correlation, response)
-            return await workers.in_thread(dispatcher.encoded, route, correlation, response)
+            return dispatcher.encoded(route, correlation, response)
         except Exception as error:
             return dispatcher.instead(route, correlation, request, error, context)
+
+    async def _in_thread(self, asked: Asked, response: Any) -> Answer:
+        route, correlation, request, context, _ = asked
+        try:
+            return await workers.in_thread(self._dispatcher.encoded, route, correlation, response)
+        except Exception as error:
+            return self._dispatcher.instead(route, correlation, request, error, context)
