@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
 from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog
+from kgw_core.topics.levels import Level
 
 
 @dataclass(slots=True)
@@ -25,10 +26,12 @@ class Broker:
     """The parts that handlers work with. No logic, no I/O.
 
     ``spawn`` starts a coroutine that outlives the request. ``draining`` turns true when the gateway
-    stops: nothing should wait long any more.
+    stops: nothing should wait long any more. ``levels`` are where the configs of brokers and topics come
+    from, the strongest first.
     """
 
     config: Config
+    levels: Sequence[Level]
     cluster_id: str
     catalog: Catalog[PartitionLog]
     auto_creation: AutoCreation

@@ -34,7 +34,7 @@ def checked(settings: Settings, *, storage: bool = True) -> Chosen:
 
     :raises ConfigError: with all that is wrong, what was found when the settings were read included.
     """
-    config, report = settings
+    config, report = settings.config, settings.report
     _listeners(config.listeners, report)
     _new_topics(config.topics, report)
     _limits(config.topics, config.limits, report)

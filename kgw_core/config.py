@@ -298,10 +298,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(NamedTuple):
-    """What was read: ``config``, and in ``report`` what is wrong with it so far, which config leaves out."""
+    """What was read: ``config``, and in ``report`` what is wrong with it so far, which config leaves out.
+
+    ``given`` names the settings that somebody wrote down, as ``topics.num_partitions``.
+    """
 
     config: Config
     report: Report
+    given: frozenset[str] = frozenset()
 
     def sound(self) -> Config:
         """The config. :raises ConfigError: something is wrong with it."""
@@ -397,4 +401,9 @@ def _read(table: dict[str, Any], where: str, env: Mapping[str, str]) -> Settings
     report = Report(where)
     report.problems += overlay(table, env, prefix="KGW_", cls=Config)
     config = read_into(report, table, Config, env=env)
-    return Settings(config or Config(), report)
+    given = (
+        f"{name}.{key}" if key else name
+        for name, value in table.items()
+        for key in (value if isinstance(value, dict) else [""])
+    )
+    return Settings(config or Config(), report, frozenset(given))

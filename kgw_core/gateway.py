@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from kgw_core.checks import Chosen, checked
 from kgw_core.clock import Clock, SystemClock
 from kgw_core.cluster import cluster_id
 from kgw_core.config import Config, Listener, Settings
+from kgw_core.configs.static import static_level
 from kgw_core.errors import KafkaError
 from kgw_core.fetching.sessions import FetchSessions
 from kgw_core.groups.service import GroupService
@@ -88,11 +89,13 @@ async def running(
     store: LogStore | None = None,
     clock: Clock | None = None,
     chosen: Chosen | None = None,
+    given: Collection[str] = (),
 ) -> AsyncIterator[Gateway]:
     """Start a gateway; on leaving, drain it and stop.
 
     ``where`` names the settings' source in messages. ``store`` takes the place of the one that the settings
-    select. ``chosen`` are the plugins, where the settings have been checked already.
+    select. ``chosen`` are the plugins, where the settings have been checked already. ``given`` names the
+    settings that somebody wrote down, as ``topics.num_partitions``.
 
     :raises kgw_core.spi.settings.ConfigError: settings are wrong, or a plugin that they select.
     :raises StartError: storage or an address cannot be had.
@@ -107,7 +110,7 @@ async def running(
     clock = clock or SystemClock()
     # Addresses first: where one is taken, the store is not even made.
     async with _bound(config) as socks, _opened(store, state), anyio.create_task_group() as tasks:
-        async with _serving(config, where, store, ledger, state, clock, tasks, socks) as gateway:
+        async with _serving(config, where, given, store, ledger, state, clock, tasks, socks) as gateway:
             yield gateway
         tasks.cancel_scope.cancel()
 
@@ -164,6 +167,7 @@ async def _opened(store: LogStore, state: StateStore) -> AsyncIterator[None]:
 async def _serving(
     config: Config,
     where: str,
+    given: Collection[str],
     store: LogStore,
     ledger: OffsetLedger,
     state: StateStore,
@@ -217,6 +221,7 @@ async def _serving(
     catalog.on_deleted(lambda topic: groups.topic_deleted(topic.name, topic.topic.partitions))
     broker = Broker(
         config=config,
+        levels=[static_level(config, given)],
         cluster_id=cluster,
         catalog=catalog,
         auto_creation=AutoCreation(catalog, config.topics.num_partitions, clock),

@@ -4,6 +4,7 @@ Behaviour:
 - -1 partitions or replicas mean the broker's default. A manual assignment counts its partitions.
 - A replication factor above 1 is what one gateway cannot give: taken as 1 where ``topics.replication_factor``
   is "accept" (clients written for clusters then work), refused where it is "strict".
+- A config may be there more than once: the last one counts.
 
 Versions: v1 validate only · v4 defaults by -1 (KIP-464) · v5 configs in the answer (KIP-525) · v7 topic ids.
 """
@@ -62,16 +63,13 @@ async def _create(
     topic: CreatableTopic, result: CreatableTopicResult, validate_only: bool, context: RequestContext
 ) -> None:
     catalog = context.broker.catalog
-    twice = [name for name, times in Counter(config.name for config in topic.configs).items() if times > 1]
-    if twice:
-        raise InvalidRequest(f"config {twice[0]} is set more than once")
     check_name(topic.name)
     if topic.name in catalog.by_name:  # before all else: who asks for what is there need not ask it rightly
         raise TopicAlreadyExists(f"Topic '{topic.name}' already exists.")
     state = await catalog.create(
         topic.name,
         _partitions(topic, context),
-        {config.name: config.value for config in topic.configs},
+        _configs(topic),
         validate_only=validate_only,
     )
     result.topic_id = state.id_bytes
@@ -79,8 +77,17 @@ async def _create(
     result.replication_factor = 1
     result.configs = [
         CreatableTopicConfigs(entry.name, entry.value, entry.read_only, entry.source, entry.sensitive)
-        for entry in describe(state.topic.configs, catalog.broker_defaults)
+        for entry in describe(state.topic.configs, context.broker.levels)
     ]
+
+
+def _configs(topic: CreatableTopic) -> dict[str, str | None]:
+    """The topic's configs by name: of one that is there more than once the last counts, but a null stays."""
+    configs: dict[str, str | None] = {}
+    for config in topic.configs:
+        if configs.get(config.name, "") is not None:
+            configs[config.name] = config.value
+    return configs
 
 
 def _partitions(topic: CreatableTopic, context: RequestContext) -> int:

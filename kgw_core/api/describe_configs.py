@@ -28,10 +28,9 @@ from kgw_core.api.config_resources import (
 from kgw_core.api.large import LargeAnswer, in_turns, large
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
-from kgw_core.config import Config
 from kgw_core.errors import InvalidRequest, KafkaError
 from kgw_core.topics.broker_configs import describe_broker
-from kgw_core.topics.configs import as_broker_configs, describe
+from kgw_core.topics.configs import describe
 from kgw_core.topics.names import check_name
 from kgw_core.topics.resource_configs import CLIENT_METRICS_CONFIGS, GROUP_CONFIGS, describe_resource
 from kgw_core.topics.values import DEFAULT_CONFIG, ConfigEntry
@@ -103,13 +102,12 @@ def _entries(resource: DescribeConfigsResource, context: RequestContext) -> list
     broker = context.broker
     if kind == TOPIC:
         check_name(name)
-        return describe(broker.catalog.find(name).topic.configs, broker.catalog.broker_defaults, names)
+        return describe(broker.catalog.find(name).topic.configs, broker.levels, names)
     if kind == BROKER:
         if not name:
             return []
         check_node(name, context)
-        values = broker_values(broker.config) | as_broker_configs(broker.catalog.broker_defaults)
-        return describe_broker(values, names)
+        return describe_broker(broker.levels, names)
     if not name:
         called = {BROKER_LOGGER: "Broker id", GROUP: "Group name"}
         raise InvalidRequest(f"{called.get(kind, 'Client metrics subscription name')} must not be empty")
@@ -117,43 +115,6 @@ def _entries(resource: DescribeConfigsResource, context: RequestContext) -> list
         check_node(name, context)
         return []
     return describe_resource(CLIENT_METRICS_CONFIGS if kind == CLIENT_METRICS else GROUP_CONFIGS, names)
-
-
-def broker_values(config: Config) -> dict[str, str]:
-    """What Kafka's broker configs are here, from the gateway's settings; sizes in bytes, times in ms."""
-    limits, groups = config.limits, config.groups
-    per_address = limits.max_connections_per_address
-    values = {
-        "auto.create.topics.enable": str(config.topics.auto_create).lower(),
-        "broker.id": str(config.node_id),
-        "connections.max.idle.ms": str(round(limits.idle_timeout * 1000)),
-        "fetch.max.bytes": str(limits.fetch_max_bytes),
-        "group.initial.rebalance.delay.ms": str(round(groups.initial_rebalance_delay * 1000)),
-        "group.max.session.timeout.ms": str(round(groups.max_session_timeout * 1000)),
-        "group.min.session.timeout.ms": str(round(groups.min_session_timeout * 1000)),
-        "log.cleaner.backoff.ms": str(round(config.topics.compaction_check_interval * 1000)),
-        "log.retention.check.interval.ms": str(round(config.topics.retention_check_interval * 1000)),
-        "listeners": ",".join(
-            f"{listener.name}://{listener.host}:{listener.port}" for listener in config.listeners
-        ),
-        "max.connections": str(limits.max_connections),
-        "max.incremental.fetch.session.cache.slots": str(limits.max_fetch_sessions),
-        "max.connections.per.ip": str(limits.max_connections if per_address is None else per_address),
-        "node.id": str(config.node_id),
-        "num.partitions": str(config.topics.num_partitions),
-        "offset.metadata.max.bytes": str(groups.offset_metadata_max_size),
-        "offsets.retention.check.interval.ms": str(round(groups.offsets_check_interval * 1000)),
-        "offsets.retention.minutes": str(round(groups.offsets_retention / 60)),
-        "socket.request.max.bytes": str(limits.max_request_size),
-    }
-    advertised = [f"{each.name}://{each.advertise}" for each in config.listeners if each.advertise]
-    if advertised:
-        values["advertised.listeners"] = ",".join(advertised)
-    if groups.max_size is not None:
-        values["group.max.size"] = str(groups.max_size)
-    if config.rack is not None:
-        values["broker.rack"] = config.rack
-    return values
 
 
 def _result(

@@ -60,7 +60,7 @@ async def _run(settings: Settings, chosen: Chosen, path: Path | None) -> None:
     try:
         with ExitStack() as receiving:
             async with anyio.create_task_group() as tasks:
-                async with running(config, where=where, chosen=chosen) as gateway:
+                async with running(config, where=where, chosen=chosen, given=settings.given) as gateway:
                     gc.freeze()  # what is there now stays: the garbage collector need not look at it again
                     gc.set_threshold(*GC_THRESHOLD)
                     signals = _signals(receiving)

@@ -1,47 +1,61 @@
 """What DescribeConfigs tells of a broker: the configs that admin tools look for, by Kafka's names.
 
-A value is what the gateway passes in from its own settings, else what holds here whatever the settings say,
-else Kafka's default, which then has no effect: there is no such thing here. All are read-only: the gateway is
-configured by its file and environment.
+A value is what some level sets, else what holds here whatever the settings say, else Kafka's default, which
+then has no effect: there is no such thing here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 
-from kgw_core.topics.broker_config_table import BROKER_CONFIGS
+from kgw_core.topics.broker_config_table import BROKER_CONFIGS, BrokerConfig
+from kgw_core.topics.definitions import TOPIC_CONFIGS
+from kgw_core.topics.levels import Level, synonyms
 from kgw_core.topics.values import DEFAULT_CONFIG, PASSWORD, STATIC_BROKER_CONFIG, ConfigEntry, Synonym
 
+_FAMILIES = {
+    name: [name for name, _ in definition.synonyms]
+    for definition in TOPIC_CONFIGS.values()
+    for name, _ in definition.synonyms
+    if len(definition.synonyms) > 1
+}
+"""Of a name that stands in for others or they for it (``log.retention.ms``, ``log.retention.hours``): all."""
 
-def describe_broker(
-    values: Mapping[str, str] | None = None, names: Collection[str] | None = None
-) -> list[ConfigEntry]:
+
+def describe_broker(levels: Sequence[Level] = (), names: Collection[str] | None = None) -> list[ConfigEntry]:
     """The entries in the order of their names; ``names`` limits them to these (None or none: all).
 
-    ``values`` are the gateway's own, by Kafka's broker names as text; the defaults of topics get these names
-    by :func:`kgw_core.topics.configs.as_broker_configs`. Names that are not in the table are left out.
+    Names that are not in the table are left out.
     """
-    entries = []
-    for name, config in BROKER_CONFIGS.items():
-        if names and name not in names:
-            continue
-        text = (values or {}).get(name, config.here)
-        sensitive = config.type == PASSWORD
-        synonyms = []
-        if text is not None:
-            synonyms.append(Synonym(name, None if sensitive else text, STATIC_BROKER_CONFIG))
-        if config.default is not None:
-            synonyms.append(Synonym(name, None if sensitive else config.default, DEFAULT_CONFIG))
-        entries.append(
-            ConfigEntry(
-                name,
-                synonyms[0].value if synonyms else None,
-                synonyms[0].source if synonyms else DEFAULT_CONFIG,
-                True,
-                sensitive,
-                config.type,
-                config.doc,
-                tuple(synonyms),
-            )
-        )
-    return entries
+    return [_entry(config, levels) for name, config in BROKER_CONFIGS.items() if not names or name in names]
+
+
+def _entry(config: BrokerConfig, levels: Sequence[Level]) -> ConfigEntry:
+    told = _synonyms(config, levels)
+    sensitive = config.type == PASSWORD
+    if sensitive:
+        told = [Synonym(each.name, None, each.source) for each in told]
+    return ConfigEntry(
+        config.name,
+        told[0].value if told else None,
+        told[0].source if told else DEFAULT_CONFIG,
+        True,
+        sensitive,
+        config.type,
+        config.doc,
+        tuple(told),
+    )
+
+
+def _synonyms(config: BrokerConfig, levels: Sequence[Level]) -> list[Synonym]:
+    """What can give the config its value, from the first that has its own name, as Kafka tells it."""
+    family = _FAMILIES.get(config.name, [config.name])
+    told = synonyms(family, levels)
+    if config.here is not None and config.here != config.default:
+        told.append(Synonym(config.name, config.here, STATIC_BROKER_CONFIG))
+    for name in family:
+        default = BROKER_CONFIGS[name].default if name in BROKER_CONFIGS else None
+        if default is not None:
+            told.append(Synonym(name, default, DEFAULT_CONFIG))
+    own = [number for number, each in enumerate(told) if each.name == config.name]
+    return told[own[0] :] if own else []

@@ -7,16 +7,16 @@ settings say for every topic), else it is Kafka's default. Both are Kafka's name
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from kgw_core.errors import InvalidConfig, InvalidRequest
 from kgw_core.topics.definitions import TOPIC_CONFIGS
+from kgw_core.topics.levels import Level, merged, synonyms
 from kgw_core.topics.values import (
     DEFAULT_CONFIG,
     DYNAMIC_TOPIC_CONFIG,
     LIST,
-    STATIC_BROKER_CONFIG,
     ConfigEntry,
     Definition,
     Synonym,
@@ -197,40 +197,45 @@ def altered(
 
 def describe(
     overrides: Mapping[str, str],
-    broker_defaults: Mapping[str, str] = _NOTHING,
+    levels: Sequence[Level] = (),
     names: Collection[str] | None = None,
 ) -> list[ConfigEntry]:
     """What DescribeConfigs and CreateTopics tell of a topic's configs, in the order of their names.
 
-    ``names`` limits it to these (None or none: all); unknown ones are left out, as Kafka does. Obsolete
-    configs are told of only where they are set or named.
+    ``levels`` are what gives a topic the configs that it does not set itself, by brokers' names. ``names``
+    limits it to these (None or none: all); unknown ones are left out, as Kafka does. Obsolete configs are
+    told of only where they are set or named.
 
     :raises InvalidConfig: an override that :func:`validate` would have refused.
     """
-    given = _given(broker_defaults)
+    given = _given(topic_defaults(levels))
     entries = []
     for name, definition in TOPIC_CONFIGS.items():
         if names and name not in names:
             continue
         if definition.obsolete and not names and name not in overrides and name not in given:
             continue
-        synonyms = _synonyms(definition, given.get(name, ()))
+        told = _synonyms(definition, levels)
         if name in overrides:
             text = to_text(parse(definition, overrides[name]))
-            synonyms.insert(0, Synonym(name, text, DYNAMIC_TOPIC_CONFIG))
-            source = DYNAMIC_TOPIC_CONFIG
-        elif name in given:
-            text, source = to_text(given[name][0][2]), STATIC_BROKER_CONFIG
+            told.insert(0, Synonym(name, text, DYNAMIC_TOPIC_CONFIG))
         else:
-            text, source = to_text(_DEFAULTS[name]), DEFAULT_CONFIG
+            text = to_text(given[name][0][2] if name in given else _DEFAULTS[name])
+        source = told[0].source if told else DEFAULT_CONFIG
         entries.append(
-            ConfigEntry(name, text, source, False, False, definition.type, definition.doc, tuple(synonyms))
+            ConfigEntry(name, text, source, False, False, definition.type, definition.doc, tuple(told))
         )
     return entries
 
 
+def topic_defaults(levels: Sequence[Level]) -> dict[str, str]:
+    """What ``levels`` give to topics that do not set it themselves, by brokers' names."""
+    values = merged(levels)
+    return {name: text for name, text in values.items() if name in _BY_BROKER_NAME or name in TOPIC_CONFIGS}
+
+
 def as_broker_configs(broker_defaults: Mapping[str, str]) -> dict[str, str]:
-    """``broker_defaults`` by the names that brokers have for them, for ``describe_broker``.
+    """``broker_defaults`` by the names that brokers have for them, as a :class:`~.levels.Level` has them.
 
     :raises InvalidConfig: an unknown name, or a value that is not allowed.
     """
@@ -275,16 +280,21 @@ def _given(broker_defaults: Mapping[str, str]) -> dict[str, list[tuple[str, str,
     return given
 
 
-def _synonyms(definition: Definition, places: Iterable[tuple[str, str, Value]]) -> list[Synonym]:
-    """Where the value can come from but for the topic itself: the gateway's settings, then the default."""
-    synonyms = [Synonym(name, text, STATIC_BROKER_CONFIG) for name, text, _ in places]
-    if definition.synonyms:
+def _synonyms(definition: Definition, levels: Sequence[Level]) -> list[Synonym]:
+    """Where the value can come from but for the topic itself.
+
+    The default of a config that has several names at the broker (``log.retention.hours`` of
+    ``retention.ms``) is told beside a value that is set, and never alone, as in Kafka.
+    """
+    names = [name for name, _ in definition.synonyms] or [definition.name]
+    told = synonyms(names, levels)
+    if definition.synonyms and (told or len(names) == 1):
         name, factor = definition.synonyms[-1]
         default = _DEFAULTS[definition.name]
         if factor != 1 and isinstance(default, int):
             default //= factor
-        synonyms.append(Synonym(name, to_text(default), DEFAULT_CONFIG))
-    return synonyms
+        told.append(Synonym(name, to_text(default), DEFAULT_CONFIG))
+    return told
 
 
 def _definition(name: str, others: Iterable[str] = ()) -> Definition:

@@ -11,8 +11,10 @@ BOOLEAN, STRING, INT, SHORT, LONG, DOUBLE, LIST, CLASS, PASSWORD = range(1, 10)
 """Type codes of DescribeConfigs."""
 TYPE_NAMES = ("unknown", "boolean", "string", "int", "short", "long", "double", "list", "class", "password")
 
-DYNAMIC_TOPIC_CONFIG, STATIC_BROKER_CONFIG, DEFAULT_CONFIG = 1, 4, 5
-"""Source codes of DescribeConfigs: set on the topic, set for the gateway, neither."""
+DYNAMIC_TOPIC_CONFIG, DYNAMIC_BROKER_CONFIG, DYNAMIC_DEFAULT_BROKER_CONFIG = 1, 2, 3
+STATIC_BROKER_CONFIG, DEFAULT_CONFIG = 4, 5
+"""Source codes of DescribeConfigs: set on the topic, at run time for this broker, at run time for all
+brokers, in the gateway's settings, nowhere."""
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]
 

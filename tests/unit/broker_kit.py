@@ -18,6 +18,7 @@ from kgw_core import wire
 from kgw_core.api import registry
 from kgw_core.broker import Broker
 from kgw_core.config import Config, Limits, Listener, Topics
+from kgw_core.configs.static import static_level
 from kgw_core.events import Client
 from kgw_core.groups.service import GroupService
 from kgw_core.log.ledger import CountingLedger
@@ -281,6 +282,7 @@ class Kit:
         self.catalog.on_deleted(_close_logs)
         self.broker = Broker(
             config=config,
+            levels=[static_level(config)],
             cluster_id="the-cluster",
             catalog=self.catalog,
             auto_creation=AutoCreation(self.catalog, config.topics.num_partitions, self.clock),

@@ -26,9 +26,8 @@ OWN = {"throttleTimeMs", "errorMessage", "topicId", "logDir", "totalBytes", "usa
 OWN |= {"lastTimestamp", "readOnly"}
 """Fields that differ from one broker to the next, and what is read-only, which is much here."""
 
-TOLD_MORE = {"flush.ms", "retention.ms", "segment.jitter.ms", "segment.ms", "min.insync.replicas"}
-"""Configs whose synonyms say more here: which of several broker configs the default comes from. And a Kafka
-with eligible leader replicas keeps min.insync.replicas as a dynamic config of the cluster."""
+TOLD_OTHERWISE = {"min.insync.replicas"}
+"""A Kafka with eligible leader replicas keeps it as a dynamic config of the cluster."""
 
 NOT_HERE = "cannot be changed here"
 DIFFERENT = {
@@ -73,7 +72,7 @@ def compared(value: Any, key: str = "") -> Any:
     """``value`` without what is a broker's own, in an order that does not matter."""
     if isinstance(value, dict):
         kept = {name: compared(each, name) for name, each in value.items() if name not in OWN}
-        if value.get("name") in TOLD_MORE and "configSource" in value:
+        if value.get("name") in TOLD_OTHERWISE and "configSource" in value:
             del kept["synonyms"], kept["configSource"]
         return kept
     if isinstance(value, list):

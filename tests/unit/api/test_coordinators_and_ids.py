@@ -137,7 +137,7 @@ class TestDescribeConfigs:
     async def test_synonyms_and_documentation_are_for_those_who_ask(self, kit: Kit) -> None:
         await kit.topic()
         result = await self.ask(
-            kit, TOPIC, "t", ["retention.ms"], include_synonyms=True, include_documentation=True
+            kit, TOPIC, "t", ["max.message.bytes"], include_synonyms=True, include_documentation=True
         )
         (config,) = result.configs
         assert config.synonyms and config.documentation

@@ -131,10 +131,18 @@ class TestCreate:
         ]
         assert set(kit.catalog.by_name) == {"u"}
 
-    async def test_a_config_twice(self, kit: Kit) -> None:
-        topic = new("t", retention_ms="1")
-        topic.configs.append(CreatableTopicConfig("retention.ms", "2"))
-        assert await refused(kit, topic) == "INVALID_REQUEST"
+    @pytest.mark.parametrize(
+        ("values", "outcome"),
+        [(["x", "2"], "2"), (["2", "x"], "INVALID_CONFIG"), ([None, "2"], "INVALID_CONFIG")],
+    )
+    async def test_of_a_config_twice_the_last_one_counts_but_a_null_is_refused(
+        self, kit: Kit, values: list[str | None], outcome: str
+    ) -> None:
+        topic = new("t")
+        topic.configs += [CreatableTopicConfig("retention.ms", value) for value in values]
+        (result,) = await create(kit, topic)
+        told = {entry.name: entry.value for entry in result.configs or ()}
+        assert told.get("retention.ms", errors.error_name(result.error_code)) == outcome
 
     async def test_a_storage_failure_and_a_fault_are_each_topics_own(
         self, monkeypatch: Any, caplog: pytest.LogCaptureFixture

@@ -21,8 +21,11 @@ from kgw_core.topics.configs import (
     validate,
 )
 from kgw_core.topics.definitions import TOPIC_CONFIGS
+from kgw_core.topics.levels import Level
 from kgw_core.topics.values import (
     DEFAULT_CONFIG,
+    DYNAMIC_BROKER_CONFIG,
+    DYNAMIC_DEFAULT_BROKER_CONFIG,
     DYNAMIC_TOPIC_CONFIG,
     STATIC_BROKER_CONFIG,
     TYPE_NAMES,
@@ -285,7 +288,8 @@ def test_a_codec_or_log_append_time_makes_the_log_rewrite_batches(overrides: dic
 
 
 def test_describe_tells_every_current_config_with_its_source() -> None:
-    entries = describe({"retention.ms": " +5 "}, {"segment.ms": "8", "log.retention.hours": "1"})
+    static = Level(STATIC_BROKER_CONFIG, {"log.roll.ms": "8", "log.retention.hours": "1"})
+    entries = describe({"retention.ms": " +5 "}, [static])
     assert [entry.name for entry in entries] == [d.name for d in TOPIC_CONFIGS.values() if not d.obsolete]
     retention = one(entries, "retention.ms")
     assert (retention.value, retention.source, retention.type) == ("5", DYNAMIC_TOPIC_CONFIG, 5)
@@ -307,24 +311,57 @@ def test_describe_tells_every_current_config_with_its_source() -> None:
     assert not any(entry.read_only or entry.sensitive for entry in entries)
 
 
+def test_a_default_by_another_name_is_told_only_beside_a_value_that_is_set() -> None:
+    """What Kafka tells of the four configs that have several names at the broker."""
+    several = ["flush.ms", "retention.ms", "segment.jitter.ms", "segment.ms"]
+    for entry in describe({}, [], several):
+        assert (entry.source, entry.synonyms) == (DEFAULT_CONFIG, ()), entry.name
+    dynamic = Level(DYNAMIC_BROKER_CONFIG, {"log.roll.ms": "5"})
+    (entry,) = describe({}, [dynamic], ["segment.ms"])
+    assert entry.synonyms == (
+        Synonym("log.roll.ms", "5", DYNAMIC_BROKER_CONFIG),
+        Synonym("log.roll.hours", "168", DEFAULT_CONFIG),
+    )
+
+
+def test_the_strongest_level_gives_the_value_and_all_are_told_in_their_order() -> None:
+    levels = [
+        Level(DYNAMIC_BROKER_CONFIG, {"log.retention.ms": "1"}),
+        Level(DYNAMIC_DEFAULT_BROKER_CONFIG, {"log.retention.ms": "2", "message.max.bytes": "9"}),
+        Level(STATIC_BROKER_CONFIG, {"log.retention.ms": "3", "log.retention.minutes": "4"}),
+    ]
+    told = [
+        Synonym("log.retention.ms", "1", DYNAMIC_BROKER_CONFIG),
+        Synonym("log.retention.ms", "2", DYNAMIC_DEFAULT_BROKER_CONFIG),
+        Synonym("log.retention.ms", "3", STATIC_BROKER_CONFIG),
+        Synonym("log.retention.minutes", "4", STATIC_BROKER_CONFIG),
+        Synonym("log.retention.hours", "168", DEFAULT_CONFIG),
+    ]
+    (entry,) = describe({}, levels, ["retention.ms"])
+    assert (entry.value, entry.source, list(entry.synonyms)) == ("1", DYNAMIC_BROKER_CONFIG, told)
+    ms, minutes = describe_broker(levels, ["log.retention.ms", "log.retention.minutes"])[::-1]
+    assert (ms.value, ms.source, list(ms.synonyms)) == ("1", DYNAMIC_BROKER_CONFIG, told)
+    assert (minutes.value, list(minutes.synonyms)) == ("4", told[3:])
+
+
 def test_describe_converts_a_default_in_another_unit() -> None:
-    entry = describe({}, {"log.retention.hours": "1"}, ["retention.ms"])[0]
+    entry = describe({}, [Level(STATIC_BROKER_CONFIG, {"log.retention.hours": "1"})], ["retention.ms"])[0]
     assert (entry.value, entry.source) == ("3600000", STATIC_BROKER_CONFIG)
 
 
 def test_describe_can_be_limited_to_names_and_leaves_out_unknown_ones() -> None:
-    assert [e.name for e in describe({}, {}, ["segment.ms", "nope", "flush.ms"])] == [
+    assert [e.name for e in describe({}, [], ["segment.ms", "nope", "flush.ms"])] == [
         "flush.ms",
         "segment.ms",
     ]
-    assert len(describe({}, {}, [])) == len(describe({}))
+    assert len(describe({}, [], [])) == len(describe({}))
 
 
 def test_an_obsolete_config_is_told_of_only_where_it_is_set_or_named() -> None:
     old = "message.format.version"
     assert old not in {entry.name for entry in describe({})}
     assert one(describe({old: "2.8"}), old).value == "2.8"
-    assert describe({}, {}, [old])[0].value == "3.0-IV1"
+    assert describe({}, [], [old])[0].value == "3.0-IV1"
 
 
 def test_the_gateways_defaults_can_be_told_as_broker_configs() -> None:
@@ -336,7 +373,8 @@ def test_the_gateways_defaults_can_be_told_as_broker_configs() -> None:
 
 
 def test_describe_broker_tells_the_gateways_values_then_what_holds_here_then_kafkas_default() -> None:
-    entries = describe_broker({"num.partitions": "3", "ssl.key.password": "geheim", "unknown": "1"})
+    values = {"num.partitions": "3", "ssl.key.password": "geheim", "unknown": "1"}
+    entries = describe_broker([Level(STATIC_BROKER_CONFIG, values)])
     assert [entry.name for entry in entries] == list(BROKER_CONFIGS)
     assert all(entry.read_only for entry in entries)
     partitions = one(entries, "num.partitions")
@@ -356,7 +394,7 @@ def test_describe_broker_tells_the_gateways_values_then_what_holds_here_then_kaf
 
 
 def test_describe_broker_can_be_limited_to_names() -> None:
-    assert [entry.name for entry in describe_broker({}, ["node.id", "nope"])] == ["node.id"]
+    assert [entry.name for entry in describe_broker([], ["node.id", "nope"])] == ["node.id"]
 
 
 # -- IncrementalAlterConfigs
