@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from kgw_core.background import Health
 from kgw_core.clock import Clock
 from kgw_core.config import Config
 from kgw_core.errors import KafkaError, UnknownServerError
@@ -25,9 +26,9 @@ from kgw_core.topics.levels import Level
 class Broker:
     """The parts that handlers work with. No logic, no I/O.
 
-    ``spawn`` starts a coroutine that outlives the request. ``draining`` turns true when the gateway
-    stops: nothing should wait long any more. ``levels`` are where the configs of brokers and topics come
-    from, the strongest first.
+    ``spawn`` starts a coroutine that outlives the request. ``health``: what fails at present. ``draining``
+    turns true when the gateway stops: nothing should wait long any more. ``levels`` are where the configs of
+    brokers and topics come from, the strongest first.
     """
 
     config: Config
@@ -41,6 +42,7 @@ class Broker:
     producer_ids: ProducerIds
     clock: Clock
     spawn: Callable[[Coroutine[Any, Any, None]], object]
+    health: Health = field(default_factory=Health)
     draining: bool = False
     fetch_sessions: FetchSessions = field(default_factory=FetchSessions)
 

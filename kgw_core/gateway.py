@@ -13,6 +13,7 @@ import anyio
 import anyio.abc
 
 from kgw_core.api import registry
+from kgw_core.background import Background, Health
 from kgw_core.broker import Broker
 from kgw_core.budget import Budget
 from kgw_core.checks import Chosen, checked
@@ -53,7 +54,7 @@ class StartError(Exception):
 
 class Gateway:
     """A running gateway. ``addresses``: for each listener by name, where it listens. ``patience``: how long
-    its end may take."""
+    its end may take. ``health``: what fails at present."""
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class Gateway:
         self.server = server
         self.addresses = addresses
         self.patience = patience
+        self.health = broker.health
 
     @property
     def bootstrap(self) -> str:
@@ -175,14 +177,11 @@ async def _serving(
     tasks: anyio.abc.TaskGroup,
     bound: Bound,
 ) -> AsyncIterator[Gateway]:
-    async def guarded(work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except Exception:
-            logger.exception("a background task failed")
+    def start(work: Coroutine[Any, Any, None]) -> None:
+        tasks.start_soon(_awaited, work)
 
-    def spawn(work: Coroutine[Any, Any, None]) -> None:
-        tasks.start_soon(guarded, work)
+    background = Background(clock, start, Health())
+    spawn = background.spawn
 
     try:
         cluster = await cluster_id(state, config.cluster_id)
@@ -201,6 +200,7 @@ async def _serving(
         state,
         config.limits.tail_cache,
         Budget(config.limits.max_total_queued_bytes),
+        background,
     )
     catalog: Catalog[PartitionLog] = Catalog(
         store,
@@ -217,7 +217,7 @@ async def _serving(
     await _create(config, where, catalog)
     catalog.on_created(lambda topic: logger.info("topic %s created: %s", topic.name, _partitions(topic)))
     catalog.on_deleted(lambda topic: logger.info("topic %s deleted", topic.name))
-    groups = GroupService(config.groups, state, clock, spawn, catalog.id_of)
+    groups = GroupService(config.groups, state, clock, spawn, catalog.id_of, background=background)
     catalog.on_deleted(lambda topic: groups.topic_deleted(topic.name, topic.topic.partitions))
     broker = Broker(
         config=config,
@@ -231,20 +231,21 @@ async def _serving(
         producer_ids=ProducerIds(clock),
         clock=clock,
         spawn=spawn,
+        health=background.health,
         fetch_sessions=FetchSessions(
             config.limits.max_fetch_sessions, config.limits.max_fetch_session_partitions
         ),
     )
     server = Server(Dispatcher(broker, registry.load()), config.limits, budget, logs.gathering)
     if not logs.immediate:
-        for _ in range(store.writers):
-            tasks.start_soon(logs.writers.run)
-    tasks.start_soon(server.watch)
+        for number in range(store.writers):
+            tasks.start_soon(background.keep, f"writer {number + 1} of the store", logs.writers.run)
+    tasks.start_soon(background.every, "closing late connections", server.look_interval, server.look)
     tasks.start_soon(logs.upkeep)
     tasks.start_soon(groups.upkeep)
     if state.capabilities().immediate:
         try:
-            await groups.load()
+            await groups.load_once()
         except Exception as error:
             raise StartError(f"state {state.name}: groups cannot be read: {error}") from error
     else:
@@ -260,14 +261,17 @@ async def _serving(
         yield Gateway(broker, server, addresses, patience)
     finally:
         with anyio.CancelScope(shield=True):
-            await server.stop_listening()
+            await patience.step("closing the listeners", server.stop_listening)
             broker.draining = True
+            background.hurry()
             logs.wakes.finish_all()
-            with patience.waiting():
-                await groups.stop()
+            await patience.step("writing what groups have asked for", groups.stop)
             await server.drain(patience)
-            with patience.waiting():
-                await logs.drained()
+            await patience.step("writing what was appended", logs.drained)
+
+
+async def _awaited(work: Coroutine[Any, Any, None]) -> None:
+    await work
 
 
 async def _create(config: Config, where: str, catalog: Catalog[PartitionLog]) -> None:

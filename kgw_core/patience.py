@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
+
+logger = logging.getLogger("kgw")
 
 
 class Patience:
@@ -27,3 +30,15 @@ class Patience:
         with anyio.move_on_after(self.seconds) as self._scope:
             yield
         self._scope = None
+
+    async def step(self, what: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Do ``work()``, a part of the end; what comes after it is done though it fails or takes too long."""
+        try:
+            with self.waiting():
+                await work()
+                return
+        except Exception:
+            logger.exception("while the gateway stopped, %s failed", what)
+        else:
+            patient = f"was not done within {self.seconds:g} s"
+            logger.warning("%s %s", what, patient if self.seconds else "was not waited for")

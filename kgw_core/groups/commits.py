@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kgw_core.errors import GroupIdNotFound, IllegalGeneration, KafkaError, NonEmptyGroup
@@ -94,8 +94,8 @@ class Commits:
             effects.reply(token, None)
         return effects, subscribed
 
-    def topic_deleted(self, topic: str, partitions: int) -> Effects:
-        """A topic is gone: so are its offsets in every group."""
+    def topic_deleted(self, topic: str, partitions: int, token: Callable[[], Token]) -> Effects:
+        """A topic is gone: so are its offsets in every group. For each a ``token`` gets an error or None."""
         effects = Effects()
         for group in self._coordinator.groups.values():
             known: Iterable[int] = group.offsets.get(topic, ())
@@ -103,11 +103,11 @@ class Commits:
                 known = {*known, *range(partitions)}
             records = [DropOffset(group.id, topic, partition) for partition in known]
             if records:
-                self.write(group, records, None, effects)
+                self.write(group, records, token(), effects)
         return effects
 
-    def drop(self, records: Sequence[DropOffset]) -> Effects:
-        """Drop these offsets of one group."""
+    def drop(self, records: Sequence[DropOffset], token: Token) -> Effects:
+        """Drop these offsets of one group; ``token`` gets an error or None."""
         effects = Effects()
-        self.write(self._coordinator.groups[records[0].group_id], records, None, effects)
+        self.write(self._coordinator.groups[records[0].group_id], records, token, effects)
         return effects

@@ -40,6 +40,9 @@ from kgw_core.groups.records import DropGroup, DropOffset, PutGroup, PutOffset, 
 
 logger = logging.getLogger("kgw.groups")
 
+FAULT_MS = 30_000
+"""When a deadline is tried again that met a fault of the gateway."""
+
 
 class Coordinator:
     """See the module's docstring. ``new_id`` makes what is unique in a member id.
@@ -54,6 +57,8 @@ class Coordinator:
         self.deadlines = Deadlines()
         self.loading = True
         self.stopped = False
+        self.faults: dict[Deadline, Exception] = {}
+        """Deadlines that met a fault of the gateway, and come again."""
         self.machine = Machine(settings, self.deadlines)
         self.commits = Commits(self)
         self._joining = Joining(self.machine, new_id)
@@ -252,7 +257,13 @@ class Coordinator:
         """Do what is due."""
         effects = Effects()
         for deadline in self.deadlines.due(now.ms):
-            self._due(deadline, now, effects)
+            try:
+                self._due(deadline, now, effects)
+            except Exception as error:  # the others come all the same, and so does what they led to
+                self.faults[deadline] = error
+                self.deadlines.set(deadline, now.ms + FAULT_MS)
+            else:
+                self.faults.pop(deadline, None)
         return effects
 
     def _due(self, deadline: Deadline, now: Now, effects: Effects) -> None:
@@ -317,7 +328,6 @@ class Coordinator:
 
     def loaded(self, now: Now) -> Effects:
         """All that was kept has been applied: begin to serve. Sessions begin anew."""
-        self.loading = False
         effects = Effects()
         most = self.settings.max_size
         for group in list(self.groups.values()):
@@ -328,6 +338,7 @@ class Coordinator:
                 self.deadlines.set(group.sync_timer, now.ms + group.rebalance_ms())
             if most is not None and len(group.members) > most:
                 self.machine.rebalance.prepare(group, f"more than {most} members were loaded", now, effects)
+        self.loading = False
         return effects
 
     def stop(self) -> Effects:

@@ -23,6 +23,7 @@ class Rebalance:
     def __init__(self, settings: GroupSettings, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
         self._initial_delay_ms = int(settings.initial_rebalance_delay * 1000)
+        self._unwritten: set[str] = set()  # groups of which this was told
 
     def prepare(self, group: Group, why: str, now: Now, effects: Effects) -> None:
         """Begin a rebalance: everybody is to join again."""
@@ -95,10 +96,15 @@ class Rebalance:
     def _emptied(self, group: Group) -> Then:
         def emptied(error: KafkaError | None, now: Now, effects: Effects) -> None:
             if error is None:
+                self._unwritten.discard(group.id)
                 logger.info("group %s is empty after generation %d", group.id, group.generation - 1)
-            else:
-                logger.warning("group %s: that it is empty could not be written: %s", group.id, error)
-                self._deadlines.set(group.join_timer, now.ms + RETRY_MS)
+                return
+            if group.id not in self._unwritten:  # once, not once a try
+                self._unwritten.add(group.id)
+                logger.warning(
+                    "group %s: that it is empty could not be written, and is tried again: %s", group.id, error
+                )
+            self._deadlines.set(group.join_timer, now.ms + RETRY_MS)
 
         return emptied
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
-import anyio
 import anyio.lowlevel
 import msgspec
 
+from kgw_core.background import Background, Faults, Tries
 from kgw_core.clock import Clock, Timer
 from kgw_core.config import Groups as GroupSettings
 from kgw_core.errors import GroupIdNotFound, KafkaError
+from kgw_core.events import shown
 from kgw_core.groups.coordinator import Coordinator
 from kgw_core.groups.deadlines import NEVER
 from kgw_core.groups.events import Effects, Join, Joined, Leaving, Now, Sync, Synced, Write
@@ -33,15 +34,21 @@ logger = logging.getLogger("kgw.groups")
 COARSE_MS, COARSE_FROM_MS = 100, 5_000
 """Deadlines that are further away than the second are met this late at most, several at a time."""
 
-RETRY_SECONDS = 1.0
+LOAD_SECONDS = 5.0
+"""The most that lies between two tries to load the groups: clients wait for it."""
 _LOAD_PIECE = 500
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, msgspec.DecodeError)
+"""What a record that is none may lead to. The others are served all the same."""
+
+_Outcome: TypeAlias = "Pending[KafkaError | None]"
 
 
 class GroupService:
     """The groups of a gateway.
 
     ``topic_id(name)`` gives the 16 bytes of a topic's id, None where there is no such topic; ``spawn``
-    starts a coroutine that nobody waits for. Serves when :meth:`load` has returned.
+    starts a coroutine that nobody waits for, ``background`` runs what goes on by itself. Serves when
+    :meth:`load` has returned.
     """
 
     def __init__(
@@ -52,12 +59,15 @@ class GroupService:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         topic_id: Callable[[str], bytes | None],
         new_id: Callable[[], str] = lambda: str(uuid4()),
+        background: Background | None = None,
     ) -> None:
         self.settings = settings
         self.coordinator = Coordinator(settings, new_id)
         self.writer = StateWriter(store, spawn)
         self._clock = clock
-        self._spawn = spawn
+        self._background = background or Background(clock, spawn)
+        self._dropping = self._background.chore("dropping offsets of deleted topics", self._drop_left)
+        self._deadlines = Tries("deadlines of groups", self._background)
         self._topic_id = topic_id
         self._todo: deque[Effects] = deque()
         self._running = False
@@ -138,7 +148,7 @@ class GroupService:
     def topic_deleted(self, name: str, partitions: int) -> None:
         """A topic is gone."""
         if not self.coordinator.loading:  # load() looks which topics there are
-            self._run(self.coordinator.commits.topic_deleted(name, partitions))
+            self._run(self.coordinator.commits.topic_deleted(name, partitions, self._dropped))
 
     # -- effects
 
@@ -186,68 +196,109 @@ class GroupService:
     def _due(self) -> None:
         self._timer, self._timer_at = None, NEVER
         if not self.coordinator.stopped:
-            self._run(self.coordinator.due(self._now()))
-            if self._timer is None:
-                self._set_timer()
+            try:
+                self._run(self.coordinator.due(self._now()))
+            finally:
+                if self._timer is None:
+                    self._set_timer()
+            self._tell_faults()
+
+    def _tell_faults(self) -> None:
+        faults = self.coordinator.faults
+        for deadline, error in list(faults.items()):
+            if deadline.when == NEVER:
+                del faults[deadline]  # it is not wanted any more
+            else:
+                self._deadlines.failed(error)
+        if not faults:
+            self._deadlines.succeeded()
 
     async def upkeep(self) -> None:
         """Drop offsets and groups that nobody uses any more; runs until cancelled."""
-        while True:
-            await anyio.sleep(self.settings.offsets_check_interval)
-            await self.expire()
+        await self._background.every("expiring offsets", self.settings.offsets_check_interval, self.expire)
 
     async def expire(self) -> None:
-        """Drop them now."""
+        """Drop them now. :raises PartlyFailed: it failed on some; the others are done."""
         if self.coordinator.loading:
             return
+        faults = Faults("group(s)")
         for index, group_id in enumerate(list(self.coordinator.groups)):
-            self._run(self.coordinator.expire(group_id, self._now()))
+            try:
+                self._run(self.coordinator.expire(group_id, self._now()))
+            except Exception as error:
+                faults.add(shown(group_id), error)
             if index % 100 == 99:
                 await anyio.lowlevel.checkpoint()
+        faults.tell()
 
     # -- beginning and end
 
     async def load(self) -> None:
         """Take over what was kept, then serve; tries until it succeeds."""
-        while True:
-            try:
-                await self._load()
-            except KafkaError as error:
-                logger.error("groups cannot be loaded: %s; trying again", error)
-                self.coordinator.groups.clear()
-                await anyio.sleep(RETRY_SECONDS)
-            else:
-                return
+        await self._background.until_done("loading groups", self._read, LOAD_SECONDS)
+        self._begin()
 
-    async def _load(self) -> None:
+    async def load_once(self) -> None:
+        """The same in one try. :raises Exception: as the state's scan."""
+        await self._read()
+        self._begin()
+
+    async def _read(self) -> None:
         coordinator = self.coordinator
+        coordinator.groups.clear()  # a try before this one may have failed half way
         count = 0
         async for entry in self.writer.store.scan(PREFIX):
             try:
                 coordinator.apply(decode(entry.key, entry.value))
-            except (ValueError, msgspec.DecodeError) as error:
-                logger.error("what is kept under %r is left alone: %s", entry.key, error)
+            except _UNREADABLE as error:
+                logger.error("what is kept under %r is left alone: %r", entry.key, error)
             count += 1
             if count % _LOAD_PIECE == 0:
                 await anyio.lowlevel.checkpoint()
         if count:
             logger.info("%d groups loaded", len(coordinator.groups))
-        self._run(coordinator.loaded(self._now()))
-        self._drop_gone_topics()
 
-    def _drop_gone_topics(self) -> None:
-        """Drop offsets of topics that were deleted, or made again, while nobody looked."""
+    def _begin(self) -> None:
+        self._run(self.coordinator.loaded(self._now()))
+        self._drop_offsets(self._dropped)
+
+    # -- offsets of topics that were deleted
+
+    def _drop_offsets(self, token: Callable[[], _Outcome]) -> list[_Outcome]:
+        """Drop offsets of topics that were deleted, or made again, while nobody looked; the outcome of each
+        write goes to a ``token``."""
         gone: dict[str, list[DropOffset]] = {}
         for group in self.coordinator.groups.values():
             for topic, partition, committed in group.each_offset():
                 if self._topic_id(topic) != committed.topic_id:
                     gone.setdefault(group.id, []).append(DropOffset(group.id, topic, partition))
+        outcomes = []
         for records in gone.values():
-            self._run(self.coordinator.commits.drop(records))
+            outcomes.append(token())
+            self._run(self.coordinator.commits.drop(records, outcomes[-1]))
+        return outcomes
+
+    def _dropped(self) -> _Outcome:
+        """Hears of a write that drops offsets; if it fails, they go later."""
+
+        def heard(outcome: _Outcome) -> None:
+            if outcome.result() is not None:
+                self._dropping.due()
+
+        outcome: _Outcome = Pending()
+        outcome.then(heard)
+        return outcome
+
+    async def _drop_left(self) -> None:
+        outcomes = self._drop_offsets(Pending)
+        errors = [error for outcome in outcomes if (error := await outcome.wait()) is not None]
+        if errors:
+            raise errors[0]
 
     async def stop(self) -> None:
         """Answer whoever waits; return when what is under way is written."""
         if self._timer is not None:
             self._timer.cancel()
         self._run(self.coordinator.stop())
+        await self._dropping.finish()
         await self.writer.drained()

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import anyio
 
 from kgw_core import workers
-from kgw_core.clock import Clock, sleep
+from kgw_core.background import Faults
+from kgw_core.clock import Clock
 from kgw_core.errors import KafkaError, OffsetOutOfRange, UnknownTopicOrPartition
 from kgw_core.log.cleaning import MAP_BYTES, LastOffsets, cleaned
-from kgw_core.log.kept import keep
+from kgw_core.log.kept import Kept
 from kgw_core.log.rewrite import is_large
 from kgw_core.records.batch import RecordBatch, iter_batches
-from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import Batch, LogStore, Run, TopicPartition
 
 if TYPE_CHECKING:
@@ -83,15 +83,15 @@ class Mapped(NamedTuple):
 
 
 class Compaction:
-    """Looks at all logs that ``logs`` gives every ``interval`` seconds of ``clock``.
+    """Looks at all logs that ``logs`` gives. ``interval``: seconds from one :meth:`check` to the next.
 
-    ``state`` keeps the progress of a durable store; without one every start begins anew.
+    ``kept`` has the progress, where the store is durable; without it every start begins anew.
     """
 
     def __init__(
         self,
         store: LogStore,
-        state: StateStore | None,
+        kept: Kept | None,
         clock: Clock,
         logs: Callable[[], Iterable[PartitionLog]],
         interval: float,
@@ -99,10 +99,10 @@ class Compaction:
         map_bytes: int = MAP_BYTES,
     ) -> None:
         self._store = store
-        self._state = state
+        self._kept = kept
         self._clock = clock
         self._logs = logs
-        self._interval = interval
+        self.interval = interval
         self._max_inflated = max_inflated
         self._map_bytes = map_bytes
         self._progress: dict[TopicPartition, Progress] = {}
@@ -110,15 +110,9 @@ class Compaction:
         self._keeps_everything = False
         self._turn_began = 0.0
 
-    async def run(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            await sleep(self._clock, self._interval)
-            await self.check()
-
     async def check(self) -> None:
-        """Look once. A log that cannot be looked at is left for the next time; the first is reported."""
-        failures: list[tuple[PartitionLog, Exception]] = []
+        """Look once. :raises PartlyFailed: some logs could not be looked at; the others were."""
+        faults = Faults("partition(s)")
         self._turn_began = time.perf_counter()
         for log in list(self._logs()):
             if self._keeps_everything:
@@ -131,12 +125,8 @@ class Compaction:
             except UnknownTopicOrPartition:
                 pass  # deleted meanwhile
             except Exception as error:
-                failures.append((log, error))
-        if failures:
-            first, reason = failures[0]
-            logger.warning(
-                "compaction failed on %d partition(s), as on %s: %r", len(failures), first.tp, reason
-            )
+                faults.add(log.tp, error)
+        faults.tell()
 
     def forget(self, tp: TopicPartition) -> None:
         """The log is gone."""
@@ -290,7 +280,7 @@ class Compaction:
     async def _known(self, log: PartitionLog) -> Progress:
         progress = self._progress.get(log.tp)
         if progress is None:
-            entry = await self._state.get(key(log.tp)) if self._state is not None else None
+            entry = await self._kept.state.get(key(log.tp)) if self._kept is not None else None
             progress = Progress()
             if entry is not None and entry.value[0] == _FORMAT and len(entry.value) == _STATE.size:
                 progress = Progress(*_STATE.unpack(entry.value)[1:])
@@ -302,8 +292,8 @@ class Compaction:
         if log.topic.deleted:
             return
         self._progress[log.tp] = progress
-        if self._state is not None:
-            await keep(self._state, key, {log: _STATE.pack(_FORMAT, *progress)})
+        if self._kept is not None:
+            await self._kept.put(key, {log: _STATE.pack(_FORMAT, *progress)})
 
     # -- small steps
 

@@ -2,27 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from kgw_core.background import Background
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import TopicPartition
 
 if TYPE_CHECKING:
     from kgw_core.log.partition import PartitionLog
 
+Key: TypeAlias = Callable[[TopicPartition], bytes]
+"""Where one kind of value is in the state."""
 
-async def keep(
-    state: StateStore, key: Callable[[TopicPartition], bytes], values: Mapping[PartitionLog, bytes]
-) -> None:
-    """Put the value of each log under its ``key``; one that is deleted before or meanwhile leaves nothing.
+AT_ONCE: Final = 500
+"""Logs that are forgotten with one commit."""
 
-    :raises KafkaError: as ``state.commit``.
-    """
-    logs = [log for log in values if not log.topic.deleted]
-    if not logs:
-        return
-    await state.commit({key(log.tp): values[log] for log in logs})
-    gone = [log for log in logs if log.topic.deleted]
-    if gone:  # what its deletion took away may have been before this came
-        await state.commit({key(log.tp): None for log in gone})
+
+class Kept:
+    """Values in ``state`` under the ``keys`` of logs. Those of deleted logs go in the background."""
+
+    def __init__(self, state: StateStore, keys: Sequence[Key], background: Background) -> None:
+        self.state = state
+        self._keys = keys
+        self._gone: dict[TopicPartition, None] = {}
+        self._forgetting = background.chore("forgetting deleted partitions", self._forget)
+
+    async def put(self, key: Key, values: Mapping[PartitionLog, bytes]) -> None:
+        """Put the value of each log under its ``key``; one that is deleted meanwhile leaves nothing.
+
+        :raises Exception: as ``state.commit``.
+        """
+        logs = [log for log in values if not log.topic.deleted]
+        if not logs:
+            return
+        try:
+            await self.state.commit({key(log.tp): values[log] for log in logs})
+        finally:
+            for log in logs:
+                if log.topic.deleted:  # what its deletion took away may have been before this came
+                    self.forget(log.tp)
+
+    def forget(self, tp: TopicPartition) -> None:
+        """The log was deleted: so is what is kept of it, soon."""
+        self._gone[tp] = None
+        self._forgetting.due()
+
+    async def _forget(self) -> None:
+        while self._gone:
+            tps = list(islice(self._gone, AT_ONCE))
+            for tp in tps:
+                del self._gone[tp]
+            try:
+                await self.state.commit({key(tp): None for tp in tps for key in self._keys})
+            except BaseException:
+                self._gone.update(dict.fromkeys(tps))
+                raise
+
+    async def finish(self) -> None:
+        """Try once more what is left to forget; the gateway stops."""
+        await self._forgetting.finish()

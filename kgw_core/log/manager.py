@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 from weakref import WeakSet
@@ -10,11 +9,12 @@ from weakref import WeakSet
 import anyio
 import anyio.lowlevel
 
+from kgw_core.background import Background, Faults
 from kgw_core.budget import UNLIMITED, Budget
-from kgw_core.clock import Clock, sleep
-from kgw_core.errors import KafkaError
+from kgw_core.clock import Clock
 from kgw_core.gathering import Gathering
 from kgw_core.log import compaction, snapshots
+from kgw_core.log.kept import Kept
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.retention import CHECK_SECONDS, Retention
 from kgw_core.log.snapshots import Snapshots
@@ -25,8 +25,6 @@ from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore, TopicPartition
 from kgw_core.topics.catalog import TopicState
-
-logger = logging.getLogger(__name__)
 
 PRODUCER_EXPIRATION_MS = 86_400_000
 """How long a partition remembers a producer that is silent (Kafka's ``producer.id.expiration.ms``)."""
@@ -43,7 +41,7 @@ class LogManager:
     charged with the appends that wait. ``state`` is where what has to be remembered of logs is kept, where
     both are durable. ``tail_cache``: bytes for the newest batches, where the store has to wait.
     ``answers`` is charged with records that are read or converted for an answer. ``gathering`` is open while
-    an append's outcome is told to all who wait for it.
+    an append's outcome is told to all who wait for it. ``background`` runs what no request waits for.
     """
 
     def __init__(
@@ -59,6 +57,7 @@ class LogManager:
         state: StateStore | None = None,
         tail_cache: int = 0,
         answers: Budget | None = None,
+        background: Background | None = None,
     ) -> None:
         capabilities = store.capabilities()
         self.store = store
@@ -74,16 +73,20 @@ class LogManager:
         caching = tail_cache > 0 and not self.immediate and not self.numbers_records
         self.tails = TailCache(tail_cache) if caching else None
         durable = state is not None and state.capabilities().durable and capabilities.durable
-        self._state = state if durable else None
-        self.snapshots = Snapshots(self._state) if self._state is not None else None
-        self._forgotten: list[TopicPartition] = []
+        self.background = background or Background(clock, spawn)
+        self._kept = (
+            Kept(state, (compaction.key, snapshots.key), self.background)
+            if state is not None and durable
+            else None
+        )
+        self.snapshots = Snapshots(self._kept, self.background) if self._kept is not None else None
         self.wakes = Wakes()
         self.gathering = Gathering()
         self.writers = Writers(store, self.gathering)
         self.logs: WeakSet[PartitionLog] = WeakSet()
         self.retention = Retention(store, clock, lambda: self.logs, retention_interval)
         self.compaction = compaction.Compaction(
-            store, self._state, clock, lambda: self.logs, compaction_interval, max_inflated
+            store, self._kept, clock, lambda: self.logs, compaction_interval, max_inflated
         )
 
     def make_log(self, topic: TopicState[PartitionLog], partition: int) -> PartitionLog:
@@ -97,43 +100,38 @@ class LogManager:
         if self.tails is not None:
             self.tails.drop(log.tp)
         self.compaction.forget(log.tp)
-        if self._state is not None:
-            self._forgotten.append(log.tp)
-            if len(self._forgotten) == 1:
-                self.spawn(self._forget())
-
-    async def _forget(self) -> None:
-        tps, self._forgotten = self._forgotten, []
-        assert self._state is not None
-        try:
-            await self._state.commit({key(tp): None for tp in tps for key in (compaction.key, snapshots.key)})
-        except KafkaError as error:
-            logger.warning("the state of %d deleted log(s) stays: %s", len(tps), error)
+        if self._kept is not None:
+            self._kept.forget(log.tp)
 
     def snapshot(self, log: PartitionLog) -> None:
         """Keep what is known of the log's producers, in the background."""
         assert self.snapshots is not None
-        self.spawn(self.snapshots.save([log]))
+        self.snapshots.due(log)
 
     async def upkeep(self) -> None:
         """What is due from time to time: retention, compaction, old producers; runs until cancelled."""
+        every = self.background.every
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.retention.run)
-            tasks.start_soon(self.compaction.run)
-            tasks.start_soon(self._forget_producers)
+            tasks.start_soon(every, "retention", self.retention.interval, self.retention.check)
+            tasks.start_soon(every, "compaction", self.compaction.interval, self.compaction.check)
+            tasks.start_soon(every, "expiring producers", UPKEEP_SECONDS, self._forget_producers)
 
     async def _forget_producers(self) -> None:
-        """Forget producers that have not written for :data:`PRODUCER_EXPIRATION_MS`, again and again."""
-        while True:
-            await sleep(self.clock, UPKEEP_SECONDS)
-            before = self.clock.time_ms() - PRODUCER_EXPIRATION_MS
-            for log in list(self.logs):
+        """Forget producers that have not written for :data:`PRODUCER_EXPIRATION_MS`."""
+        before = self.clock.time_ms() - PRODUCER_EXPIRATION_MS
+        faults = Faults("partition(s)")
+        for log in list(self.logs):
+            try:
                 log.producers.expire(before)
-                await anyio.lowlevel.checkpoint()
+            except Exception as error:
+                faults.add(log.tp, error)
+            await anyio.lowlevel.checkpoint()
+        faults.tell()
 
     async def drained(self) -> None:
         """Return when nothing that was queued is left to write, and what the next start needs is kept."""
         self.writers.stop()
         await self.writers.finished()
-        if self.snapshots is not None:
-            await self.snapshots.save([log for log in self.logs if log.unsaved >= snapshots.WORTH_BYTES])
+        if self._kept is not None and self.snapshots is not None:
+            await self._kept.finish()
+            await self.snapshots.finish(self.logs)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import anyio.lowlevel
 
-from kgw_core.clock import Clock, sleep
+from kgw_core.background import Faults
+from kgw_core.clock import Clock
 from kgw_core.errors import UnknownTopicOrPartition
 from kgw_core.records.batch import NO_TIMESTAMP, RecordBatch, iter_batches
 from kgw_core.spi.storage import LogStore
@@ -42,7 +43,7 @@ TURN_SECONDS = 0.002
 
 
 class Retention:
-    """Looks at all logs that ``logs`` gives every ``interval`` seconds of ``clock``."""
+    """Looks at all logs that ``logs`` gives. ``interval``: seconds from one :meth:`check` to the next."""
 
     def __init__(
         self, store: LogStore, clock: Clock, logs: Callable[[], Iterable[PartitionLog]], interval: float
@@ -50,19 +51,13 @@ class Retention:
         self._store = store
         self._clock = clock
         self._logs = logs
-        self._interval = interval
+        self.interval = interval
         self._turn_began = 0.0
 
-    async def run(self) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            await sleep(self._clock, self._interval)
-            await self.check()
-
     async def check(self) -> None:
-        """Look once. A log that cannot be looked at is left for the next time; the first is reported."""
+        """Look once. :raises PartlyFailed: some logs could not be looked at; the others were."""
         self._turn_began = time.perf_counter()
-        failures: list[tuple[PartitionLog, Exception]] = []
+        faults = Faults("partition(s)")
         for log in list(self._logs()):
             await self._rest()
             try:
@@ -70,12 +65,8 @@ class Retention:
             except UnknownTopicOrPartition:
                 pass  # deleted meanwhile
             except Exception as error:
-                failures.append((log, error))
-        if failures:
-            first, reason = failures[0]
-            logger.warning(
-                "retention failed on %d partition(s), as on %s: %r", len(failures), first.tp, reason
-            )
+                faults.add(log.tp, error)
+        faults.tell()
 
     async def _check_log(self, log: PartitionLog) -> None:
         topic = log.topic

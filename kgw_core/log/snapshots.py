@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING
 
 import anyio.lowlevel
 
-from kgw_core.errors import KafkaError
-from kgw_core.log.kept import keep
+from kgw_core.background import Background, told
+from kgw_core.log.kept import Kept
 from kgw_core.log.producers import Appended, Producers
-from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import TopicPartition
 
 if TYPE_CHECKING:
@@ -115,14 +114,16 @@ def unpacked(data: bytes) -> tuple[Producers, int]:
 
 
 class Snapshots:
-    """Those of all logs, in ``state``."""
+    """Those of all logs. One that cannot be kept is tried again; without it opening has more to read."""
 
-    def __init__(self, state: StateStore) -> None:
-        self._state = state
+    def __init__(self, kept: Kept, background: Background) -> None:
+        self._kept = kept
+        self._due: dict[PartitionLog, None] = {}
+        self._keeping = background.chore("keeping snapshots of producers", self._save_due)
 
     async def load(self, tp: TopicPartition, start: int, end: int) -> tuple[Producers, int]:
         """The producers as of an offset within ``start..end`` from which the batches are to be read."""
-        entry = await self._state.get(key(tp))
+        entry = await self._kept.state.get(key(tp))
         if entry is not None:
             try:
                 producers, offset = unpacked(entry.value)
@@ -133,14 +134,56 @@ class Snapshots:
                     return producers, max(offset, start)
         return Producers(), start
 
-    async def save(self, logs: Iterable[PartitionLog]) -> None:
-        """Keep those of ``logs`` that can be made. A failure is told: opening has more to read then."""
-        found = [(log, await _taken(log)) for log in logs]
-        values = {log: data for log, data in found if data is not None}
+    def due(self, log: PartitionLog) -> None:
+        """Keep one of ``log``, in the background."""
+        self._due[log] = None
+        self._keeping.due()
+
+    async def _save_due(self) -> None:
+        while self._due:
+            log = next(iter(self._due))
+            del self._due[log]
+            try:
+                await self._save([log])
+            except BaseException:
+                self._due[log] = None
+                raise
+
+    async def finish(self, logs: Iterable[PartitionLog]) -> None:
+        """Keep those of ``logs`` that have grown enough for one, as the gateway stops. A failure is told."""
+        await self._keeping.finish()
+        worth = [log for log in logs if log.unsaved >= WORTH_BYTES]
         try:
-            await keep(self._state, key, values)
-        except KafkaError as error:
-            logger.warning("snapshots of %d log(s) cannot be kept: %s", len(values), error)
+            await self._save(worth)
+        except Exception as error:
+            logger.warning(
+                "what is known of the producers of %d partition(s) could not be kept, so the next start has "
+                "more to read: %s",
+                len(worth),
+                told(error),
+            )
+
+    async def _save(self, logs: Iterable[PartitionLog]) -> None:
+        """Keep those of ``logs`` that can be made. :raises Exception: as the state's commit."""
+        values: dict[PartitionLog, bytes] = {}
+        size = 0
+        for log in logs:
+            data = await _taken(log)
+            if data is not None:
+                values[log] = data
+                size += len(data)
+            if size >= MAX_BYTES:
+                await self._put(values)
+                values, size = {}, 0
+        await self._put(values)
+
+    async def _put(self, values: dict[PartitionLog, bytes]) -> None:
+        try:
+            await self._kept.put(key, values)
+        except BaseException:
+            for log in values:
+                log.unsaved = max(log.unsaved, EVERY_BYTES - RETRY_BYTES)
+            raise
 
 
 async def _taken(log: PartitionLog) -> bytes | None:

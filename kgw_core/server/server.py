@@ -15,6 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from kgw_core.addresses import split_address
+from kgw_core.background import Faults
 from kgw_core.budget import Budget
 from kgw_core.config import Limits, Listener
 from kgw_core.events import Client
@@ -129,25 +130,32 @@ class Server:
         """The time that connections measure with, seconds."""
         return time.monotonic()
 
-    async def watch(self) -> None:
-        """Close connections that take longer than a limit, again and again; runs until cancelled.
-
-        No connection has a timer of its own; one is closed up to a quarter of the limit, at most a second,
-        late.
-        """
+    @property
+    def look_interval(self) -> float:
+        """Seconds from one :meth:`look` to the next: a quarter of the shortest limit, at most one."""
         limits = self.limits
         timeouts = (limits.idle_timeout, limits.handshake_timeout, limits.frame_timeout)
-        pause = min(1.0, *(timeout / 4 for timeout in timeouts if timeout))
-        while True:
-            await anyio.sleep(pause)
-            now, unread = self.now(), 0
-            for index, connection in enumerate(list(self.connections)):
-                if index % _LOOKED_AT == _LOOKED_AT - 1:
-                    await anyio.lowlevel.checkpoint()
-                if connection in self.connections:
+        return min(1.0, *(timeout / 4 for timeout in timeouts if timeout))
+
+    async def look(self) -> None:
+        """Close connections that take longer than a limit. None has a timer of its own, so one is closed up
+        to :attr:`look_interval` late.
+
+        :raises PartlyFailed: some could not be looked at; the others were.
+        """
+        now, unread = self.now(), 0
+        faults = Faults("connection(s)")
+        for index, connection in enumerate(list(self.connections)):
+            if index % _LOOKED_AT == _LOOKED_AT - 1:
+                await anyio.lowlevel.checkpoint()
+            if connection in self.connections:
+                try:
                     unread += connection.look(now)
-            if unread > limits.max_total_queued_bytes:
-                self._relieve({connection: connection.unsent() for connection in self.connections})
+                except Exception as error:
+                    faults.add(connection.client, error)
+        if unread > self.limits.max_total_queued_bytes:
+            self._relieve({connection: connection.unsent() for connection in self.connections})
+        faults.tell()
 
     def _exhausted(self) -> None:
         """Requests take more than they may in all: nobody is read until there is room."""

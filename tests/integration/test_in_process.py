@@ -6,10 +6,26 @@ import aiokafka
 import anyio
 import confluent_kafka
 import pytest
+from kgw_storage_memory.store import MemoryStore
+from msgspec.structs import replace
 
-from kgw_core.gateway import running
+from kgw_core.gateway import Gateway, running
 from kgw_core.groups.service import GroupService
+from kgw_core.log.compaction import Compaction
+from kgw_core.log.manager import LogManager
+from kgw_core.log.retention import Retention
+from kgw_core.log.writer import Writers
+from kgw_core.server.server import Server
+from kgw_core.spi.storage import Capabilities, Topic
+from kgw_core.testing.faults import FaultyStore
 from kgw_core.testing.gateway import GatewayThread, free_config
+
+
+class Waiting(MemoryStore):
+    """Not immediate, so that appends go through the writers."""
+
+    def capabilities(self, topic: Topic | None = None) -> Capabilities:
+        return Capabilities()
 
 
 def test_the_fixture_is_a_broker(kgw_gateway: GatewayThread) -> None:
@@ -57,3 +73,101 @@ async def test_a_state_that_never_answers_does_not_keep_a_gateway_from_ending(
         async with running(free_config("orders:1")) as gateway:
             gateway.patience.lose()
     assert stopped
+
+
+async def produced(gateway: Gateway, value: bytes) -> None:
+    producer = aiokafka.AIOKafkaProducer(bootstrap_servers=gateway.bootstrap)
+    async with producer:
+        await producer.send_and_wait("orders", value, partition=0)
+
+
+async def fails(gateway: Gateway, *works: str, tries: int = 1) -> None:
+    """Wait until these works have failed so many times."""
+    there = anyio.Event()
+
+    def look() -> None:
+        failing = gateway.health.failing
+        if all(work in failing and failing[work].tries >= tries for work in works):
+            there.set()
+
+    gateway.health.changed.append(look)
+    look()
+    await there.wait()
+
+
+FAULTY = {
+    "closing late connections": (Server, "look"),
+    "expiring offsets": (GroupService, "expire"),
+    "retention": (Retention, "check"),
+    "compaction": (Compaction, "check"),
+}
+
+
+@pytest.mark.anyio
+async def test_faults_of_background_work_end_nothing_and_are_seen(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are told once each, and the gateway serves and stops as if there were none."""
+
+    async def fail(_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    for owner, name in FAULTY.values():
+        monkeypatch.setattr(owner, name, fail)
+    config = free_config("orders:1")
+    config = replace(
+        config,
+        topics=replace(config.topics, retention_check_interval=0.05, compaction_check_interval=0.05),
+        groups=replace(config.groups, offsets_check_interval=0.05),
+        limits=replace(config.limits, idle_timeout=0.2),
+    )
+    with anyio.fail_after(20):
+        async with running(config) as gateway:
+            await fails(gateway, *FAULTY, tries=3)
+            await produced(gateway, b"1")
+    assert caplog.text.count("failed, and is tried again: ZeroDivisionError") == len(FAULTY)
+
+
+@pytest.mark.anyio
+async def test_a_fault_at_one_step_of_the_end_keeps_none_after_it_from_being_taken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    ended = False
+
+    async def drained(_: object) -> None:
+        nonlocal ended
+        ended = True
+
+    monkeypatch.setattr(GroupService, "stop", fail)
+    monkeypatch.setattr(LogManager, "drained", drained)
+    async with running(free_config("orders:1")) as gateway:
+        await produced(gateway, b"1")
+    assert ended
+    assert "while the gateway stopped, writing what groups have asked for failed" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_writer_that_meets_a_fault_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for it is written then, also where the gateway stops meanwhile."""
+    write = Writers._write
+    faults = 0
+
+    async def failing(writers: Writers) -> None:
+        nonlocal faults
+        faults += 1
+        if faults == 1:
+            raise ZeroDivisionError("a fault")
+        await write(writers)
+
+    monkeypatch.setattr(Writers, "_write", failing)
+    with anyio.fail_after(20):
+        async with running(free_config("orders:1"), store=FaultyStore(Waiting())) as gateway:
+            producer = aiokafka.AIOKafkaProducer(bootstrap_servers=gateway.bootstrap)
+            await producer.start()
+            sent = await producer.send("orders", b"1", partition=0)
+            await fails(gateway, "writer 1 of the store")
+    assert (await sent).offset == 0
+    await producer.stop()

@@ -4,19 +4,24 @@ restart."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import anyio
 import pytest
 from broker_kit import ManualClock, turns
 from groups_kit import NO_TOPIC, RANGE, SETTINGS, committed
 from kgw_storage_memory.store import MemoryStore
 
+from kgw_core.background import Background
 from kgw_core.errors import CoordinatorLoadInProgress, KafkaStorageError
-from kgw_core.groups.events import Join, Sync
+from kgw_core.groups.events import Effects, Join, Now, Sync
+from kgw_core.groups.group import Group
 from kgw_core.groups.service import GroupService
 from kgw_core.pending import Pending
+from kgw_core.spi.state import NO_VERSIONS, Changes, Entry, StateCapabilities, Versions
 from kgw_core.state.log import LogStateStore
+from kgw_core.state.memory import MemoryStateStore
 from kgw_core.testing.faults import FaultyStore
 
 pytestmark = pytest.mark.anyio
@@ -121,22 +126,195 @@ async def test_offsets_of_topics_that_went_meanwhile_are_dropped(shell: Shell) -
 
 
 async def test_until_the_state_can_be_read_clients_are_told_to_wait(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
+    shell: Shell,
 ) -> None:
-    monkeypatch.setattr("kgw_core.groups.service.RETRY_SECONDS", 0)
     await shell.start()
     await shell.answer(shell.commit("g", 0))
     state = LogStateStore(shell.store)
     await state.open()
     state._certain = False
     shell.store.fail("bounds", OSError("disk"), times=3)
-    service = GroupService(SETTINGS, state, ManualClock(), shell._spawn, lambda _: NO_TOPIC)
+    service = GroupService(SETTINGS, state, shell.clock, shell._spawn, lambda _: NO_TOPIC)
     with pytest.raises(CoordinatorLoadInProgress):
         service.find("g")
     with pytest.raises(CoordinatorLoadInProgress):
         service.commit("g", -1, "", None, [("t", 0, committed(8))])
-    await service.load()
+    shell._spawn(service.load())
+    for _ in range(5):
+        await shell.clock.advance(2)
     assert service.find("g").offsets["t"][0].offset == 7
+
+
+class Faulty(MemoryStateStore):
+    """Not immediate; ``scan`` and ``commit`` raise what ``faults`` has for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: dict[str, list[Exception]] = {"scan": [], "commit": []}
+
+    def capabilities(self) -> StateCapabilities:
+        return StateCapabilities()
+
+    async def scan(self, prefix: bytes) -> AsyncIterator[Entry]:
+        async for entry in super().scan(prefix):
+            yield entry
+            self._meet("scan")
+
+    async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
+        self._meet("commit")
+        return await super().commit(changes, if_versions)
+
+    def _meet(self, method: str) -> None:
+        if self.faults[method]:
+            raise self.faults[method].pop(0)
+
+
+class OnFaulty:
+    """Services on one state that fails as told; their topics are those in ``topics``."""
+
+    def __init__(self) -> None:
+        self.state = Faulty()
+        self.clock = ManualClock()
+        self.topics = {"t": NO_TOPIC}
+        self.background = Background(self.clock)
+
+    def service(self) -> GroupService:
+        return GroupService(
+            SETTINGS,
+            self.state,
+            self.clock,
+            self.background.spawn,
+            self.topics.get,
+            background=self.background,
+        )
+
+    async def loaded(self) -> GroupService:
+        service = self.service()
+        await service.load()
+        return service
+
+    async def go_on(self, seconds: int) -> None:
+        for _ in range(seconds):
+            await self.clock.advance(1)
+
+
+async def commit(service: GroupService, *groups: str, topic: str = "t") -> None:
+    for group in groups:
+        assert await service.commit(group, -1, "", None, [(topic, 0, committed(7))]).wait() is None
+
+
+@pytest.mark.parametrize(
+    "error", [KafkaStorageError("not now"), OSError("disk"), ValueError("a fault")], ids=repr
+)
+async def test_groups_are_loaded_after_any_failure(error: Exception) -> None:
+    """Not only after those that a store declares: one that broke off half way is seen, and tried again."""
+    one = OnFaulty()
+    await commit(await one.loaded(), "a", "b")
+    again = one.service()
+    one.state.faults["scan"] = [error] * 3
+    one.background.spawn(again.load())
+    await turns()
+    with pytest.raises(CoordinatorLoadInProgress):
+        again.find("a")
+    assert list(one.background.health.failing) == ["loading groups"]
+    await one.go_on(10)
+    assert again.find("a").offsets["t"][0].offset == again.find("b").offsets["t"][0].offset == 7
+    assert not one.background.health.failing
+
+
+async def test_what_is_no_record_is_told_and_the_others_are_loaded(caplog: pytest.LogCaptureFixture) -> None:
+    one = OnFaulty()
+    await commit(await one.loaded(), "a")
+    await one.state.commit({b"groups/g/b": b"\x97\xa5Stuck", b"groups/x": b"", b"groups/o/": b"\x00"})
+    service = await one.loaded()
+    assert list(service.coordinator.groups) == ["a"]
+    assert caplog.text.count("is left alone") == 3
+
+
+async def test_a_group_that_meets_a_fault_keeps_none_from_expiring(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = OnFaulty()
+    service = await one.loaded()
+    await commit(service, "a", "b", "c")
+    expire = service.coordinator.expire
+
+    def failing(group_id: str, now: Now) -> Effects:
+        if group_id == "b":
+            raise ZeroDivisionError("a fault")
+        return expire(group_id, now)
+
+    monkeypatch.setattr(service.coordinator, "expire", failing)
+    one.background.spawn(service.upkeep())
+    await turns()
+    await one.clock.advance(SETTINGS.offsets_retention + 1)
+    for _ in range(3):
+        await one.clock.advance(SETTINGS.offsets_check_interval)
+    assert list(service.coordinator.groups) == ["b"]
+    assert "1 group(s), as b: ZeroDivisionError" in one.background.health.failing["expiring offsets"].cause
+
+
+async def test_offsets_of_a_deleted_topic_go_though_that_fails_at_first() -> None:
+    """Those that the same topic, made again, got meanwhile stay."""
+    one = OnFaulty()
+    service = await one.loaded()
+    await commit(service, "a", "b")
+    del one.topics["t"]
+    one.state.faults["commit"] = [KafkaStorageError("not now")] * 3
+    service.topic_deleted("t", 1)
+    await turns()
+    assert service.find("a").offsets["t"]
+    assert list(one.background.health.failing) == ["dropping offsets of deleted topics"]
+    one.state.faults["commit"] = []
+    one.topics["t"] = b"another topic 16"
+    new = [("t", 0, committed(1, topic_id=b"another topic 16"))]
+    one.background.spawn(_answered(service.commit("b", -1, "", None, new)))
+    await one.go_on(10)
+    assert service.find("b").offsets["t"][0].offset == 1
+    assert "t" not in service.find("a").offsets
+    assert not one.background.health.failing
+
+
+async def test_at_the_end_what_failed_is_tried_once_more() -> None:
+    one = OnFaulty()
+    service = await one.loaded()
+    await commit(service, "a")
+    del one.topics["t"]
+    one.state.faults["commit"] = [KafkaStorageError("not now")] * 2
+    service.topic_deleted("t", 1)
+    await turns()
+    with anyio.fail_after(5):
+        await service.stop()
+    assert [entry.key async for entry in one.state.scan(b"groups/o/")] == []
+
+
+async def test_a_deadline_that_meets_a_fault_loses_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = OnFaulty()
+    service = await one.loaded()
+    for group in ("a", "b", "c"):
+        service.join(Join(group, "", None, "me", "/1.2.3.4", 10_000, 30_000, "consumer", RANGE))
+    join_over = service.coordinator.machine.rebalance.join_over
+
+    def failing(group: Group, now: Now, effects: Effects) -> None:
+        if group.id == "a":
+            raise ZeroDivisionError("a fault")
+        join_over(group, now, effects)
+
+    monkeypatch.setattr(service.coordinator.machine.rebalance, "join_over", failing)
+    await one.go_on(5)
+    states = {name: group.state.value for name, group in service.coordinator.groups.items()}
+    assert states == {"a": "PreparingRebalance", "b": "CompletingRebalance", "c": "CompletingRebalance"}
+    await one.go_on(60)
+    assert caplog.text.count("Traceback") == 1
+    assert list(one.background.health.failing) == ["deadlines of groups"]
+    monkeypatch.undo()
+    await one.go_on(30)
+    assert service.find("a").state.value == "CompletingRebalance"
+    assert not one.background.health.failing
+
+
+async def _answered(pending: Pending[Any]) -> None:
+    assert await pending.wait() is None
 
 
 async def test_a_commit_that_the_storage_refuses_is_told_and_the_next_succeeds(shell: Shell) -> None:

@@ -8,11 +8,14 @@ from uuid import uuid4
 
 import anyio
 import pytest
-from broker_kit import Kit, SlowStore, a_kit, numbered, turns, view
+from broker_kit import Kit, ManualClock, SlowStore, a_kit, numbered, turns, view
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kgw_core.background import Background
+from kgw_core.errors import KafkaStorageError
 from kgw_core.log import snapshots
+from kgw_core.log.kept import Kept
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended, Producers
@@ -39,6 +42,11 @@ def known(producers: Producers) -> dict[int, tuple[object, ...]]:
         id: (producer.epoch, producer.last_sequence, producer.last_timestamp, producer.window)
         for id, producer in producers
     }
+
+
+def snapshots_in(state: MemoryStateStore) -> Snapshots:
+    background = Background(ManualClock())
+    return Snapshots(Kept(state, (snapshots.key,), background), background)
 
 
 @given(batches=BATCHES, offset=st.integers(30, 2**62))
@@ -114,7 +122,7 @@ async def test_a_damaged_one_counts_as_none(caplog: pytest.LogCaptureFixture) ->
     assert data is not None
     for damaged in (data[:-1], b"\x07" + data[1:], b""):
         await state.commit({snapshots.key(TP): damaged})
-        found, offset = await Snapshots(state).load(TP, 2, 9)
+        found, offset = await snapshots_in(state).load(TP, 2, 9)
         assert (len(found), offset) == (0, 2)
     assert caplog.text.count("its producers are read from all of its records") == 3
 
@@ -128,7 +136,7 @@ async def test_one_beyond_the_end_does_not_count(start: int, end: int, offset: i
     data = await packed(producers, 5)
     assert data is not None
     await state.commit({snapshots.key(TP): data})
-    found, at = await Snapshots(state).load(TP, start, end)
+    found, at = await snapshots_in(state).load(TP, start, end)
     assert (len(found), at) == (count, offset)
 
 
@@ -278,6 +286,122 @@ async def test_a_snapshot_that_is_on_its_way_at_a_deletion_is_not_kept(
 ) -> None:
     monkeypatch.setattr(snapshots, "EVERY_BYTES", 1)
     state = LateState()
+    kit = await a_kit(Durable())
+    log = await opened(kit, state)
+    log.append(view(numbered(7, 0)), False)
+    await turns()
+    log.topic.deleted = True
+    log.deleted()
+    await turns()
+    state.go.set()
+    await turns()
+    assert await state.get(snapshots.key(log.tp)) is None
+    await kit.close()
+
+
+class FaultyState(DurableState):
+    """Commits that put something, or (``deleting``) take something away, raise what ``faults`` holds."""
+
+    def __init__(self, *, deleting: bool = False) -> None:
+        super().__init__()
+        self.faults: list[Exception] = []
+        self.deleting = deleting
+
+    async def commit(self, changes: Mapping[bytes, bytes | None], **options: Any) -> int:
+        if self.faults and (None in changes.values()) == self.deleting:
+            raise self.faults.pop(0)
+        return await super().commit(changes, **options)
+
+
+FAULTS = [KafkaStorageError("not now"), OSError("disk"), ValueError("a fault")]
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=repr)
+async def test_a_snapshot_is_kept_after_any_failure(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("kgw_core.log.snapshots.EVERY_BYTES", 1)
+    state = FaultyState()
+    kit = await a_kit(Durable())
+    log = await opened(kit, state)
+    state.faults = [error] * 3
+    log.append(view(numbered(7, 0)), False)
+    await turns()
+    assert list(kit.logs.background.health.failing) == ["keeping snapshots of producers"]
+    for _ in range(10):
+        await kit.clock.advance(1)
+    assert await state.get(snapshots.key(log.tp)) is not None
+    assert not kit.logs.background.health.failing
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    await kit.close()
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=repr)
+async def test_a_stop_goes_on_though_snapshots_cannot_be_kept(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(snapshots, "WORTH_BYTES", 1)
+    state = FaultyState()
+    kit = await a_kit(Durable())
+    log = await opened(kit, state)
+    log.append(view(numbered(7, 0)), False)
+    await turns()
+    state.faults = [error] * 3
+    await kit.logs.drained()
+    assert "the next start has more to read" in caplog.text
+    await kit.close()
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=repr)
+async def test_a_deleted_log_is_forgotten_after_any_failure(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kgw_core.log.snapshots.EVERY_BYTES", 1)
+    state = FaultyState(deleting=True)
+    kit = await a_kit(Durable())
+    log = await opened(kit, state)
+    log.append(view(numbered(7, 0)), False)
+    await turns()
+    assert await state.get(snapshots.key(log.tp)) is not None
+    state.faults = [error] * 3
+    log.topic.deleted = True
+    log.deleted()
+    await turns()
+    assert list(kit.logs.background.health.failing) == ["forgetting deleted partitions"]
+    for _ in range(10):
+        await kit.clock.advance(1)
+    assert await state.get(snapshots.key(log.tp)) is None
+    assert not kit.logs.background.health.failing
+    await kit.close()
+
+
+async def test_a_stop_tries_once_more_to_forget_a_deleted_log() -> None:
+    state = FaultyState(deleting=True)
+    kit = await a_kit(Durable())
+    log = await opened(kit, state)
+    await state.commit({snapshots.key(log.tp): b"old"})
+    state.faults = [OSError("disk")]
+    log.topic.deleted = True
+    log.deleted()
+    await turns()
+    await kit.logs.drained()
+    assert await state.get(snapshots.key(log.tp)) is None
+    await kit.close()
+
+
+async def test_a_snapshot_whose_outcome_is_not_known_leaves_nothing_of_a_log_deleted_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshots, "EVERY_BYTES", 1)
+
+    class Late(LateState):
+        async def commit(self, changes: Mapping[bytes, bytes | None], **options: Any) -> int:
+            version = await super().commit(changes, **options)
+            if any(changes.values()):
+                raise OSError("it may be there")
+            return version
+
+    state = Late()
     kit = await a_kit(Durable())
     log = await opened(kit, state)
     log.append(view(numbered(7, 0)), False)

@@ -26,6 +26,8 @@ from broker_kit import (
     view,
 )
 
+from kgw_core.background import Background, PartlyFailed
+from kgw_core.clock import SystemClock
 from kgw_core.config import Limits
 from kgw_core.errors import Unanswerable
 from kgw_core.pending import Pending
@@ -777,12 +779,30 @@ class TestIdleness:
         busy.send(ask(3, how=LATER))
         with caplog.at_level(logging.INFO), anyio.move_on_after(0.5):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(server.watch)
+                tasks.start_soon(
+                    Background(SystemClock()).every, "looking", server.look_interval, server.look
+                )
                 while len(server.connections) > 1:  # noqa: ASYNC110 - nobody tells of it
                     await anyio.sleep(0.01)
                 tasks.cancel_scope.cancel()
         assert server.connections == {busy.connection}
         assert caplog.text.count("idle for 0.04 s (limits.idle_timeout)") == 2
+
+    async def test_a_connection_that_cannot_be_looked_at_keeps_none_from_being_closed(
+        self, script: Script, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = a_server(script, Limits(idle_timeout=10))  # type: ignore[arg-type]
+        peers = [Peer(server) for _ in range(3)]
+        for peer in peers:
+            peer.send(ask(0))
+        monkeypatch.setattr(peers[1].transport, "get_write_buffer_size", lambda: 1 // 0)
+        now = server.now()
+        for later in (0, 11, 12):
+            monkeypatch.setattr(server, "now", lambda later=later: now + later)
+            with pytest.raises(PartlyFailed, match="ZeroDivisionError"):
+                await server.look()
+        await turns()
+        assert server.connections == {peers[1].connection}
 
 
 class TestWithTheRealDispatcher:

@@ -1,0 +1,324 @@
+"""Background work: what the gateway does though no request waits for it, and the one rule for all of it.
+
+1. A failure ends neither the gateway nor other work. What has to keep a gateway from running is no background
+   work: it is awaited where the gateway starts, and raised there as a StartError.
+2. A failure is told once for each cause, not once a try, with its traceback where it is a fault of the
+   gateway; so is the success that comes after it.
+3. It is tried again, after 1, 2, 4 … seconds of the :class:`~kgw_core.clock.Clock`.
+4. While it fails it stands in :class:`Health`.
+
+A coroutine that answers a request belongs to :meth:`Background.spawn`: it tells its own failures to those who
+wait, so what escapes from it is a fault, and there is nothing to try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import anyio
+
+from kgw_core.clock import Clock, Timer, sleep
+from kgw_core.errors import KafkaError
+
+logger = logging.getLogger("kgw")
+
+FIRST_SECONDS: Final = 1.0
+"""Until the first new try; each one after it comes after twice as long,"""
+MOST_SECONDS: Final = 30.0
+"""but not after more than this."""
+CAUSES: Final = 50
+"""Different causes that are told of one work before it succeeds."""
+_CAUSE_DEPTH: Final = 5
+
+Work: TypeAlias = Callable[[], Awaitable[object]]
+
+
+class Failing(NamedTuple):
+    """Background work that fails at present. ``since_ms``: its first failure, in ms since the epoch."""
+
+    work: str
+    since_ms: int
+    tries: int
+    cause: str
+
+
+class Health:
+    """What fails at present. ``changed`` are called, without arguments, after each change."""
+
+    def __init__(self) -> None:
+        self._failing: dict[str, Failing] = {}
+        self.changed: list[Callable[[], object]] = []
+
+    @property
+    def failing(self) -> Mapping[str, Failing]:
+        """By the name of the work."""
+        return self._failing
+
+    def fails(self, failing: Failing) -> None:
+        """This work fails, or still does."""
+        self._failing[failing.work] = failing
+        self._tell()
+
+    def works(self, work: str) -> None:
+        """This work does not fail any more."""
+        if self._failing.pop(work, None) is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        for call in self.changed:
+            try:
+                call()
+            except Exception:
+                logger.exception("a listener of the health failed")
+
+
+class PartlyFailed(Exception):
+    """Work on many things went on with the others when it failed on some."""
+
+
+class Faults:
+    """Failures of work on many things, one after the other; the first is told. ``things``: what they are."""
+
+    def __init__(self, things: str) -> None:
+        self._things = things
+        self._count = 0
+        self._first: tuple[object, Exception] | None = None
+
+    def add(self, thing: object, error: Exception) -> None:
+        """It failed on ``thing``."""
+        self._count += 1
+        if self._first is None:
+            self._first = thing, error
+
+    def tell(self) -> None:
+        """Return if there were none. :raises PartlyFailed: there were; from the first."""
+        if self._first is not None:
+            thing, error = self._first
+            raise PartlyFailed(f"{self._count} {self._things}, as {thing}: {told(error)}") from error
+
+
+class Background:
+    """Runs background work by the rule in the module's docstring.
+
+    ``start`` starts a coroutine as a task; without it one of asyncio is made. All of it runs on the event
+    loop.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        start: Callable[[Coroutine[Any, Any, None]], object] | None = None,
+        health: Health | None = None,
+    ) -> None:
+        self.clock = clock
+        self.health = health or Health()
+        self.hurried = False
+        self.start = start or _Tasks()
+        self._pausing: set[anyio.Event] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what tells its failures itself; what escapes is logged, and not tried again."""
+        self.start(_guarded(work))
+
+    async def every(self, name: str, seconds: float, work: Work) -> None:
+        """Do ``work()`` every ``seconds``, sooner after a failure; runs until cancelled."""
+        tries = Tries(name, self, most=seconds)
+        pause = seconds
+        while True:
+            await sleep(self.clock, pause)
+            pause = await tries.attempt(work) or seconds
+
+    async def until_done(self, name: str, work: Work, most: float = MOST_SECONDS) -> None:
+        """Do ``work()`` until it succeeds once. ``most``: seconds between two tries."""
+        tries = Tries(name, self, most)
+        while (pause := await tries.attempt(work)) is not None:
+            await self.pause(pause)
+
+    async def keep(self, name: str, work: Work) -> None:
+        """The same for work that takes as long as the gateway runs: begun anew after a failure, it counts as
+        working when it has not failed for as long as the next failure would put it off."""
+        tries = Tries(name, self)
+        while (pause := await tries.attempt(work)) is not None:
+            await self.pause(pause)
+            tries.succeed_after(2 * pause)
+
+    def chore(self, name: str, work: Work) -> Chore:
+        """Work that comes up from time to time."""
+        return Chore(Tries(name, self), self, work)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait for the next try of what has failed."""
+        woken = anyio.Event()
+        self._pausing.add(woken)
+        timer = self.clock.call_later(min(seconds, FIRST_SECONDS) if self.hurried else seconds, woken.set)
+        try:
+            await woken.wait()
+        finally:
+            timer.cancel()
+            self._pausing.discard(woken)
+
+    def hurry(self) -> None:
+        """The gateway stops: try again now, and soon after that, what it may wait for."""
+        self.hurried = True
+        for woken in self._pausing:
+            woken.set()
+
+
+class Tries:
+    """The tries of one work, and what is told of them. ``most``: seconds between two of them."""
+
+    def __init__(self, name: str, background: Background, most: float = MOST_SECONDS) -> None:
+        self.name = name
+        self._clock = background.clock
+        self._health = background.health
+        self._most = most
+        self._failing: Failing | None = None
+        self._causes: set[object] = set()
+        self._timer: Timer | None = None
+
+    async def attempt(self, work: Work) -> float | None:
+        """Do ``work()``; None where it succeeded, else the seconds until the next try."""
+        try:
+            await work()
+        except Exception as error:
+            return self.failed(error)
+        finally:
+            self._forget_timer()
+        self.succeeded()
+        return None
+
+    def failed(self, error: Exception) -> float:
+        """It failed; return the seconds until the next try."""
+        cause = told(error)
+        before = self._failing
+        tries = before.tries + 1 if before else 1
+        since = before.since_ms if before else self._clock.time_ms()
+        self._failing = Failing(self.name, since, tries, cause)
+        kind = _kind(error)
+        if kind not in self._causes and len(self._causes) < CAUSES:
+            self._causes.add(kind)
+            fault = None if _is_expected(error) else error
+            logger.error("%s failed, and is tried again: %s", self.name, cause, exc_info=fault)
+        else:
+            logger.debug("%s failed again: %s", self.name, cause)
+        self._health.fails(self._failing)
+        return min(FIRST_SECONDS * 2.0 ** min(tries - 1, 30), self._most)
+
+    def succeeded(self) -> None:
+        """It has done what it had to do."""
+        failing, self._failing = self._failing, None
+        if failing is not None:
+            self._causes.clear()
+            seconds = (self._clock.time_ms() - failing.since_ms) / 1000
+            logger.info("%s works again, %.0f s after it began to fail", self.name, seconds)
+            self._health.works(self.name)
+
+    def succeed_after(self, seconds: float) -> None:
+        """It counts as working if it does not end in the next ``seconds``."""
+        self._timer = self._clock.call_later(seconds, self.succeeded)
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class Chore:
+    """Work that comes up from time to time: ``work()`` does all that there is to do."""
+
+    def __init__(self, tries: Tries, background: Background, work: Work) -> None:
+        self._tries = tries
+        self._background = background
+        self._work = work
+        self._due = False
+        self._last = False  # no more tries
+        self._scope = anyio.CancelScope()
+        self._ended: anyio.Event | None = None  # there while it runs
+
+    def due(self) -> None:
+        """There is something to do: begin, or do it when what is being done is done."""
+        self._due = True
+        if self._ended is None and not self._last:
+            self._ended = anyio.Event()
+            self._scope = anyio.CancelScope()
+            self._background.start(self._run(self._ended, self._scope))
+
+    async def _run(self, ended: anyio.Event, scope: anyio.CancelScope) -> None:
+        try:
+            with scope:
+                while self._due:
+                    self._due = False
+                    pause = await self._tries.attempt(self._work)
+                    if pause is not None:
+                        self._due = True
+                        if self._last:
+                            return
+                        await self._background.pause(pause)
+        finally:
+            self._ended = None
+            ended.set()
+
+    async def finish(self) -> None:
+        """Try what is due once more, now; nothing is tried, nor begins, after that."""
+        self._last = True
+        self._background.hurry()
+        if self._ended is not None:
+            await self._ended.wait()
+
+    async def stop(self) -> None:
+        """End at once, whatever is due; return when it has ended."""
+        self._last = True
+        self._scope.cancel()
+        if self._ended is not None:
+            await self._ended.wait()
+
+
+class _Tasks:
+    """Starts tasks, and holds them until they have ended."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __call__(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _guarded(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        logger.exception("a background task failed")
+
+
+def told(error: BaseException) -> str:
+    """An error in one line, as operators are told it."""
+    if isinstance(error, KafkaError | PartlyFailed):
+        return str(error)
+    return repr(error)
+
+
+def _is_expected(error: BaseException) -> bool:
+    """Whether it is what a store says that cannot do its work now, and no fault."""
+    if isinstance(error, PartlyFailed) and error.__cause__ is not None:
+        error = error.__cause__
+    return isinstance(error, KafkaError)
+
+
+def _kind(error: BaseException) -> object:
+    """The same for failures of one cause: what was raised where, but for numbers in the text."""
+    kind: list[object] = []
+    link: BaseException | None = error
+    while link is not None and len(kind) < _CAUSE_DEPTH:
+        place = link.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        at = (place.tb_frame.f_code, place.tb_lineno) if place is not None else None
+        kind.append((type(link), at, re.sub(r"\d+", "#", str(link)[:200])))
+        link = link.__cause__
+    return tuple(kind)
