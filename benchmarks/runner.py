@@ -149,6 +149,7 @@ class Runner:
                 if written is None:
                     return None
                 spec |= {"topic": _topic(scenario.reads, number), "records": written["stored"]}
+                spec["size"] = written["bytes"] / written["records"]
             else:
                 spec["topic"] = _topic(scenario.key, number)
                 client.create_topic(spec["topic"], scenario.partitions)

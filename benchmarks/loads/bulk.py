@@ -33,7 +33,14 @@ CONSUMER = {
     "auto.offset.reset": "earliest",
     "socket.nagle.disable": True,
 }
-AT_ONCE = 10_000
+AT_ONCE, BYTES_AT_ONCE = 10_000, 8 << 20
+"""What one call takes from a consumer. It returns with as many records as it asked for, or at the end of its
+time: asking for more than there are would measure that time."""
+
+
+def at_once(size: float) -> int:
+    """How many records of ``size`` bytes to ask for."""
+    return max(1, min(AT_ONCE, int(BYTES_AT_ONCE / size)))
 
 
 def produce(spec: dict[str, Any], window: Window) -> dict[str, float]:
@@ -69,14 +76,14 @@ def consume(spec: dict[str, Any], window: Window) -> dict[str, float]:
     consumer = Consumer(CONSUMER | {"bootstrap.servers": spec["bootstrap"], "group.id": "bench-bulk"})
     consumer.list_topics(spec["topic"], timeout=30)
     start = [TopicPartition(spec["topic"], partition, 0) for partition in range(spec["partitions"])]
-    records = spec["records"]
+    records, most = spec["records"], at_once(spec["size"])
 
     def one_pass(wanted: int) -> int:
         consumer.assign(start)
         got = size = 0
         deadline = time.monotonic() + 120
         while got < wanted:
-            messages = consumer.consume(AT_ONCE, 1.0)
+            messages = consumer.consume(min(most, wanted - got), 1.0)
             got += len(messages)
             size += sum(map(len, messages))
             if messages and messages[-1].error():
@@ -97,6 +104,7 @@ def consume(spec: dict[str, Any], window: Window) -> dict[str, float]:
 def groups(spec: dict[str, Any], window: Window) -> dict[str, float]:
     """``groups`` consumer groups of ``members`` each read the topic at once; joining is not measured."""
     partitions, total_groups, members = spec["partitions"], spec["groups"], spec["members"]
+    most = at_once(spec["size"])
     ready = threading.Barrier(total_groups * members + 1, timeout=60)
     go = threading.Event()
     lock = threading.Lock()
@@ -126,7 +134,7 @@ def groups(spec: dict[str, Any], window: Window) -> dict[str, float]:
                 consumer.poll(0.01)
             consumer.resume(share)
             while got[group] < spec["records"] and not failures:
-                messages = consumer.consume(AT_ONCE, 0.2)
+                messages = consumer.consume(most, 0.01)  # the other members may have the rest
                 with lock:
                     got[group] += len(messages)
                     taken[0] += sum(map(len, messages))
