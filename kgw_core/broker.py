@@ -9,7 +9,7 @@ from typing import Any
 from kgw_core.background import Health
 from kgw_core.clock import Clock
 from kgw_core.config import Config
-from kgw_core.errors import KafkaError, UnknownServerError
+from kgw_core.errors import KafkaError, UnknownServerError, forget_frames
 from kgw_core.events import Client
 from kgw_core.fetching.sessions import FetchSessions
 from kgw_core.groups.service import GroupService
@@ -61,8 +61,10 @@ class RequestContext:
         self.own_bytes = own_bytes
 
     def failed(self, error: KafkaError, where: str = "") -> int:
-        """Report that the answer carries ``error`` for ``where``; return its code."""
+        """Report that the answer carries ``error`` for ``where``; return its code. Nobody needs its traceback
+        from here on."""
         self.client.sent_error(self.api, error, where)
+        forget_frames(error)
         return error.code
 
     def caught(self, error: Exception, where: str) -> KafkaError:

@@ -25,6 +25,18 @@ class Unanswerable(Exception):
     """A request that gets no answer: the connection is closed, and the message is logged as the reason."""
 
 
+def forget_frames(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error that was told, and of those that led to it.
+
+    Their frames hold the error in turn, nearly always: without this only CPython's garbage collector frees
+    them, and the request and the records that the frames hold.
+    """
+    while error is not None:
+        cause = error.__cause__ or error.__context__
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+        error = cause
+
+
 NONE = 0
 """The code that says there was no error."""
 

@@ -48,11 +48,13 @@ class Pending(Generic[T]):
 
     def abandon(self) -> None:
         """Nobody waits any more; the work may be given up."""
-        if not self.done and self.on_abandon is not None:
-            self.on_abandon()
+        told, self.on_abandon = self.on_abandon, None
+        if told is not None and not self.done:
+            told()
 
     def _finish(self) -> None:
         self.done = True
+        self.on_abandon = None  # what would be told mostly holds this: the two would be garbage
         listener, self._listener = self._listener, None
         while listener is not None:
             try:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from kgw_core.broker import RequestContext
-from kgw_core.errors import KafkaError, MemberIdRequired, RebalanceInProgress, UnknownServerError
+from kgw_core.errors import (
+    KafkaError,
+    MemberIdRequired,
+    RebalanceInProgress,
+    UnknownServerError,
+    forget_frames,
+)
 
 ROUTINE = (RebalanceInProgress, MemberIdRequired)
 
@@ -13,6 +19,7 @@ def code_of(error: Exception | None, context: RequestContext, where: str) -> int
     if error is None:
         return 0
     if isinstance(error, ROUTINE):
+        forget_frames(error)
         return error.code
     if not isinstance(error, KafkaError):
         context.client.crashed(context.api, error)

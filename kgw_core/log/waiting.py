@@ -51,7 +51,7 @@ class WaitingFetch:
     ) -> None:
         self.missing = missing
         self._logs = list(logs)
-        self._complete = complete
+        self._complete: Callable[[], object] | None = complete
         self._wakes = wakes
         for log in self._logs:
             log.waiting[self] = None
@@ -70,8 +70,9 @@ class WaitingFetch:
 
     def finish(self) -> None:
         """Answer now, with what there is."""
-        if self.leave():
-            self._complete()
+        complete = self._complete
+        if self.leave() and complete is not None:
+            complete()
 
     def leave(self) -> bool:
         """Stop waiting; False if it was over already."""
@@ -79,6 +80,7 @@ class WaitingFetch:
         if timer is None:
             return False
         timer.cancel()
+        self._complete = None  # it holds what holds this: the two would be garbage
         for log in self._logs:
             log.waiting.pop(self, None)
         self._wakes.waiting.pop(self, None)

@@ -19,7 +19,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, cast
 
-from kgw_core.errors import Unanswerable
+from kgw_core.errors import Unanswerable, forget_frames
 from kgw_core.events import Client, shown
 from kgw_core.pending import Pending
 from kgw_core.server.arriving import PREFIX, Arriving, read_size, wrong_length
@@ -343,6 +343,7 @@ class Connection(asyncio.BufferedProtocol):
         else:
             logger.error("connection of %s failed", self.client, exc_info=error)
             self.close(f"the gateway failed: {error!r}", logging.ERROR)
+        forget_frames(error)
 
     def expire(self, reason: str) -> None:
         """Close as idle; a client that does not read what is on its way is not waited for."""

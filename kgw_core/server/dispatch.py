@@ -190,7 +190,7 @@ class Dispatcher:
     ) -> Answer | Pending[Answer]:
         answer: Pending[Answer] = Pending()
 
-        def done(_: Pending[Any]) -> None:
+        def done(response: Pending[Any]) -> None:
             try:
                 value = response.result()
             except Exception as error:

@@ -5,78 +5,28 @@ Whatever arrives, the dispatcher answers or raises Unanswerable; nothing else ge
 
 from __future__ import annotations
 
-import gzip
 import random
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 import pytest
 from broker_kit import Kit, a_client, a_frame, a_kit, turns
+from requests_kit import NAMES, requests, rows
 
 from kgw_core import wire
 from kgw_core.api import registry
-from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.config import Limits
 from kgw_core.errors import PolicyViolation, Unanswerable
 from kgw_core.pending import Pending
 from kgw_core.server.dispatch import Dispatcher
-from kgw_core.wire.emit.plan import has_version, struct_class
 from kgw_core.wire.json import to_json
-from kgw_core.wire.messages.produce import ProduceRequest
 
 pytestmark = pytest.mark.anyio
 
-VECTORS = Path(__file__).parents[1] / "wire" / "vectors"
 PRODUCE = 0
 REASON = "because of the test"
-
-
-class Row(NamedTuple):
-    api: Api
-    version: int
-    body: bytes
-
-
-@cache
-def rows() -> dict[str, list[Row]]:
-    """What Kafka's clients write as a request of each served API, by its name."""
-    served = {f"{api.name}Request": api for api in registry.load().values()}
-    found: dict[str, list[Row]] = {name.removesuffix("Request"): [] for name in served}
-    for release in ("4.4.0", "3.9.1"):
-        with gzip.open(VECTORS / f"kafka-{release}.tsv.gz", "rt", encoding="utf-8") as lines:
-            for line in lines:
-                name, text, data, _ = line.split("\t", 3)
-                api, version = served.get(name), int(text)
-                if api is not None and api.versions[0] <= version <= api.versions[1]:
-                    found[api.name].append(Row(api, version, bytes.fromhex(data)))
-    return found
-
-
-def filled(cls: type[Any], version: int) -> Any:
-    """A message or a part of one with one element in each of its lists."""
-    made = cls()
-    for attr, field in zip(cls.__slots__, cls.SCHEMA, strict=True):
-        if has_version(field.versions, version) and field.type.startswith("[]"):
-            part = struct_class(cls, field.type)
-            simple = {"[]string": "x", "[]uuid": b"\7" * 16}.get(field.type, 0)
-            setattr(made, attr, [simple if part is None else filled(part, version)])
-    if cls is ProduceRequest:
-        made.acks = -1
-    return made
-
-
-def requests(name: str) -> list[Row]:
-    """Requests of every version of an API: what Kafka's clients write, and one that has no empty list."""
-    api = next(api for api in registry.load().values() if api.name == name)
-    cls = wire.message(wire.index.APIS[api.key].request)
-    return rows()[name] + [
-        Row(api, version, wire.encode(filled(cls, version), version))
-        for version in range(api.versions[0], api.versions[1] + 1)
-    ]
 
 
 def damaged(body: bytes, chance: random.Random, times: int) -> bytes:
@@ -84,9 +34,6 @@ def damaged(body: bytes, chance: random.Random, times: int) -> bytes:
     for _ in range(times if data else 0):
         data[chance.randrange(len(data))] = chance.choice([0, 1, 2, 0x7F, 0xFF, chance.randrange(256)])
     return bytes(data)
-
-
-NAMES = [api.name for api in registry.load().values()]
 
 
 def taking_anything(kit: Kit) -> Dispatcher:

@@ -1,0 +1,128 @@
+"""Requests leave no garbage: no objects that only CPython's collector frees, as they refer to each other.
+
+Each of its looks holds the event loop. Until then such a cycle keeps all that it reaches: a Fetch keeps its
+request, its answer, and the records in it.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from broker_kit import Kit, Peer, SlowStore, a_client, a_frame, a_kit, a_server, batch, numbered, turns
+from requests_kit import NAMES, requests
+
+from kgw_core.errors import Unanswerable, forget_frames
+from kgw_core.pending import Pending
+from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
+from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+
+pytestmark = pytest.mark.anyio
+
+
+@contextmanager
+def no_garbage() -> Iterator[None]:
+    """What becomes unreachable in the block is freed without the collector."""
+    gc.collect()
+    gc.disable()
+    gc.garbage.clear()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        yield
+        gc.collect()
+        found = Counter(type(each).__qualname__ for each in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not found, f"only the garbage collector frees these: {dict(found)}"
+
+
+def produce(data: bytes | bytearray, acks: int = -1) -> ProduceRequest:
+    part = PartitionProduceData(0, bytes(data))
+    return ProduceRequest(None, acks, 1000, [TopicProduceData("t", partition_data=[part])])
+
+
+def fetch(offset: int = 0, wait_ms: int = 0, session: int = 0, epoch: int = -1) -> FetchRequest:
+    part = FetchPartition(0, fetch_offset=offset, partition_max_bytes=1 << 20)
+    return FetchRequest(
+        max_wait_ms=wait_ms,
+        min_bytes=1,
+        max_bytes=1 << 20,
+        session_id=session,
+        session_epoch=epoch,
+        topics=[FetchTopic("t", partitions=[part])],
+    )
+
+
+@pytest.mark.parametrize("how", ["an append", "time", "the client going away"])
+async def test_a_long_poll(kit: Kit, how: str) -> None:
+    await kit.log("t")
+    with no_garbage():
+        for offset in range(3):
+            answer = kit.start(fetch(offset, wait_ms=500), 12)
+            assert isinstance(answer, Pending)
+            if how == "time":
+                await kit.clock.advance(1000)
+            elif how == "the client going away":
+                answer.abandon()
+            await kit.ask(produce(batch()), 9)
+            await turns()
+            assert answer.done == (how != "the client going away")
+            del answer
+
+
+async def test_what_a_slow_store_makes_wait() -> None:
+    store = SlowStore()
+    kit = await a_kit(store)
+    await kit.log("t")
+    kit.start_writers()
+    with no_garbage():
+        for sequence in range(3):
+            answers = [kit.start(produce(numbered(1, sequence)), 9), kit.start(produce(batch(), acks=0), 9)]
+            answers.append(kit.start(fetch(2 * sequence, wait_ms=500), 12))
+            assert all(isinstance(answer, Pending) for answer in answers)
+            (await store.arrived()).release()
+            await turns()
+            assert all(isinstance(answer, Pending) and answer.done for answer in answers)
+            answers.clear()
+    await kit.close()
+
+
+async def test_a_request_that_ends_its_connection(kit: Kit) -> None:
+    server = a_server(kit.dispatcher)
+    frames = [kit.frame(produce(b"no batch", acks=0), 9), a_frame(3, 99, 1, b""), b""]
+    with no_garbage():
+        for frame in frames:
+            peer = Peer(server)
+            peer.send(frame)
+            assert peer.transport.closed
+            await turns()
+            del peer
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_every_api(name: str) -> None:
+    kit = await a_kit(auto_create=True)
+    await kit.log("t")
+
+    async def ask_all() -> None:
+        for row in requests(name):
+            client = a_client()
+            frame = a_frame(row.api.key, row.version, 7, row.body)
+            try:
+                answer = kit.dispatcher.start(memoryview(frame), client, True)
+                if isinstance(answer, Pending):
+                    await kit.clock.advance(2**31)
+                    answer = await answer.wait()
+            except Unanswerable as error:
+                forget_frames(error)  # as the connection does that it ends
+        await turns()
+
+    await ask_all()
+    with no_garbage():
+        await ask_all()
+    await kit.close()
