@@ -11,12 +11,14 @@ from kgw_core.clock import Clock
 from kgw_core.config import Config
 from kgw_core.errors import KafkaError, UnknownServerError, forget_frames
 from kgw_core.events import Client
+from kgw_core.features import Features
 from kgw_core.fetching.sessions import FetchSessions
 from kgw_core.groups.service import GroupService
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
+from kgw_core.spi.state import StateStore
 from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog
 from kgw_core.topics.levels import Level
@@ -33,6 +35,8 @@ class Broker:
 
     config: Config
     levels: Sequence[Level]
+    features: Features
+    state: StateStore
     cluster_id: str
     catalog: Catalog[PartitionLog]
     auto_creation: AutoCreation

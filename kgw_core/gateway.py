@@ -22,6 +22,7 @@ from kgw_core.cluster import cluster_id
 from kgw_core.config import Config, Listener, Settings
 from kgw_core.configs.static import static_level
 from kgw_core.errors import KafkaError
+from kgw_core.features import Features
 from kgw_core.fetching.sessions import FetchSessions
 from kgw_core.groups.service import GroupService
 from kgw_core.log.ledger import CountingLedger
@@ -222,6 +223,8 @@ async def _serving(
     broker = Broker(
         config=config,
         levels=[static_level(config, given)],
+        features=Features(clock.time_ms()),
+        state=state,
         cluster_id=cluster,
         catalog=catalog,
         auto_creation=AutoCreation(catalog, config.topics.num_partitions, clock),

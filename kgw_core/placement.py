@@ -38,6 +38,10 @@ class Placement:
         """Node id of the broker that takes topic changes."""
         return self.node_id
 
+    def controller_epoch(self) -> int:
+        """How often another one has become controller: never, as nobody else can."""
+        return 0
+
     def leader(self, tp: TopicPartition) -> int:
         """Node id of the partition's leader."""
         return self.node_id

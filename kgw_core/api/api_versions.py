@@ -2,9 +2,11 @@
 
 Behaviour:
 - The answer is the registry itself: what has no handler is not in it.
+- Features are those of :mod:`kgw_core.features`; one at level 0 is not in force and not told as finalized.
 - A version newer than ours is answered in v0 with UNSUPPORTED_VERSION and ApiVersions' own entry (KIP-511).
 
-Versions: v3 client software name and version · v5 cluster and node that the client believes to talk to:
+Versions: v3 client software name and version, features (KIP-584) · v4 features that may be at level 0, which
+clients of v3 do not read · v5 cluster and node that the client believes to talk to:
 where they are not ours, REBOOTSTRAP_REQUIRED sends it back to its bootstrap servers (KIP-1242).
 """
 
@@ -16,7 +18,13 @@ from kgw_core.api import registry
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import InvalidRequest, KafkaError, RebootstrapRequired, UnsupportedVersion
-from kgw_core.wire.messages.api_versions import ApiVersion, ApiVersionsRequest, ApiVersionsResponse
+from kgw_core.wire.messages.api_versions import (
+    ApiVersion,
+    ApiVersionsRequest,
+    ApiVersionsResponse,
+    FinalizedFeatureKey,
+    SupportedFeatureKey,
+)
 
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
@@ -33,7 +41,22 @@ def handle(request: ApiVersionsRequest, context: RequestContext) -> ApiVersionsR
         raise RebootstrapRequired(f"this is cluster {broker.cluster_id}, not {request.cluster_id}")
     if request.node_id != -1 and request.node_id != broker.placement.node_id:
         raise RebootstrapRequired(f"this is node {broker.placement.node_id}, not {request.node_id}")
-    return ApiVersionsResponse(0, [entry(api) for api in registry.load().values()])
+    features = broker.features
+    return ApiVersionsResponse(
+        0,
+        [entry(api) for api in registry.load().values()],
+        supported_features=[
+            SupportedFeatureKey(each.name, each.lowest, each.highest)
+            for each in features.table.values()
+            if each.lowest or context.version >= 4
+        ],
+        finalized_features_epoch=features.epoch,
+        finalized_features=[
+            FinalizedFeatureKey(each.name, each.level, each.level)
+            for each in features.table.values()
+            if each.level
+        ],
+    )
 
 
 def entry(api: Api) -> ApiVersion:

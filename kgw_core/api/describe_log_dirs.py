@@ -31,6 +31,11 @@ AT_ONCE = 64
 """Partitions whose size is asked for at the same time."""
 
 
+def log_dir(context: RequestContext) -> str:
+    """What the one log dir is called: a path, as tools expect one, of the store's name."""
+    return f"/kgw/{context.broker.logs.store.name}"
+
+
 async def handle(
     request: DescribeLogDirsRequest, context: RequestContext
 ) -> DescribeLogDirsResponse | LargeAnswer:
@@ -42,7 +47,7 @@ async def handle(
 
 
 async def _described(logs: list[PartitionLog], context: RequestContext) -> DescribeLogDirsResponse:
-    log_dir = f"/kgw/{context.broker.logs.store.name}"
+    here = log_dir(context)
     topics: dict[str, DescribeLogDirsTopic] = {}
     for at in range(0, len(logs), AT_ONCE):
         piece = logs[at : at + AT_ONCE]
@@ -52,12 +57,12 @@ async def _described(logs: list[PartitionLog], context: RequestContext) -> Descr
             if isinstance(size, Exception):
                 failure = size if isinstance(size, KafkaError) else KafkaStorageError(f"{log.tp}: {size}")
                 code = context.failed(failure, str(log.tp))
-                return DescribeLogDirsResponse(results=[DescribeLogDirsResult(code, log_dir)])
+                return DescribeLogDirsResponse(results=[DescribeLogDirsResult(code, here)])
             name = log.tp.topic
             topic = topics.setdefault(name, DescribeLogDirsTopic(name, []))
             topic.partitions.append(DescribeLogDirsPartition(log.tp.partition, size))
     return DescribeLogDirsResponse(
-        results=[DescribeLogDirsResult(0, log_dir, [topics[name] for name in sorted(topics)])]
+        results=[DescribeLogDirsResult(0, here, [topics[name] for name in sorted(topics)])]
     )
 
 
@@ -97,8 +102,7 @@ def refuse(
     """``error`` for the whole from v3 on, else for the one dir."""
     if context.version >= 3:
         return DescribeLogDirsResponse(error_code=error.code)
-    log_dir = f"/kgw/{context.broker.logs.store.name}"
-    return DescribeLogDirsResponse(results=[DescribeLogDirsResult(error.code, log_dir)])
+    return DescribeLogDirsResponse(results=[DescribeLogDirsResult(error.code, log_dir(context))])
 
 
 API = Api("DescribeLogDirs", (0, 5), handle, refuse)

@@ -18,6 +18,7 @@ from kgw_core.wire import index
 MODULES = (
     "alter_configs",
     "alter_partition_reassignments",
+    "alter_replica_log_dirs",
     "api_versions",
     "create_partitions",
     "create_topics",
@@ -29,6 +30,7 @@ MODULES = (
     "describe_groups",
     "describe_log_dirs",
     "describe_producers",
+    "describe_quorum",
     "describe_topic_partitions",
     "elect_leaders",
     "fetch",
@@ -49,6 +51,7 @@ MODULES = (
     "offset_for_leader_epoch",
     "produce",
     "sync_group",
+    "update_features",
 )
 """The modules of this package that declare an ``API``."""
 

@@ -142,3 +142,28 @@ def test_offsets_and_the_cluster_are_told(admin: KafkaAdminClient, topic: str) -
     partition = TopicPartition(topic, 0)
     assert admin.list_partition_offsets({partition: OffsetSpec.LATEST})[partition].offset == 5
     assert [broker["broker_id"] for broker in admin.describe_cluster()["brokers"]] == [1]
+
+
+def test_the_quorum_is_the_gateway(admin: KafkaAdminClient, dev_gateway: GatewayProcess) -> None:
+    described = admin.describe_metadata_quorum()
+    (partition,) = described["topics"][0]["partitions"]
+    assert partition["leader_id"] == 1
+    assert [voter["replica_id"] for voter in partition["current_voters"]] == [1]
+    assert partition["current_voters"][0]["log_end_offset"] == partition["high_watermark"]
+    (endpoint,) = described["nodes"][0]["listeners"]
+    assert f"{endpoint['host']}:{endpoint['port']}" == dev_gateway.bootstrap
+
+
+def test_no_feature_is_told_or_taken(admin: KafkaAdminClient) -> None:
+    assert admin.describe_features() == {}
+    with pytest.raises(kafka.errors.InvalidUpdateVersionError, match=r"feature transaction\.version"):
+        admin.update_features({"transaction.version": 2}, validate_only=True)
+
+
+def test_a_replica_stays_in_its_log_dir(admin: KafkaAdminClient, topic: str) -> None:
+    replica = kafka.TopicPartitionReplica(topic, 0, 1)
+    (broker,) = admin.describe_log_dirs({topic: [0]})
+    here = broker["log_dirs"][0]["log_dir"]
+    assert admin.alter_replica_log_dirs({replica: here}) == {replica: kafka.errors.NoError}
+    (refused,) = admin.alter_replica_log_dirs({replica: "/elsewhere"}).values()
+    assert refused is kafka.errors.LogDirNotFoundError

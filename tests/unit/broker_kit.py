@@ -20,6 +20,7 @@ from kgw_core.broker import Broker
 from kgw_core.config import Config, Limits, Listener, Topics
 from kgw_core.configs.static import static_level
 from kgw_core.events import Client
+from kgw_core.features import Features
 from kgw_core.groups.service import GroupService
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.log.manager import LogManager
@@ -280,16 +281,17 @@ class Kit:
             log_factory=self.logs.make_log,
         )
         self.catalog.on_deleted(_close_logs)
+        self.state = MemoryStateStore()
         self.broker = Broker(
             config=config,
             levels=[static_level(config)],
+            features=Features(1),
+            state=self.state,
             cluster_id="the-cluster",
             catalog=self.catalog,
             auto_creation=AutoCreation(self.catalog, config.topics.num_partitions, self.clock),
             logs=self.logs,
-            groups=GroupService(
-                config.groups, MemoryStateStore(), self.clock, self.spawn, self.catalog.id_of
-            ),
+            groups=GroupService(config.groups, self.state, self.clock, self.spawn, self.catalog.id_of),
             placement=Placement(config.node_id, config.rack),
             producer_ids=ProducerIds(self.clock),
             clock=self.clock,

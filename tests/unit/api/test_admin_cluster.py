@@ -1,4 +1,5 @@
-"""DescribeLogDirs, OffsetForLeaderEpoch, DescribeProducers, ElectLeaders: what a fresh Kafka cannot show."""
+"""DescribeLogDirs, OffsetForLeaderEpoch, DescribeProducers, ElectLeaders, DescribeQuorum, and the features in
+ApiVersions and UpdateFeatures: what a fresh Kafka cannot show."""
 
 from __future__ import annotations
 
@@ -9,18 +10,24 @@ import pytest
 from broker_kit import NOW, Kit, a_kit, batch, numbered, view
 from kgw_storage_memory.store import MemoryStore
 
-from kgw_core.errors import FencedLeaderEpoch, KafkaStorageError, UnknownLeaderEpoch
+from kgw_core.errors import FencedLeaderEpoch, InvalidUpdateVersion, KafkaStorageError, UnknownLeaderEpoch
+from kgw_core.features import SAFE_DOWNGRADE, UPGRADE, Feature, Features
 from kgw_core.records import build_batch
 from kgw_core.spi.storage import Batch, Bounds, TopicPartition
 from kgw_core.testing.faults import FaultyStore
+from kgw_core.wire.messages.api_versions import ApiVersionsRequest
 from kgw_core.wire.messages.describe_log_dirs import DescribableLogDirTopic, DescribeLogDirsRequest
 from kgw_core.wire.messages.describe_producers import DescribeProducersRequest, TopicRequest
+from kgw_core.wire.messages.describe_quorum import DescribeQuorumRequest
+from kgw_core.wire.messages.describe_quorum import DescribeQuorumRequestPartitionData as QuorumPartition
+from kgw_core.wire.messages.describe_quorum import DescribeQuorumRequestTopicData as QuorumTopic
 from kgw_core.wire.messages.elect_leaders import ElectLeadersRequest
 from kgw_core.wire.messages.offset_for_leader_epoch import (
     OffsetForLeaderEpochRequest,
     OffsetForLeaderPartition,
     OffsetForLeaderTopic,
 )
+from kgw_core.wire.messages.update_features import FeatureUpdateKey, UpdateFeaturesRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -165,3 +172,102 @@ async def test_an_election_of_all_touches_nothing(kit: Kit) -> None:
     await kit.topic("t", 2)
     answer = await kit.ask(ElectLeadersRequest(0, None), 2)
     assert [(each.topic, each.partition_result) for each in answer.replica_election_results] == [("t", [])]
+
+
+# -- DescribeQuorum
+
+QUORUM = DescribeQuorumRequest([QuorumTopic("__cluster_metadata", [QuorumPartition(0)])])
+
+
+async def test_the_gateway_is_the_quorum_and_its_state_the_log(kit: Kit) -> None:
+    versions = []
+    for _ in range(2):
+        versions.append(await kit.state.commit({b"a/key": b"value"}))
+        answer = await kit.ask(QUORUM, 2)
+        (partition,) = answer.topics[0].partitions
+        (voter,) = partition.current_voters
+        assert (answer.error_code, partition.error_code, partition.observers) == (0, 0, [])
+        assert (partition.leader_id, voter.replica_id) == (1, 1)
+        assert partition.high_watermark == voter.log_end_offset == versions[-1]
+        assert voter.last_fetch_timestamp == voter.last_caught_up_timestamp == kit.clock.time_ms()
+        (node,) = answer.nodes
+        (endpoint,) = node.listeners
+        assert (node.node_id, endpoint.name, endpoint.host, endpoint.port) == (
+            1, "PLAINTEXT", "gateway.test", 9092,
+        )  # fmt: skip
+    assert versions[0] < versions[1]
+
+
+async def test_a_state_that_fails_makes_the_quorum_unknown(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> int:
+        raise KafkaStorageError("disk")
+
+    monkeypatch.setattr(kit.state, "commit", fail)
+    answer = await kit.ask(QUORUM, 2)
+    assert (answer.error_code, answer.topics, answer.nodes) == (KafkaStorageError.code, [], [])
+
+
+# -- features
+
+TABLE = (Feature("old", 1, 3, 2), Feature("off", 0, 1, 0), Feature("on", 0, 2, 2))
+
+
+async def test_features_are_told_with_their_ranges_and_levels(kit: Kit) -> None:
+    kit.broker.features = Features(77, TABLE)
+    answer = await kit.ask(ApiVersionsRequest("tester", "1"), 4)
+    assert [(each.name, each.min_version, each.max_version) for each in answer.supported_features] == [
+        ("old", 1, 3),
+        ("off", 0, 1),
+        ("on", 0, 2),
+    ]
+    levels = [
+        (each.name, each.min_version_level, each.max_version_level) for each in answer.finalized_features
+    ]
+    assert levels == [("old", 2, 2), ("on", 2, 2)], "level 0 is not in force"
+    assert answer.finalized_features_epoch == 77
+
+
+async def test_a_feature_that_may_be_at_level_0_is_not_told_to_clients_that_cannot_read_it(kit: Kit) -> None:
+    """KAFKA-17492: they take a lowest level of 0 for an error."""
+    kit.broker.features = Features(77, TABLE)
+    answer = await kit.ask(ApiVersionsRequest("tester", "1"), 3)
+    assert [each.name for each in answer.supported_features] == ["old"]
+
+
+async def test_no_feature_is_told_that_is_not_built(kit: Kit) -> None:
+    answer = await kit.ask(ApiVersionsRequest("tester", "1"), 4)
+    assert (answer.supported_features, answer.finalized_features) == ([], [])
+    assert answer.finalized_features_epoch >= 0, "-1 would mean that they are not known"
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "kind", "refused"),
+    [
+        ("old", 2, UPGRADE, None),
+        ("old", 2, SAFE_DOWNGRADE, None),
+        ("off", 0, UPGRADE, None),
+        ("old", 3, UPGRADE, "Its level does not change while the gateway runs."),
+        ("old", 1, SAFE_DOWNGRADE, "Its level does not change while the gateway runs."),
+        ("old", 1, UPGRADE, "Can't downgrade the version of this feature without"),
+        ("old", 3, SAFE_DOWNGRADE, "Can't downgrade to a newer version."),
+        ("old", 4, UPGRADE, "This gateway only supports versions 1-3"),
+        ("old", 0, SAFE_DOWNGRADE, "This gateway only supports versions 1-3"),
+        ("none", 1, UPGRADE, "This gateway does not support this feature."),
+        ("none", 0, UPGRADE, "Feature none not found."),
+        ("old", -1, UPGRADE, "A feature version cannot be less than 0."),
+        ("old", 2, 4, "The controller does not support the given upgrade type."),
+    ],
+)
+@pytest.mark.parametrize("validate_only", [True, False])
+async def test_a_level_is_updated_only_to_what_it_is(
+    kit: Kit, name: str, level: int, kind: int, refused: str | None, validate_only: bool
+) -> None:
+    kit.broker.features = Features(77, TABLE)
+    updates = [FeatureUpdateKey("on", 2), FeatureUpdateKey(name, level, upgrade_type=kind)]
+    answer = await kit.ask(UpdateFeaturesRequest(1000, updates, validate_only), 1)
+    if refused is None:
+        assert (answer.error_code, answer.error_message) == (0, None)
+        assert [(each.feature, each.error_code) for each in answer.results] == [("on", 0), (name, 0)]
+    else:
+        assert (answer.error_code, answer.results) == (InvalidUpdateVersion.code, [])
+        assert f"Invalid update version {level} for feature {name}. {refused}" in answer.error_message

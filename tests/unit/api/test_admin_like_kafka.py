@@ -1,8 +1,9 @@
 """The admin APIs, asked what a real Kafka was asked, answer the same.
 
-``kafka-4.4.0-admin.jsonl`` has what Apache Kafka 4.4.0 answered (one KRaft node, its defaults): a line is
-label, API, version, request and answer as Kafka's JSON. A line without a label sets something up. Messages
-for people are worded otherwise, and what cannot be the same is left out.
+``kafka-4.4.0-*.jsonl`` have what Apache Kafka 4.4.0 answered (one KRaft node, its defaults), each file a new
+one: a line is label, API, version, request and answer as Kafka's JSON. A line without a label sets something
+up. ``LOG_DIR`` stands for the broker's log dir. Messages for people are worded otherwise, and what cannot be
+the same is left out.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from broker_kit import a_kit
 from kgw_core import wire
 from kgw_core.wire.json import from_json, to_json
 
-LINES = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "kafka-4.4.0-admin.jsonl").read_text(encoding="utf-8").splitlines()
+SCENES = [
+    [json.loads(line) for line in (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()]
+    for name in ("kafka-4.4.0-admin.jsonl", "kafka-4.4.0-cluster.jsonl")
 ]
+LINES = [line for scene in SCENES for line in scene]
+LOG_DIR = "/kgw/memory"
 OWN = {"throttleTimeMs", "errorMessage", "topicId", "logDir", "totalBytes", "usableBytes", "documentation"}
-OWN |= {"lastTimestamp", "readOnly"}
+OWN |= {"lastTimestamp", "readOnly", "leaderEpoch", "highWatermark", "logEndOffset", "lastFetchTimestamp"}
+OWN |= {"lastCaughtUpTimestamp", "listeners"}
 """Fields that differ from one broker to the next, and what is read-only, which is much here."""
 
 TOLD_OTHERWISE = {"min.insync.replicas"}
@@ -52,17 +56,25 @@ DIFFERENT = {
 """Answers that are meant to be others: (the error code here, why)."""
 
 
+def with_log_dir(value: Any, before: str, after: str) -> Any:
+    """``value`` with the one name of the log dir in place of the other."""
+    return json.loads(json.dumps(value).replace(before, after))
+
+
 @pytest.fixture(scope="module")
 def answers() -> dict[str, Any]:
     async def ask() -> dict[str, Any]:
-        kit = await a_kit()
         found = {}
-        for label, api, version, request, _ in LINES:
-            asked = from_json(wire.message(f"{api}Request"), request, version)
-            answer = to_json(await kit.ask(asked, version), version)
-            assert label or '"errorCode": 0' in json.dumps(answer)
-            found[label] = answer
-        await kit.close()
+        for scene in SCENES:
+            kit = await a_kit()
+            for label, api, version, request, _ in scene:
+                asked = from_json(
+                    wire.message(f"{api}Request"), with_log_dir(request, "LOG_DIR", LOG_DIR), version
+                )
+                answer = to_json(await kit.ask(asked, version), version)
+                assert label or '"errorCode": 0' in json.dumps(answer)
+                found[label] = with_log_dir(answer, LOG_DIR, "LOG_DIR")
+            await kit.close()
         return found
 
     return anyio.run(ask)

@@ -16,22 +16,32 @@ from kgw_core.wire.base import Message
 from kgw_core.wire.messages import (
     alter_configs,
     alter_partition_reassignments,
+    alter_replica_log_dirs,
     create_partitions,
     delete_records,
     describe_configs,
     describe_log_dirs,
     describe_producers,
+    describe_quorum,
     describe_topic_partitions,
     elect_leaders,
     incremental_alter_configs,
     list_config_resources,
     list_partition_reassignments,
     offset_for_leader_epoch,
+    update_features,
 )
 
 REQUESTS: list[Message] = [
     alter_configs.AlterConfigsRequest([alter_configs.AlterConfigsResource(2, "t")]),
     alter_partition_reassignments.AlterPartitionReassignmentsRequest(),
+    alter_replica_log_dirs.AlterReplicaLogDirsRequest(
+        [
+            alter_replica_log_dirs.AlterReplicaLogDir(
+                "/d", [alter_replica_log_dirs.AlterReplicaLogDirTopic("t", [0])]
+            )
+        ]
+    ),
     create_partitions.CreatePartitionsRequest([create_partitions.CreatePartitionsTopic("t", 3)]),
     delete_records.DeleteRecordsRequest(
         [delete_records.DeleteRecordsTopic("t", [delete_records.DeleteRecordsPartition(0, 1)])]
@@ -39,6 +49,7 @@ REQUESTS: list[Message] = [
     describe_configs.DescribeConfigsRequest([describe_configs.DescribeConfigsResource(2, "t", None)]),
     describe_log_dirs.DescribeLogDirsRequest(None),
     describe_producers.DescribeProducersRequest([describe_producers.TopicRequest("t", [0])]),
+    describe_quorum.DescribeQuorumRequest(),
     describe_topic_partitions.DescribeTopicPartitionsRequest([describe_topic_partitions.TopicRequest("t")]),
     elect_leaders.ElectLeadersRequest(0, [elect_leaders.TopicPartitions("t", [0])]),
     incremental_alter_configs.IncrementalAlterConfigsRequest(
@@ -54,6 +65,7 @@ REQUESTS: list[Message] = [
             )
         ],
     ),
+    update_features.UpdateFeaturesRequest(),
 ]
 CASES = [
     pytest.param(request, version, id=f"{type(request).__name__.removesuffix('Request')} v{version}")

@@ -1,0 +1,91 @@
+"""DescribeQuorum: who decides about the cluster's metadata, which is the gateway alone.
+
+Behaviour:
+- The one partition of ``__cluster_metadata`` is led by the controller, its only voter; there are no
+  observers, and nobody lags behind. Anything else is UNKNOWN_TOPIC_OR_PARTITION, as in Kafka for all that a
+  request names when it names more.
+- There is no metadata log. Its end and high watermark are the version of the last commit to the gateway's
+  own state (groups, committed offsets, dynamic configs): they rise with each change.
+- The endpoint of the controller is the one that this client can dial, under the name of its listener.
+
+Versions: v1 times of the last fetch (KIP-836) · v2 directory ids, endpoints, error messages (KIP-853).
+"""
+
+from __future__ import annotations
+
+from kgw_core.api.registry import Api
+from kgw_core.broker import RequestContext
+from kgw_core.errors import KafkaError, UnknownTopicOrPartition
+from kgw_core.wire.messages.describe_quorum import (
+    DescribeQuorumRequest,
+    DescribeQuorumResponse,
+    DescribeQuorumResponsePartitionData,
+    DescribeQuorumResponseTopicData,
+    Listener,
+    Node,
+    ReplicaState,
+)
+
+TOPIC = "__cluster_metadata"
+
+
+async def handle(request: DescribeQuorumRequest, context: RequestContext) -> DescribeQuorumResponse:
+    """The quorum of one."""
+    asked = [
+        (topic.topic_name, [each.partition_index for each in topic.partitions]) for topic in request.topics
+    ]
+    if asked == [(TOPIC, [0])]:
+        return await _quorum(context)
+    return _refused(
+        request, UnknownTopicOrPartition("This server does not host this topic-partition."), context
+    )
+
+
+async def _quorum(context: RequestContext) -> DescribeQuorumResponse:
+    broker = context.broker
+    end = await broker.state.commit({})
+    now, leader = broker.clock.time_ms(), broker.placement.controller()
+    partition = DescribeQuorumResponsePartitionData(
+        partition_index=0,
+        leader_id=leader,
+        leader_epoch=broker.placement.controller_epoch(),
+        high_watermark=end,
+        current_voters=[
+            ReplicaState(leader, log_end_offset=end, last_fetch_timestamp=now, last_caught_up_timestamp=now)
+        ],
+    )
+    nodes = [
+        Node(node.id, [Listener(context.client.listener, node.host, node.port)])
+        for node in broker.placement.nodes(context.client)
+        if node.id == leader
+    ]
+    return DescribeQuorumResponse(
+        topics=[DescribeQuorumResponseTopicData(TOPIC, [partition])],
+        nodes=nodes if context.version >= 2 else [],
+    )
+
+
+def _refused(
+    request: DescribeQuorumRequest, error: KafkaError, context: RequestContext
+) -> DescribeQuorumResponse:
+    topics = []
+    for topic in request.topics:
+        partitions = [
+            DescribeQuorumResponsePartitionData(
+                each.partition_index,
+                context.failed(error, f"{topic.topic_name}-{each.partition_index}"),
+                str(error),
+            )
+            for each in topic.partitions
+        ]
+        topics.append(DescribeQuorumResponseTopicData(topic.topic_name, partitions))
+    return DescribeQuorumResponse(topics=topics)
+
+
+def refuse(
+    request: DescribeQuorumRequest, error: KafkaError, context: RequestContext
+) -> DescribeQuorumResponse:
+    return DescribeQuorumResponse(error_code=error.code, error_message=str(error))
+
+
+API = Api("DescribeQuorum", (0, 2), handle, refuse)
