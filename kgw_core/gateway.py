@@ -231,7 +231,7 @@ async def _serving(
         logs=logs,
         groups=groups,
         placement=Placement(config.node_id, config.rack),
-        producer_ids=ProducerIds(clock),
+        producer_ids=ProducerIds(state, clock),
         clock=clock,
         spawn=spawn,
         health=background.health,

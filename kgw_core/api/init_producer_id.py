@@ -3,12 +3,16 @@
 Behaviour:
 - Each call gives a new id with epoch 0, also where an idempotent producer names the id it had (v3 on,
   KIP-360): only transactional producers go on with theirs.
+- COORDINATOR_LOAD_IN_PROGRESS while the state gives no ids (:mod:`kgw_core.producer_ids`).
 - With a transactional id: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, fatal to every client (see FindCoordinator).
 
 Versions: v3 id and epoch to go on with · v4 PRODUCER_FENCED · v5 TRANSACTION_ABORTABLE.
 """
 
 from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
 
 from kgw_core.api.find_coordinator import NO_TRANSACTIONS
 from kgw_core.api.registry import Api
@@ -17,15 +21,22 @@ from kgw_core.errors import InvalidRequest, KafkaError, TransactionalIdAuthoriza
 from kgw_core.wire.messages.init_producer_id import InitProducerIdRequest, InitProducerIdResponse
 
 
-def handle(request: InitProducerIdRequest, context: RequestContext) -> InitProducerIdResponse:
-    """A producer id and epoch."""
+def handle(
+    request: InitProducerIdRequest, context: RequestContext
+) -> InitProducerIdResponse | Coroutine[Any, Any, InitProducerIdResponse]:
+    """A producer id and epoch: now, unless the state has to be asked."""
     if request.transactional_id == "":
         raise InvalidRequest("the transactional id must not be empty")
     if request.transactional_id is not None:
         raise TransactionalIdAuthorizationFailed(NO_TRANSACTIONS)
     if (request.producer_id == -1) != (request.producer_epoch == -1):
         raise InvalidRequest(f"producer id {request.producer_id} with epoch {request.producer_epoch}")
-    return InitProducerIdResponse(0, 0, context.broker.producer_ids.next(), 0)
+    producer_id = context.broker.producer_ids.next_now()
+    return _later(context) if producer_id is None else InitProducerIdResponse(0, 0, producer_id, 0)
+
+
+async def _later(context: RequestContext) -> InitProducerIdResponse:
+    return InitProducerIdResponse(0, 0, await context.broker.producer_ids.next(), 0)
 
 
 def refuse(

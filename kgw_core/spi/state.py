@@ -9,7 +9,8 @@ The contract. *The core promises:*
 1. Keys are not empty and at most 65,535 bytes, values at most 16 MiB. A key begins with the name of the
    room that owns it and a slash (``groups/…``).
 2. One gateway writes at a time. Its rooms do call :meth:`StateStore.commit` at the same time, for keys of
-   their own.
+   their own. Only what is the cluster's (its id, the producer ids that are free) is changed by each that
+   starts, with ``if_versions``.
 3. A commit is never cancelled because a client went away. A ``get`` or ``scan`` may be cancelled.
 4. ``open`` is called once before anything else, ``close`` once after the last call has returned.
 
@@ -40,9 +41,11 @@ The contract. *The core promises:*
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
+
+from kgw_core.errors import KafkaStorageError, NotCoordinator
 
 API_VERSION = 1
 """The version of this interface; a plugin states the one it was written for."""
@@ -134,3 +137,27 @@ class StateStore(ABC):
     def commit_now(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
         """:meth:`commit` without waiting; only where ``capabilities().immediate``."""
         raise NotImplementedError(f"{type(self).__name__} is not an immediate store")
+
+
+TRIES = 20
+"""How often :func:`compare_and_set` loses against others before it gives up."""
+
+
+async def compare_and_set(store: StateStore, key: bytes, change: Callable[[bytes | None], bytes]) -> bytes:
+    """Set ``key`` to what ``change`` makes of its value (None: it is not there), and return that; where
+    somebody else has set it meanwhile, of what is there then. Nothing is written where it stays as it is.
+
+    :raises KafkaStorageError: others have been faster all the time.
+    :raises Exception: as :meth:`StateStore.get` and :meth:`StateStore.commit`.
+    """
+    for _ in range(TRIES):
+        entry = await store.get(key)
+        value = change(entry.value if entry is not None else None)
+        if entry is not None and value == entry.value:
+            return value
+        try:
+            await store.commit({key: value}, {key: entry.version if entry is not None else ABSENT})
+        except (VersionConflict, NotCoordinator):
+            continue
+        return value
+    raise KafkaStorageError(f"{key!r} was changed by others in each of {TRIES} tries to set it")

@@ -17,6 +17,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 from collections.abc import AsyncIterator
@@ -25,7 +26,7 @@ from uuid import uuid4
 import anyio
 import anyio.lowlevel
 
-from kgw_core.errors import KafkaError, KafkaStorageError, NotCoordinator
+from kgw_core.errors import KafkaError, KafkaStorageError, NotCoordinator, TopicAlreadyExists
 from kgw_core.records import build_batch, iter_batches, iter_records
 from kgw_core.spi.state import NO_VERSIONS, Changes, Entry, StateCapabilities, StateStore, Versions
 from kgw_core.spi.storage import SCAN_BYTES, Batch, LogStore, OffsetConflict, Topic, TopicPartition
@@ -85,14 +86,20 @@ class LogStateStore(StateStore):
 
     async def open(self) -> None:
         """Make the topic if it is not there; read the log."""
-        topic = next((topic for topic in await self._store.topics() if topic.name == TOPIC), None)
+        topic = await self._topic()
         if topic is None:
-            topic = Topic(TOPIC, uuid4(), 1, CONFIGS)
-            await self._store.create_topic(topic)
+            with contextlib.suppress(TopicAlreadyExists):  # another gateway that starts was faster
+                await self._store.create_topic(Topic(TOPIC, uuid4(), 1, CONFIGS))
+            topic = await self._topic()
+            if topic is None:
+                raise KafkaStorageError(f"topic {TOPIC} was made, and is not there")
         self._tp = TopicPartition(TOPIC, topic.id, 0)
         self._numbers_records = self._store.capabilities(topic).numbers_records
         self._end = (await self._store.bounds(self._tp)).start
         await self._catch_up()
+
+    async def _topic(self) -> Topic | None:
+        return next((topic for topic in await self._store.topics() if topic.name == TOPIC), None)
 
     # -- reading
 

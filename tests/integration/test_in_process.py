@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import aiokafka
 import anyio
+import anyio.to_thread
 import confluent_kafka
 import pytest
 from kgw_storage_memory.store import MemoryStore
 from msgspec.structs import replace
 
+from kgw_core.errors import KafkaStorageError
 from kgw_core.gateway import Gateway, running
 from kgw_core.groups.service import GroupService
 from kgw_core.log.compaction import Compaction
 from kgw_core.log.manager import LogManager
 from kgw_core.log.retention import Retention
 from kgw_core.log.writer import Writers
+from kgw_core.producer_ids import KEY
 from kgw_core.server.server import Server
+from kgw_core.spi.state import NO_VERSIONS, Changes, Versions
 from kgw_core.spi.storage import Capabilities, Topic
+from kgw_core.state.memory import MemoryStateStore
 from kgw_core.testing.faults import FaultyStore
 from kgw_core.testing.gateway import GatewayThread, free_config
 
@@ -54,6 +59,37 @@ async def test_a_gateway_and_its_client_share_one_event_loop() -> None:
             consumer.assign([aiokafka.TopicPartition("orders", partition) for partition in range(2)])
             got = [await consumer.getone() for _ in range(10)]
     assert sorted(record.value for record in got) == [b"%d" % number for number in range(10)]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("client", ["aiokafka", "confluent"])
+async def test_idempotent_producers_wait_for_a_state_that_gives_no_ids(
+    client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    commit = MemoryStateStore.commit
+
+    async def failing(state: MemoryStateStore, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
+        nonlocal asked
+        asked += KEY in changes
+        if KEY in changes and asked <= 2:
+            raise KafkaStorageError("not now")
+        return await commit(state, changes, if_versions)
+
+    monkeypatch.setattr(MemoryStateStore, "commit", failing)
+    async with running(free_config("orders:1")) as gateway:
+        if client == "aiokafka":
+            async with aiokafka.AIOKafkaProducer(
+                bootstrap_servers=gateway.bootstrap, enable_idempotence=True
+            ) as producer:
+                assert (await producer.send_and_wait("orders", b"1")).offset == 0
+        else:
+            confluent = confluent_kafka.Producer(
+                {"bootstrap.servers": gateway.bootstrap, "enable.idempotence": True}
+            )
+            confluent.produce("orders", b"1")
+            assert await anyio.to_thread.run_sync(confluent.flush, 20) == 0
+    assert asked == 3
 
 
 @pytest.mark.anyio

@@ -293,7 +293,7 @@ class Kit:
             logs=self.logs,
             groups=GroupService(config.groups, self.state, self.clock, self.spawn, self.catalog.id_of),
             placement=Placement(config.node_id, config.rack),
-            producer_ids=ProducerIds(self.clock),
+            producer_ids=ProducerIds(MemoryStateStore(), self.clock),
             clock=self.clock,
             spawn=self.spawn,
         )

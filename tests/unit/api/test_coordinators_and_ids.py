@@ -10,7 +10,7 @@ from broker_kit import Kit, a_frame
 from kgw_core import errors, wire
 from kgw_core.api import registry
 from kgw_core.api.operations import CLUSTER_OPERATIONS
-from kgw_core.producer_ids import ProducerIds
+from kgw_core.state.memory import MemoryStateStore
 from kgw_core.wire.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
 from kgw_core.wire.messages.describe_cluster import DescribeClusterRequest
 from kgw_core.wire.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResource
@@ -63,12 +63,21 @@ class TestInitProducerId:
         first, second, third = (each.producer_id for each in answers)
         assert 0 < first < second < third < 2**63
 
-    async def test_ids_are_new_after_a_restart_even_within_the_same_second(self, kit: Kit) -> None:
-        before = await kit.ask(InitProducerIdRequest(None, 1000), 5)
-        await kit.clock.advance(0.001)
-        kit.broker.producer_ids = ProducerIds(kit.clock)
-        after = await kit.ask(InitProducerIdRequest(None, 1000), 5)
-        assert after.producer_id > before.producer_id
+    @pytest.mark.parametrize("version", range(6))
+    async def test_while_the_state_gives_none_the_client_is_to_try_again(
+        self, kit: Kit, version: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What Kafka says then; older clients take other errors for the end."""
+
+        async def fail(*_: object) -> int:
+            raise errors.KafkaStorageError("not now")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(MemoryStateStore, "commit", fail)
+            answer = await kit.ask(InitProducerIdRequest(None, 1000), version)
+        assert errors.error_name(answer.error_code) == "COORDINATOR_LOAD_IN_PROGRESS"
+        assert (answer.producer_id, answer.producer_epoch) == (-1, -1)
+        assert (await kit.ask(InitProducerIdRequest(None, 1000), version)).error_code == 0
 
     async def test_an_idempotent_producer_that_names_its_id_gets_a_new_one(self, kit: Kit) -> None:
         first = await kit.ask(InitProducerIdRequest(None, 1000), 5)
