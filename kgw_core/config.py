@@ -125,6 +125,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     frame_timeout: Timeout = 60.0
     """Time within which a request that has begun must be there whole, and a second more for each 64 KiB that
     have arrived; else the connection is closed."""
+    append_timeout: Timeout = 20.0
+    """Time after which a Produce is answered with REQUEST_TIMED_OUT where the storage has not said what came
+    of it; with acks=all not later than the client asks. The batch may still be stored."""
     drain_timeout: Duration = 10.0
     """Time that requests in flight get to finish when the gateway stops."""
     fetch_max_bytes: PositiveSize = 55 * MiB
@@ -225,6 +228,9 @@ class Groups(msgspec.Struct, frozen=True, kw_only=True):
     """Most members of a group. Not set: any number. Kafka's group.max.size."""
     offset_metadata_max_size: Annotated[Size, msgspec.Meta(ge=0)] = 4096
     """Longest text that a client may commit with an offset. Kafka's offset.metadata.max.bytes."""
+    commit_timeout: Timeout = 5.0
+    """Time after which members are told COORDINATOR_NOT_AVAILABLE where the state has not said what came of
+    a write of their group. The write may still be done. Kafka's offsets.commit.timeout.ms."""
     offsets_retention: Timeout = 604800.0
     """Committed offsets are dropped this long after their group lost its last member, or after the commit
     where nobody subscribes to the topic. Kafka's offsets.retention.minutes."""

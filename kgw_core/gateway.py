@@ -203,6 +203,10 @@ async def _serving(
         Budget(config.limits.max_total_queued_bytes),
         background,
     )
+    try:
+        await logs.refused.load()
+    except Exception as error:
+        raise StartError(f"state {state.name}: refused sequences cannot be read: {error}") from error
     catalog: Catalog[PartitionLog] = Catalog(
         store,
         broker_defaults=config.topics.defaults,

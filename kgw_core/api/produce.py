@@ -143,7 +143,10 @@ def _when_stored(
     waiting: list[tuple[Pending[Appended], PartitionProduceResponse, PartitionLog]],
     context: RequestContext,
 ) -> Pending[ProduceResponse]:
-    """The answer once all appends are done, or after the request's timeout with what is done by then."""
+    """The answer once all appends are done, or after a time with what is done by then: with acks=all the
+    client's, and never more than the broker's own."""
+    most = context.broker.config.limits.append_timeout
+    seconds = min(max(request.timeout_ms, 1) / 1000, most) if request.acks == -1 else most
     whole: Pending[ProduceResponse] = Pending()
     open_answers = {id(answer): answer for _, answer, _ in waiting}
 
@@ -160,7 +163,7 @@ def _when_stored(
             whole.resolve(None)  # type: ignore[arg-type] # no answer
 
     def timed_out() -> None:
-        error = RequestTimedOut(f"not stored within the {request.timeout_ms} ms that the client gave")
+        error = RequestTimedOut(f"the storage has not said within {seconds:g} s what came of it")
         for answer in open_answers.values():
             answer.error_code = context.failed(error)
             answer.error_message = str(error)
@@ -178,7 +181,7 @@ def _when_stored(
         if not open_answers:
             finish()
 
-    timer = context.broker.clock.call_later(max(request.timeout_ms, 1) / 1000, timed_out)
+    timer = context.broker.clock.call_later(seconds, timed_out)
     for pending, answer, log in waiting:
         pending.then(lambda pending, answer=answer, log=log: stored(pending, answer, log))  # type: ignore[misc]
     return whole

@@ -18,7 +18,7 @@ import msgspec
 from kgw_core.background import Background, Faults, Tries
 from kgw_core.clock import Clock, Timer
 from kgw_core.config import Groups as GroupSettings
-from kgw_core.errors import GroupIdNotFound, KafkaError
+from kgw_core.errors import CoordinatorNotAvailable, GroupIdNotFound, KafkaError
 from kgw_core.events import shown
 from kgw_core.groups.coordinator import Coordinator
 from kgw_core.groups.deadlines import NEVER
@@ -63,7 +63,9 @@ class GroupService:
     ) -> None:
         self.settings = settings
         self.coordinator = Coordinator(settings, new_id)
-        self.writer = StateWriter(store, spawn)
+        self.writer = StateWriter(store, spawn, "groups")
+        self._nameless: dict[Pending[Any], str] = {}
+        self._asked: dict[str, dict[Pending[Any], Callable[[KafkaError], Any]]] = {}
         self._clock = clock
         self._background = background or Background(clock, spawn)
         self._dropping = self._background.chore("dropping offsets of deleted topics", self._drop_left)
@@ -81,12 +83,14 @@ class GroupService:
         token: Pending[Joined] = Pending()
         token.on_abandon = lambda: self._run(self.coordinator.abandoned(join.group_id, token, self._now()))
         self._run(self.coordinator.join(join, token, self._now()))
+        self._ask(join.group_id, token, lambda error: Joined(error, join.member_id))
         return token
 
     def sync(self, sync: Sync) -> Pending[Synced]:
         """A SyncGroup."""
         token: Pending[Synced] = Pending()
         self._run(self.coordinator.sync(sync, token, self._now()))
+        self._ask(sync.group_id, token, Synced)
         return token
 
     def heartbeat(self, group_id: str, generation: int, member_id: str, instance_id: str | None) -> None:
@@ -98,6 +102,7 @@ class GroupService:
         """A LeaveGroup: an error or None for each member. :raises KafkaError: it is refused as a whole."""
         token: Pending[list[KafkaError | None]] = Pending()
         self._run(self.coordinator.leave(group_id, leaving, token, self._now()))
+        self._ask(group_id, token, lambda error: [error] * len(leaving))
         return token
 
     def commit(
@@ -117,6 +122,7 @@ class GroupService:
             tells_unknown=tells_unknown,
         )  # fmt: skip
         self._run(effects)
+        self._ask(group_id, token, _itself)
         return token
 
     def delete_offsets(
@@ -129,12 +135,14 @@ class GroupService:
         token: Pending[KafkaError | None] = Pending()
         effects, subscribed = self.coordinator.commits.delete(group_id, partitions, token)
         self._run(effects)
+        self._ask(group_id, token, _itself)
         return token, subscribed
 
     def delete_group(self, group_id: str) -> Pending[KafkaError | None]:
         """A DeleteGroups of one group. :raises KafkaError: it is refused."""
         token: Pending[KafkaError | None] = Pending()
         self._run(self.coordinator.delete_group(group_id, token, self._now()))
+        self._ask(group_id, token, _itself)
         return token
 
     def find(self, group_id: str) -> Group:
@@ -169,16 +177,61 @@ class GroupService:
                 for token, answer in effects.replies:
                     if token is not None:
                         token.resolve(answer)
+                        if token in self._nameless:
+                            self._leave_nameless(token, answer)
         finally:
             self._running = False
         if self.coordinator.deadlines.next() < self._timer_at:
             self._set_timer()
 
     def _submit(self, write: Write) -> None:
+        timer: Timer | None = None
+        if not self.writer.immediate:
+            timer = self._clock.call_later(self.settings.commit_timeout, lambda: self._overdue(write))
+
         def written(error: Exception | None) -> None:
+            if timer is not None:
+                timer.cancel()
             self._run(self.coordinator.committed(write, error, self._now()))
 
         self.writer.submit(dict(map(encode, write.records)), written)
+
+    # -- writes of which nothing is heard
+
+    def _ask(self, group_id: str, token: Pending[Any], answer: Callable[[KafkaError], Any]) -> None:
+        """``token`` waits; where a write of the group is overdue, it gets ``answer(error)``."""
+        if token.done:
+            return
+        asked = self._asked.setdefault(group_id, {})
+        asked[token] = answer
+
+        def answered(token: Pending[Any]) -> None:
+            asked.pop(token, None)
+            if not asked and self._asked.get(group_id) is asked:
+                del self._asked[group_id]
+
+        token.then(answered)
+
+    def _overdue(self, write: Write) -> None:
+        """The state has not said what came of ``write``: whoever waits in its group asks again later."""
+        seconds = self.settings.commit_timeout
+        logger.warning(
+            "group %s: the state has not said within %g s what came of a write", write.group_id, seconds
+        )
+        error = CoordinatorNotAvailable(f"the state has not said within {seconds:g} s what came of a write")
+        for token, answer in list(self._asked.get(write.group_id, {}).items()):
+            told = answer(error)
+            if isinstance(told, Joined) and not told.member_id:
+                self._nameless[token] = write.group_id
+            token.resolve(told)
+
+    def _leave_nameless(self, token: Pending[Any], joined: Joined) -> None:
+        """A new member was told to ask again, and joined after all: it never learnt its id, and will come as
+        another one. The group does not wait for it."""
+        group_id = self._nameless.pop(token)
+        if joined.error is None:
+            leaving = [Leaving(joined.member_id, None, "its JoinGroup was answered before it had joined")]
+            self._run(self.coordinator.leave(group_id, leaving, None, self._now()))
 
     # -- time
 
@@ -246,6 +299,7 @@ class GroupService:
     async def _read(self) -> None:
         coordinator = self.coordinator
         coordinator.groups.clear()  # a try before this one may have failed half way
+        await self.writer.take_over()
         count = 0
         async for entry in self.writer.store.scan(PREFIX):
             try:
@@ -302,3 +356,7 @@ class GroupService:
         self._run(self.coordinator.stop())
         await self._dropping.finish()
         await self.writer.drained()
+
+
+def _itself(error: KafkaError) -> KafkaError:
+    return error

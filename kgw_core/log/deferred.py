@@ -41,6 +41,10 @@ class Deferred:
         take_room(self._budget, data)
         return pending
 
+    def waiting(self) -> list[memoryview]:
+        """The batches that wait, in order."""
+        return [data for data, _ in self._waiting]
+
     def append_all(self, append: Append, first: tuple[Pending[Appended], Outcome] | None = None) -> None:
         """They need not wait any more. ``first``: who waits for the batch before them, and its outcome."""
         waiting, self._waiting = self._waiting, []

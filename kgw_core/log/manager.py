@@ -16,6 +16,7 @@ from kgw_core.gathering import Gathering
 from kgw_core.log import compaction, snapshots
 from kgw_core.log.kept import Kept
 from kgw_core.log.partition import PartitionLog
+from kgw_core.log.refused import RefusedSequences
 from kgw_core.log.retention import CHECK_SECONDS, Retention
 from kgw_core.log.snapshots import Snapshots
 from kgw_core.log.tail import TailCache
@@ -82,7 +83,8 @@ class LogManager:
         self.snapshots = Snapshots(self._kept, self.background) if self._kept is not None else None
         self.wakes = Wakes()
         self.gathering = Gathering()
-        self.writers = Writers(store, self.gathering)
+        self.writers = Writers(store, self.gathering, spawn)
+        self.refused = RefusedSequences(self.background, PRODUCER_EXPIRATION_MS, state if durable else None)
         self.logs: WeakSet[PartitionLog] = WeakSet()
         self.retention = Retention(store, clock, lambda: self.logs, retention_interval)
         self.compaction = compaction.Compaction(
@@ -102,6 +104,7 @@ class LogManager:
         self.compaction.forget(log.tp)
         if self._kept is not None:
             self._kept.forget(log.tp)
+        self.refused.forget(log.tp)
 
     def snapshot(self, log: PartitionLog) -> None:
         """Keep what is known of the log's producers, in the background."""
@@ -119,6 +122,7 @@ class LogManager:
     async def _forget_producers(self) -> None:
         """Forget producers that have not written for :data:`PRODUCER_EXPIRATION_MS`."""
         before = self.clock.time_ms() - PRODUCER_EXPIRATION_MS
+        self.refused.expire(before)
         faults = Faults("partition(s)")
         for log in list(self.logs):
             try:
@@ -132,6 +136,7 @@ class LogManager:
         """Return when nothing that was queued is left to write, and what the next start needs is kept."""
         self.writers.stop()
         await self.writers.finished()
+        await self.refused.finish()
         if self._kept is not None and self.snapshots is not None:
             await self._kept.finish()
             await self.snapshots.finish(self.logs)

@@ -3,20 +3,23 @@
 Appends belong to the log, not to the request that brought them. A batch is checked, given its offsets and its
 place in its producer's sequence, and stored: at once where the store is immediate, through the queue
 (:mod:`kgw_core.log.queue`) and the writers where it has to wait. Where the log cannot take it yet, it waits
-for that first (:mod:`kgw_core.log.deferred`). What a queued batch got is tentative; when its append fails,
-all that is queued is answered with a retriable error, the log closes, and its next use reads everything
-again.
+for that first (:mod:`kgw_core.log.deferred`). What a queued batch got is tentative. When its append has
+certainly failed, all that is queued is answered with a retriable error, the log closes, and its next use
+reads everything again. While the outcome is not known (:mod:`kgw_core.log.resolving`), nobody is answered,
+and what comes is queued behind.
 """
 
 from __future__ import annotations
 
 import logging
 import struct
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import anyio
 
 from kgw_core import workers
+from kgw_core.clock import sleep
 from kgw_core.errors import (
     InvalidTxnState,
     KafkaError,
@@ -32,11 +35,12 @@ from kgw_core.log.opening import Opened, opened
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.log.queue import AppendQueue, Flight
 from kgw_core.log.reading import ReadableLog
+from kgw_core.log.resolving import FIRST_DELAY, LONGEST_DELAY, is_certain, stored_at
 from kgw_core.log.rewrite import looked_into, rewritten, takes_long
 from kgw_core.log.room import check_room, give_room, take_room
 from kgw_core.pending import Pending
-from kgw_core.records.batch import TRANSACTIONAL
-from kgw_core.spi.storage import Batch, TopicPartition
+from kgw_core.records.batch import HEADER_SIZE, TRANSACTIONAL
+from kgw_core.spi.storage import Batch, Buffer, OffsetConflict, TopicPartition
 from kgw_core.topics.catalog import TopicState
 
 if TYPE_CHECKING:
@@ -46,6 +50,7 @@ logger = logging.getLogger(__name__)
 
 _OFFSET = struct.Struct(">q")
 _EPOCH = struct.Struct(">i")
+_MAGIC_AND_PRODUCER = struct.Struct(">16xb26xqhi")
 _SEQUENCES = 1 << 31
 _new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python function
 
@@ -53,7 +58,7 @@ _new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python functio
 class PartitionLog(ReadableLog):
     """The log of one partition. Not thread-safe; all of it runs on the event loop."""
 
-    __slots__ = ("__weakref__", "_deferred", "_opening", "producers", "queue", "unsaved")
+    __slots__ = ("__weakref__", "_deferred", "_immediate", "_opening", "producers", "queue", "unsaved")
 
     def __init__(self, tp: TopicPartition, topic: TopicState[PartitionLog], manager: LogManager) -> None:
         super().__init__(tp, topic, manager)
@@ -61,6 +66,7 @@ class PartitionLog(ReadableLog):
         self.queue = AppendQueue(manager)
         self.unsaved = 0
         """Bytes appended, or read when it was opened, since the last snapshot of the producers."""
+        self._immediate = manager.immediate  # off while an append's outcome is not known
         self._deferred: Deferred | None = None  # there while anything has to wait
         self._opening: anyio.Lock | None = None
 
@@ -93,6 +99,8 @@ class PartitionLog(ReadableLog):
                 if deferred is not None:
                     if not deferred.looking:
                         self._deferred = None
+                    if failure.retriable:
+                        self._remember_refused(deferred.waiting())
                     deferred.fail(failure)
                 raise failure from error
 
@@ -125,52 +133,91 @@ class PartitionLog(ReadableLog):
         :raises KafkaError: the batch is refused, each refusal with Kafka's code. A Pending fails with what
             went wrong in the store.
         """
-        if not self.ready or self._deferred:
-            return self._defer(data, stable)
         manager = self._manager
-        configs = self._topic.configs
-        now = manager.clock.time_ms()
-        header = check_batch(data, configs, now)
-        attributes = header[5]
-        if attributes & TRANSACTIONAL:
-            raise InvalidTxnState("transactions are not supported: no transaction is open on this partition")
-        producer_id = header[9]
-        first = last = -1
-        if producer_id >= 0:
-            first = header[11]
-            last = (first + header[6]) % _SEQUENCES
-            outcome = self.producers.find(producer_id, header[10], first, last)
-            if outcome is not None:
-                return outcome  # type: ignore[return-value] # what put() was given below
-        max_timestamp = header[8]
-        log_append_time = -1
-        if configs.rewrites or configs.compact:
-            if not looked and takes_long(data, configs):
-                return self._look_first(data, stable)
-            data, max_timestamp, log_append_time, stable = rewritten(
-                data, configs, now, stable, manager.max_inflated, looked
-            )
-        span = header[6] + 1
-        if not manager.immediate:
-            pending = self._enqueue(data, span, max_timestamp, log_append_time, stable, producer_id)
-            if producer_id >= 0:
-                self.producers.put(producer_id, header[10], first, last, pending, now)
-            return pending
-        base = manager.ledger.reserve(self.tp, span)
-        _OFFSET.pack_into(data, 0, base)
-        _EPOCH.pack_into(data, 12, self.leader_epoch)
         try:
-            batch: Batch = _new_tuple(Batch, (base, span, max_timestamp, data, stable))
-            manager.store.append_now(self.tp, (batch,))
-            self.high_watermark = manager.ledger.committed(self.tp, base + span)
-        except Exception as error:
-            raise self._failed(error, base) from error
-        appended: Appended = _new_tuple(Appended, (base, log_append_time))
+            if not self.ready or self._deferred:
+                return self._defer(data, stable)
+            configs = self._topic.configs
+            now = manager.clock.time_ms()
+            header = check_batch(data, configs, now)
+            attributes = header[5]
+            if attributes & TRANSACTIONAL:
+                raise InvalidTxnState(
+                    "transactions are not supported: no transaction is open on this partition"
+                )
+            producer_id = header[9]
+            first = last = -1
+            if producer_id >= 0:
+                first = header[11]
+                last = (first + header[6]) % _SEQUENCES
+                outcome = self.producers.find(producer_id, header[10], first, last)
+                if outcome is not None:
+                    return outcome  # type: ignore[return-value] # what put() was given below
+                if manager.refused.active and self.producers.get(producer_id) is None:
+                    manager.refused.check(self.tp, producer_id, header[10], first)
+            max_timestamp = header[8]
+            log_append_time = -1
+            if configs.rewrites or configs.compact:
+                if not looked and takes_long(data, configs):
+                    return self._look_first(data, stable)
+                data, max_timestamp, log_append_time, stable = rewritten(
+                    data, configs, now, stable, manager.max_inflated, looked
+                )
+            span = header[6] + 1
+            result: Appended | Pending[Appended]
+            if self._immediate:
+                base = manager.ledger.reserve(self.tp, span)
+                _OFFSET.pack_into(data, 0, base)
+                _EPOCH.pack_into(data, 12, self.leader_epoch)
+                batch: Batch = _new_tuple(Batch, (base, span, max_timestamp, data, stable))
+                try:
+                    manager.store.append_now(self.tp, (batch,))
+                    self.high_watermark = manager.ledger.committed(self.tp, base + span)
+                except Exception as error:
+                    result = self._failed_at_once(error, batch, log_append_time, producer_id)
+                else:
+                    result = _new_tuple(Appended, (base, log_append_time))
+            else:
+                result = self._enqueue(data, span, max_timestamp, log_append_time, stable, producer_id)
+        except KafkaError as error:
+            if error.retriable:
+                self._remember_refused((data,))
+            raise
         if producer_id >= 0:
-            self.producers.put(producer_id, header[10], first, last, appended, now)
-        if self.waiting:
+            self.producers.put(producer_id, header[10], first, last, result, now)
+            if manager.refused.active:
+                manager.refused.taken(self.tp, producer_id)
+        if self.waiting and type(result) is not Pending:
             self.waiting.appended(len(data))
-        return appended
+        return result
+
+    def _failed_at_once(
+        self, error: Exception, batch: Batch, log_append_time: int, producer_id: int
+    ) -> Pending[Appended]:
+        """A store that never waits has failed: until it is known what it has, its log waits like others.
+
+        :raises KafkaError: it is known that nothing was written.
+        """
+        if is_certain(error):
+            raise self._failed(error, batch.base_offset) from error
+        if not batch.stable:
+            batch = batch._replace(data=memoryview(bytearray(batch.data)), stable=True)
+        self._immediate = False
+        pending = self.queue.put(batch, log_append_time, producer_id)
+        self.queue.depart(len(batch.data))
+        self._manager.writers.resolve(self, error)
+        return pending
+
+    def _remember_refused(self, batches: Iterable[Buffer]) -> None:
+        """These were refused with a retriable error: until they come again, no later batch of their producers
+        may take their place (:mod:`kgw_core.log.refused`)."""
+        if self._topic.deleted:
+            return
+        for data in batches:
+            if len(data) >= HEADER_SIZE:
+                magic, producer_id, epoch, sequence = _MAGIC_AND_PRODUCER.unpack_from(data)
+                if magic == 2 and producer_id >= 0 and epoch >= 0 and sequence >= 0:
+                    self._manager.refused.remember(self.tp, producer_id, epoch, sequence)
 
     def _defer(self, data: memoryview, stable: bool) -> Pending[Appended]:
         """Append it when the log is open, and what came before it has been looked into."""
@@ -230,20 +277,64 @@ class PartitionLog(ReadableLog):
         return pending
 
     def settle(self, outcome: int | Exception) -> None:
-        """What the store said of what is in flight: its base offset, or why not."""
+        """What the store said of what is in flight: its base offset, or why not.
+
+        Where an error leaves open whether it was written, everybody waits until the store can say.
+        """
         manager = self._manager
-        written = self.queue.landed()
+        flight = self.queue.in_flight
+        assert flight is not None, "the store has answered for it"
         if isinstance(outcome, int):
             try:
-                self.high_watermark = manager.ledger.committed(self.tp, outcome + written.span)
+                self.high_watermark = manager.ledger.committed(self.tp, outcome + flight.span)
             except Exception as error:
-                outcome = error
-        if not isinstance(outcome, int):
-            self._not_stored(written, outcome)
-            return
-        appended = written.placed(outcome, self.producers)
+                manager.writers.resolve(self, error)
+            else:
+                self._stored(self.queue.landed(), outcome)
+        elif is_certain(outcome):
+            self._not_stored(self.queue.landed(), outcome)
+        else:
+            manager.writers.resolve(self, outcome)
+
+    async def look_for_flight(self, error: Exception) -> int | Exception:
+        """What came of what is in flight, of which ``error`` does not say it, however long that takes.
+
+        Returns its base offset, or an error that says that it was not stored.
+        """
+        manager = self._manager
+        flight = self.queue.in_flight
+        assert flight is not None
+        logger.error(
+            "storage failed on %s, and may have written all the same: %r; asking it what it has",
+            self.tp, error, exc_info=error,
+        )  # fmt: skip
+        delay = FIRST_DELAY
+        while True:
+            try:
+                base = await stored_at(self.tp, flight.batches, self.high_watermark, manager.store)
+                if base is not None:
+                    manager.ledger.committed(self.tp, base + flight.span)  # whether it can now
+                break
+            except (UnknownTopicOrPartition, OffsetConflict) as answer:
+                return answer
+            except Exception as again:
+                if delay == FIRST_DELAY:
+                    logger.warning("%s: the store cannot say what it has: %r; asking again", self.tp, again)
+                await sleep(manager.clock, delay)
+                delay = min(2 * delay, LONGEST_DELAY)
+        if base is None:
+            logger.warning("%s: %d batch(es) were not stored", self.tp, len(flight.batches))
+            return KafkaStorageError(f"storage failed on {self.tp}, and has not stored it: {error}")
+        logger.warning("%s: %d batch(es) were stored at offset %d", self.tp, len(flight.batches), base)
+        return base
+
+    def _stored(self, written: Flight, base: int) -> None:
+        manager = self._manager
+        appended = written.placed(base, self.producers)
         if manager.tails is not None and not self._topic.deleted:
-            manager.tails.append(self.tp, outcome, written.batches)
+            manager.tails.append(self.tp, base, written.batches)
+        if not self._immediate and not self.queue.waiting:
+            self._immediate = manager.immediate
         written.resolve(appended)
         if self.waiting:
             self.waiting.appended(written.size)
@@ -253,22 +344,27 @@ class PartitionLog(ReadableLog):
             manager.snapshot(self)
 
     def _not_stored(self, written: Flight, error: Exception) -> None:
-        failure = self._failed(error, written.batches[0].base_offset)
-        if failure is not error:
-            failure.__cause__ = error
+        failure = explained(error, self.tp)
         if len(written.batches) > 1:
             failure = retriable(failure, self.tp)  # which of them the store does not like is not known
+        if failure.retriable:
+            self._remember_refused(batch.data for batch in written.batches)
+        self._failed(failure, written.batches[0].base_offset)
+        if failure is not error and failure.__cause__ is None:
+            failure.__cause__ = error
         written.fail(failure)
 
     def _failed(self, error: Exception, base: int) -> KafkaError:
         """An append failed: void all that is tentative, close; return what to tell those who wait."""
         failure = explained(error, self.tp)
         self.ready = False
+        self._immediate = self._manager.immediate
         self.producers = Producers()
         if self._manager.tails is not None:
             self._manager.tails.drop(self.tp)
         if base >= 0:
             self._manager.ledger.released(self.tp, base)
+        self._remember_refused(item.batch.data for item in self.queue.waiting)
         self.queue.fail(retriable(failure, self.tp))
         return failure
 

@@ -93,9 +93,10 @@ class ReadableLog(ABC):
             runs = manager.tails.read(self.tp, offset, max_bytes) if manager.tails is not None else None
             return acknowledged(runs, self.high_watermark) if runs is not None else None
         try:
-            return manager.store.read_now(self.tp, offset, max_bytes)
+            runs = manager.store.read_now(self.tp, offset, max_bytes)
         except Exception as error:
             raise explained(error, self.tp) from error
+        return acknowledged(runs, self.high_watermark)
 
     async def read(self, offset: int, max_bytes: int) -> Sequence[Run]:
         """:meth:`read_now`, waited for; opens the log where it is not ready."""

@@ -33,9 +33,13 @@ The contract. *The core promises:*
 10. Commits that are awaited one after the other apply in that order.
 11. What cannot be done now raises a :class:`~kgw_core.errors.KafkaError` (mostly ``KafkaStorageError``) if
     it is certain that nothing was written. After any other exception the core takes the outcome as
-    unknown and reads the keys again.
-12. No method blocks the event loop: file and network I/O that can wait goes to a thread or is awaited.
-13. With ``capabilities().immediate`` nothing ever waits, and :meth:`StateStore.commit_now` is there, too.
+    unknown and asks the store until that can say what it has.
+12. Once a commit has raised, it has happened or never will. A store that gave up waiting for its engine first
+    makes sure that what it has sent can no more land. The core fences its own commits besides: each expects
+    the version that the one before gave to a key of the writer's (``if_versions``).
+13. No method blocks the event loop: file and network I/O that can wait goes to a thread or is awaited.
+14. With ``capabilities().immediate`` nothing ever waits, and :meth:`StateStore.commit_now` is there, too. One
+    that raises has written nothing.
 """
 
 from __future__ import annotations
@@ -82,7 +86,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StateCapabilities:
-    """``durable``: a commit that returned survives kill -9. ``immediate``: see rule 13."""
+    """``durable``: a commit that returned survives kill -9. ``immediate``: see rule 14."""
 
     durable: bool = False
     immediate: bool = False

@@ -33,9 +33,12 @@ The contract. *The core promises:*
     :class:`~kgw_core.errors.UnknownTopicOrPartition`; a log is named by its topic's *id*, so an append in
     flight across delete and re-create never lands in the new log.
 12. Anything that cannot be done now raises a :class:`~kgw_core.errors.KafkaError` (mostly
-    ``KafkaStorageError``) if it is certain that nothing was written. After any other exception the core
-    takes the outcome as unknown and reads bounds and headers again before it goes on.
-13. No method blocks the event loop: file and network I/O that can wait goes to a thread or is awaited.
+    ``KafkaStorageError``) if it is certain that nothing was written. After any other exception of an append
+    the core takes the outcome as unknown: it answers nobody, asks for bounds and for the batch at the
+    append's offset until the store can say what it has, and goes by that.
+13. Once a call has raised, what it was to do has happened or never will. A store that gave up waiting for
+    its engine first makes sure that what it has sent can no more land; until then the call goes on.
+14. No method blocks the event loop: file and network I/O that can wait goes to a thread or is awaited.
 """
 
 from __future__ import annotations
@@ -151,15 +154,16 @@ class Capabilities:
     """What a store does beyond, or other than, the plain contract.
 
     ``durable``: an append that returned survives kill -9. ``immediate``: never waits; offers
-    ``append_now`` and ``read_now``. ``external_writers``: others append to the same logs.
-    ``numbers_records``: the engine chooses offsets. ``native_retention``: the engine deletes old data
-    by itself. ``preserves_batches``: what is read is byte for byte what was appended.
-    ``commit_scope``: whether one append_many is one commit of the whole ``store`` or one a ``partition``.
+    ``append_now`` and ``read_now``. ``numbers_records``: the engine chooses offsets. ``native_retention``:
+    the engine deletes old data by itself. ``preserves_batches``: what is read is byte for byte what was
+    appended. ``commit_scope``: "store" where one ``append_many`` is one commit of the whole store; the core
+    then puts what waits in all logs into one. "partition" where each log commits for itself; the core then
+    calls ``append`` for each log that has something to write, all at the same time, so that a slow one holds
+    up no other.
     """
 
     durable: bool = False
     immediate: bool = False
-    external_writers: bool = False
     numbers_records: bool = False
     native_retention: bool = False
     preserves_batches: bool = True
@@ -177,7 +181,7 @@ class LogStore(ABC):
     api_version: ClassVar[int] = API_VERSION
     Config: ClassVar[type[Any] | None] = None
     writers: ClassVar[int] = 4
-    """How many ``append_many`` calls the core keeps under way at once."""
+    """How many ``append_many`` calls the core keeps under way at once, where ``commit_scope`` is "store"."""
 
     def __init__(self, config: Any = None) -> None:
         self.config = config

@@ -3,6 +3,12 @@
 Whoever has changes submits them and is called back. Where the store never waits that happens at once, in
 the caller's stack; else what comes while a commit is under way goes into the next one together. Changes
 apply in the order in which they were submitted, and callbacks come in that order.
+
+Each commit also writes the writer's fence, a key of its own, and expects the version that the commit before
+gave it. So a commit that is late, or of a writer before this one, is refused by the store: it can never land
+over a newer one. Where the outcome of a commit is not known, the writer moves the fence. Either that
+succeeds, and the commit can no more land; or the fence has moved already, and its value tells whose commit
+that was. Until the store says which, nobody is answered.
 """
 
 from __future__ import annotations
@@ -10,11 +16,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
+from uuid import uuid4
 
 import anyio
 
-from kgw_core.errors import KafkaError, KafkaStorageError
-from kgw_core.spi.state import Changes, StateStore
+from kgw_core.errors import KafkaError, KafkaStorageError, NotCoordinator
+from kgw_core.spi.state import ABSENT, Changes, StateStore, VersionConflict
 
 logger = logging.getLogger(__name__)
 
@@ -22,24 +29,59 @@ MOST_CHANGES = 2_000
 """Keys that are put into one commit, unless one submission alone has more."""
 
 RETRY_SECONDS = 0.5
-"""Between looks at a store that cannot say what it has."""
+"""Between two questions to a store that cannot say what it has."""
+
+FENCES = b"fences/"
+"""The prefix of the writers' fences."""
 
 Done = Callable[[Exception | None], object]
 """Called with None when the changes are there, else with the error for which they are not."""
 
 
 class StateWriter:
-    """Not thread-safe; all of it runs on the event loop. ``spawn`` starts a coroutine nobody waits for."""
+    """Not thread-safe; all of it runs on the event loop. ``spawn`` starts a coroutine nobody waits for.
 
-    def __init__(self, store: StateStore, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+    ``name`` is what the writer's fence is called: one for each room that writes through a writer.
+    """
+
+    def __init__(
+        self, store: StateStore, spawn: Callable[[Coroutine[Any, Any, None]], object], name: str = "state"
+    ) -> None:
         self.store = store
         self.immediate = store.capabilities().immediate
         self.commits = 0
         """Commits made so far."""
         self._spawn = spawn
+        self._fence = FENCES + name.encode()
+        self._version: int | None = None  # of the fence; not known before it is taken
+        self._id = uuid4().bytes
+        self._moves = 0
+        self._lost: NotCoordinator | None = None
         self._queue: list[tuple[Changes, Done]] = []
         self._writing = False
         self._idle: anyio.Event | None = None
+
+    async def take_over(self) -> None:
+        """Take the fence: what another writer has under way, such as one of a gateway that was killed, can no
+        more land. What is read after this is what there is.
+
+        :raises KafkaError: not now.
+        """
+        if self.immediate:
+            return
+        while True:
+            try:
+                entry = await self.store.get(self._fence)
+                found = entry.version if entry is not None else ABSENT
+                self._version = await self.store.commit({self._fence: self._next()}, {self._fence: found})
+            except VersionConflict:
+                continue  # it was moved between the two; whoever moves it last has it
+            except KafkaError:
+                raise
+            except Exception as error:
+                raise KafkaStorageError(f"the state store failed: {error!r}") from error
+            self._lost = None
+            return
 
     def submit(self, changes: Changes, done: Done) -> None:
         """Commit ``changes``, then call ``done``."""
@@ -77,38 +119,76 @@ class StateWriter:
         return batch
 
     async def _write(self, batch: list[tuple[Changes, Done]]) -> None:
-        merged = batch[0][0]
-        if len(batch) > 1:
-            merged = {}
-            for changes, _ in batch:
-                merged.update(changes)
-        outcome: Exception | None = None
+        merged: dict[bytes, bytes | None] = {}
+        for changes, _ in batch:
+            merged.update(changes)
         try:
-            await self.store.commit(merged)
-            self.commits += 1
-        except KafkaError as error:
+            outcome = self._lost or await self._commit(merged)
+        except Exception as error:  # a fault here must not leave anybody without an answer
+            logger.exception("the state writer failed")
             outcome = error
-        except Exception as error:
-            outcome = await self._look(merged, error)
         for _, done in batch:
             try:
                 done(outcome)
             except Exception:
                 logger.exception("a listener of the state writer failed")
 
-    async def _look(self, changes: Changes, error: Exception) -> Exception | None:
-        """Whether a commit whose outcome is not known was done: None, or what to tell those who wait."""
-        logger.error("the state store failed with an unknown outcome; looking what it has", exc_info=error)
+    async def _commit(self, changes: dict[bytes, bytes | None]) -> Exception | None:
+        """None when ``changes`` are there, else why they are not and will never be."""
+        try:
+            if self._version is None:
+                await self.take_over()
+        except KafkaError as error:
+            return error
+        assert self._version is not None
+        value = changes[self._fence] = self._next()
+        try:
+            self._version = await self.store.commit(changes, {self._fence: self._version})
+        except KafkaError as error:
+            return error
+        except VersionConflict as conflict:
+            return self._fenced(conflict)
+        except Exception as error:
+            return await self._resolve(value, error)
+        self.commits += 1
+        return None
+
+    async def _resolve(self, value: bytes, error: Exception) -> Exception | None:
+        """What came of a commit whose outcome is not known; ``value`` is what it wrote to the fence."""
+        logger.error("the state store failed, and may have written all the same; asking it", exc_info=error)
+        refused = KafkaStorageError(f"the state store failed: {error!r}")
+        assert self._version is not None
+        move, told = self._next(), False
         while True:
             try:
-                for key, value in changes.items():
-                    entry = await self.store.get(key)
-                    if (entry.value if entry is not None else None) != value:
-                        return KafkaStorageError(f"the state store failed: {error!r}")
-                return None
+                try:
+                    self._version = await self.store.commit({self._fence: move}, {self._fence: self._version})
+                except VersionConflict as conflict:
+                    entry = await self.store.get(self._fence)
+                    if entry is None or entry.value not in (value, move):
+                        return self._fenced(conflict)
+                    self._version = entry.version
+                    if entry.value == value:
+                        self.commits += 1
+                        return None
+                return refused
             except Exception as again:
-                logger.warning("the state store cannot say what it has: %r", again)
+                if not told:
+                    logger.warning("the state store cannot say what it has: %r; asking again", again)
+                told = True
                 await anyio.sleep(RETRY_SECONDS)
+
+    def _next(self) -> bytes:
+        """A value for the fence that is written once."""
+        self._moves += 1
+        return self._id + self._moves.to_bytes(8, "big")
+
+    def _fenced(self, conflict: VersionConflict) -> NotCoordinator:
+        logger.error(
+            "another gateway has taken over this state (%s); nothing more is written to it", conflict
+        )
+        self._lost = NotCoordinator("another gateway has taken over this state")
+        return self._lost
 
     async def drained(self) -> None:
         """Return when nothing that was submitted is left to write."""

@@ -8,15 +8,16 @@
             return lambda: MineStateStore(MineStateStore.Config(path=tmp_path / "state.db"))
 
 ``make_store`` makes a store that is not open. Called again after the first one was closed, it makes one on
-the same data where the store is durable. For stores that crash well, let :meth:`StateStoreSuite.crash` end
-one without closing it.
+the same data where the store is durable. The fixture ``failing`` makes commits fail; without it the test of
+late commits is skipped. For stores that crash well, let :meth:`StateStoreSuite.crash` end one without closing
+it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 
 import anyio
 import pytest
@@ -24,6 +25,7 @@ import pytest
 from kgw_core.spi.state import ABSENT, Entry, StateStore, VersionConflict
 
 MakeStore = Callable[[], StateStore]
+Failing = Callable[[StateStore], AbstractContextManager[object]]
 
 
 async def all_of(store: StateStore, prefix: bytes = b"") -> dict[bytes, bytes]:
@@ -54,6 +56,16 @@ class StateStoreSuite:
     async def crash(self, store: StateStore) -> None:
         """End ``store`` as a crash would. The default closes it."""
         await store.close()
+
+    late_seconds = 0.2
+    """How long the suite watches that nothing lands after a commit has raised: more than the store's own time
+    for its engine to answer."""
+
+    @pytest.fixture
+    def failing(self) -> Failing | None:
+        """Makes commits of the store that it is called with fail, as long as the context manager that it
+        returns is entered."""
+        return None
 
     def needs_durable(self, store: StateStore) -> None:
         if not store.capabilities().durable:
@@ -266,7 +278,26 @@ class StateStoreSuite:
             assert len(set(versions)) == 50
             assert len(await all_of(store)) == 100
 
-    # -- waiting (12, 13)
+    # -- failing (11, 12)
+
+    @pytest.mark.anyio
+    async def test_a_commit_that_has_raised_lands_no_more(
+        self, make_store: MakeStore, failing: Failing | None
+    ) -> None:
+        if failing is None:
+            pytest.skip("needs the fixture `failing`, which makes commits fail")
+        async with self.opened(make_store) as store:
+            await store.commit({b"a/1": b"old", b"a/2": b"old"})
+            with failing(store), pytest.raises(Exception) as failure:
+                await store.commit({b"a/1": b"failed", b"a/2": None})
+            found = await all_of(store)
+            assert found in ({b"a/1": b"old", b"a/2": b"old"}, {b"a/1": b"failed"}), "part of it was done"
+            with anyio.move_on_after(self.late_seconds):
+                while True:
+                    assert await all_of(store) == found, f"it landed after it had raised {failure.value!r}"
+                    await anyio.sleep(0.01)
+
+    # -- waiting (13, 14)
 
     @pytest.mark.anyio
     async def test_an_immediate_store_commits_without_waiting(self, make_store: MakeStore) -> None:

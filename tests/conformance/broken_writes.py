@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -191,6 +192,17 @@ class AppendNowReturnsTheEnd(Broken):
     def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
         super().append_now(tp, batches)
         return self._log(tp).end
+
+
+@caught_by("an_append_that_has_raised_lands_no_more")
+class Late(Broken):
+    """Gives up waiting for its engine, which appends all the same, a little later."""
+
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+        if self.full:
+            asyncio.get_running_loop().call_later(0.05, self.append_now, tp, batches)
+            raise TimeoutError("no answer")
+        return await super().append(tp, batches)
 
 
 @caught_by("an_append_that_fails_leaves_all_or_nothing")

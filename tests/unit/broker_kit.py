@@ -172,7 +172,7 @@ class NumberingStore(SlowStore):
     skip = 0
 
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
-        return Capabilities(numbers_records=True)
+        return Capabilities(numbers_records=True, commit_scope="store")
 
     async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
         results: list[int | Exception] = []

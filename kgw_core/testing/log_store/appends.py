@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
 from kgw_core.errors import KafkaError, UnknownTopicOrPartition
@@ -14,7 +15,7 @@ from kgw_core.testing.log_store.base import Bench, Failing, SuiteBase, last, onl
 
 
 class Appends(SuiteBase):
-    """Promises 5, 6, 7 and 12."""
+    """Promises 5, 6, 7, 12 and 13."""
 
     async def test_what_is_appended_is_read_again(self, bench: Bench) -> None:
         """Batches of one and of many records, in the order they came, at their offsets."""
@@ -172,3 +173,19 @@ class Appends(SuiteBase):
             await bench.reopen()
             await bench.expect(tp, written)
             assert len(stored_batches(await bench.read_all(tp))) == len(written)
+
+    async def test_an_append_that_has_raised_lands_no_more(
+        self, bench: Bench, failing: Failing | None
+    ) -> None:
+        """What the log holds just after the failure is what it holds :attr:`late_seconds` after it."""
+        if failing is None:
+            pytest.skip("needs the fixture `failing`, which makes appends fail")
+        tp = await bench.log()
+        await bench.fill(tp, [1])
+        with failing(), pytest.raises(Exception) as failure:
+            await bench.store.append(tp, [bench.make(base, tag="failed") for base in (1, 2)])
+        ends = await bench.ends(tp)
+        with anyio.move_on_after(self.late_seconds):
+            while True:
+                assert await bench.ends(tp) == ends, f"it landed after it had raised {failure.value!r}"
+                await anyio.sleep(0.01)

@@ -141,6 +141,10 @@ class SuiteBase:
 
     pytestmark = pytest.mark.anyio
 
+    late_seconds = 0.2
+    """How long the suite watches that nothing lands after a call has raised: more than the store's own time
+    for its engine to answer."""
+
     @pytest.fixture
     def anyio_backend(self) -> str:
         return "asyncio"

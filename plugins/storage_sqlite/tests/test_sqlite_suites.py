@@ -13,6 +13,7 @@ from kgw_storage_sqlite.config import Config
 from kgw_storage_sqlite.state import SqliteStateStore
 from kgw_storage_sqlite.store import SqliteStore
 
+from kgw_core.spi.state import StateStore
 from kgw_core.testing import LogStoreSuite
 from kgw_core.testing.state_store import MakeStore, StateStoreSuite
 
@@ -50,6 +51,23 @@ class TestSqliteStateStore(StateStoreSuite):
     @pytest.fixture
     def make_store(self, tmp_path: Path) -> MakeStore:
         return lambda: SqliteStateStore(Config(path=tmp_path / "state.db"))
+
+    @pytest.fixture
+    def failing(self) -> Callable[[StateStore], AbstractContextManager[None]]:
+        """The disk is full when a row is deleted."""
+
+        @contextmanager
+        def fail(store: StateStore) -> Iterator[None]:
+            assert isinstance(store, SqliteStateStore)
+            assert store._database._writer is not None
+            connection = store._database._writer._conn
+            connection.execute(
+                "CREATE TEMP TRIGGER full BEFORE DELETE ON state BEGIN SELECT RAISE(FAIL, 'disk full'); END"
+            )
+            yield
+            connection.execute("DROP TRIGGER full")
+
+        return fail
 
 
 def test_the_entry_points_register_both_stores() -> None:

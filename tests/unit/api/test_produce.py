@@ -342,7 +342,7 @@ class TestWaiting:
         await slow.clock.advance(0.2)
         late, good = slow.decode(answer.result(), request, 12).responses[0].partition_responses
         assert (late.error_code, late.base_offset) == (errors.RequestTimedOut.code, -1)
-        assert "1500 ms" in late.error_message
+        assert "1.5 s" in late.error_message
         assert (good.error_code, good.base_offset) == (0, 0)
         held.release()
         await turns()
@@ -362,6 +362,27 @@ class TestWaiting:
         assert answer.done
         (await store.arrived()).release()
         await turns()
+
+    @pytest.mark.parametrize(("acks", "timeout_ms"), [(1, 10), (0, 10), (-1, 3_600_000)])
+    async def test_the_brokers_own_time_holds_for_every_acks_and_the_clients_only_for_all(
+        self, slow: Kit, store: SlowStore, acks: int, timeout_ms: int
+    ) -> None:
+        log = await slow.log()
+        seconds = slow.config.limits.append_timeout
+        request = produce(slow, 12, batch("a"), acks=acks, timeout_ms=timeout_ms)
+        answer = waiting(slow.start(request, 12))
+        await slow.clock.advance(seconds - 0.01)
+        assert not answer.done
+        await slow.clock.advance(0.02)
+        if acks == 0:
+            with pytest.raises(errors.Unanswerable, match="the storage has not said within 20 s"):
+                answer.result()
+        else:
+            (part,) = slow.decode(answer.result(), request, 12).responses[0].partition_responses
+            assert part.error_code == errors.RequestTimedOut.code
+        (await store.arrived()).release()
+        await turns()
+        assert log.high_watermark == 1
 
     async def test_a_client_that_goes_away_does_not_take_its_append_along(
         self, slow: Kit, store: SlowStore

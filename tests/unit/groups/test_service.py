@@ -323,3 +323,25 @@ async def test_a_commit_that_the_storage_refuses_is_told_and_the_next_succeeds(s
     assert (await shell.answer(shell.commit("g", 0))).name == "NOT_COORDINATOR"
     assert await shell.answer(shell.commit("g", 0, offset=9)) is None
     assert shell.service.find("g").offsets["t"][0].offset == 9
+
+
+async def test_members_are_told_to_ask_again_where_nothing_is_heard_of_a_write(shell: Shell) -> None:
+    service = await shell.start()
+    seconds = SETTINGS.commit_timeout
+    stuck = shell.store.hold("append")
+    join = Join("g", "", None, "me", "/1.2.3.4", 10_000, 30_000, "consumer", RANGE)
+    asked = [service.join(join), shell.commit("other", 0)]
+    await shell.clock.advance(seconds - 0.1)
+    assert not any(each.done for each in asked)
+    await shell.clock.advance(0.2)
+    joined, other = (each.result() for each in asked)
+    assert (joined.error.name, other.name) == ("COORDINATOR_NOT_AVAILABLE",) * 2
+    assert service._asked == {}
+    stuck.set()
+    await service.writer.drained()
+    await turns()
+    assert service.find("other").offsets["t"][0].offset == 7, "it was done all the same"
+    del shell.store._gates["append"]
+    again = await shell.answer(service.join(join._replace(member_id=joined.member_id)))
+    assert again.error is None
+    assert await shell.answer(shell.commit("other", 0, offset=8)) is None

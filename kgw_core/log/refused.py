@@ -1,0 +1,205 @@
+"""The sequences of idempotent producers that a log has refused for now, and that have to come first.
+
+A log that has nothing of a producer takes any first sequence, since what it had may have expired (KIP-360).
+So after it has refused sequence 0 with a retriable error, it must not take sequence 1: librdkafka reads the
+acknowledgement of a later batch as one of all batches before it, and the record of sequence 0 would be lost
+without an error. Rules:
+
+1. A batch that is refused with a retriable error is remembered by log, producer id and epoch; of several the
+   earliest sequence counts.
+2. While a log has nothing of that producer, it takes only that sequence, or sequence 0 of a higher epoch.
+   Everything else is OUT_OF_ORDER_SEQUENCE_NUMBER, and the client sends it again behind the missing one.
+3. A refusal is forgotten when the batch comes, when the log is deleted, or when the producer expires.
+4. The memory is bounded. When it is full, producers of which a log has nothing have to begin with sequence 0,
+   until what could not be remembered has expired.
+5. Refusals are kept in the state where it is durable, so that a restart does not forget them. They are
+   written in the background, as soon as the state takes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from typing import NamedTuple
+from uuid import UUID
+
+from kgw_core.background import Background
+from kgw_core.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber
+from kgw_core.spi.state import StateStore
+from kgw_core.spi.storage import TopicPartition
+
+logger = logging.getLogger(__name__)
+
+PREFIX = b"refused/"
+
+MOST = 100_000
+"""Refusals that are remembered, over all logs."""
+
+_SEQUENCES = 1 << 31
+_LOG = struct.Struct(">16si")
+_REFUSAL = struct.Struct(">qhiq")
+
+
+class Refusal(NamedTuple):
+    """The first ``sequence`` that was refused in ``epoch``; ``time`` in ms since the epoch, for expiry."""
+
+    epoch: int
+    sequence: int
+    time: int
+
+
+class RefusedSequences:
+    """Those of all logs. ``expiration_ms``: how long a producer is remembered. See the module's docstring."""
+
+    def __init__(
+        self,
+        background: Background,
+        expiration_ms: int,
+        state: StateStore | None = None,
+        most: int = MOST,
+    ) -> None:
+        self.active = False
+        """Whether there is anything to check."""
+        self._clock = background.clock
+        self._expiration_ms = expiration_ms
+        self._state = state
+        self._most = most
+        self._logs: dict[TopicPartition, dict[int, Refusal]] = {}
+        self._count = 0
+        self._full_until = 0
+        self._unsaved: set[TopicPartition] = set()
+        self._saving = background.chore("keeping refused sequences", self._save)
+
+    def remember(self, tp: TopicPartition, producer_id: int, epoch: int, sequence: int) -> None:
+        """A batch that begins with ``sequence`` was refused with a retriable error."""
+        now = self._clock.time_ms()
+        self.active = True
+        refusals = self._logs.get(tp)
+        known = refusals.get(producer_id) if refusals is not None else None
+        if known is None:
+            if self._count >= self._most:
+                if not self._full_until:
+                    logger.warning(
+                        "%d refused sequences are remembered, and no more can be: producers that a "
+                        "partition does not know have to begin with sequence 0",
+                        self._count,
+                    )
+                self._full_until = now + self._expiration_ms
+                return
+            self._count += 1
+        elif epoch < known.epoch or (epoch == known.epoch and not _is_before(sequence, known.sequence)):
+            return
+        if refusals is None:
+            refusals = self._logs[tp] = {}
+        refusals[producer_id] = Refusal(epoch, sequence, now)
+        self._changed(tp)
+
+    def check(self, tp: TopicPartition, producer_id: int, epoch: int, sequence: int) -> None:
+        """Whether a log may take this batch of a producer of which it has nothing.
+
+        :raises OutOfOrderSequenceNumber: another batch was refused and has to come first.
+        :raises InvalidProducerEpoch: a batch of a newer epoch was refused.
+        """
+        refusal = self._logs.get(tp, _NONE).get(producer_id)
+        if refusal is None:
+            expected = 0 if self._clock.time_ms() < self._full_until else sequence
+        elif epoch < refusal.epoch:
+            raise InvalidProducerEpoch(
+                f"producer {producer_id} has epoch {refusal.epoch} here, this batch has epoch {epoch}"
+            )
+        else:
+            expected = refusal.sequence if epoch == refusal.epoch else 0
+        if sequence != expected:
+            raise OutOfOrderSequenceNumber(
+                f"producer {producer_id} epoch {epoch} sent sequence {sequence}; {expected} has to come first"
+            )
+
+    def taken(self, tp: TopicPartition, producer_id: int) -> None:
+        """The log has taken the batch that had to come first."""
+        refusals = self._logs.get(tp)
+        if refusals is not None and refusals.pop(producer_id, None) is not None:
+            self._dropped(tp, refusals, 1)
+
+    def forget(self, tp: TopicPartition) -> None:
+        """The log is deleted."""
+        refusals = self._logs.get(tp)
+        if refusals:
+            dropped = len(refusals)
+            refusals.clear()
+            self._dropped(tp, refusals, dropped)
+
+    def expire(self, before: int) -> None:
+        """Forget producers whose batch was refused before this time (ms)."""
+        for tp, refusals in list(self._logs.items()):
+            old = [producer_id for producer_id, refusal in refusals.items() if refusal.time < before]
+            if old:
+                for producer_id in old:
+                    del refusals[producer_id]
+                self._dropped(tp, refusals, len(old))
+        if self._clock.time_ms() >= self._full_until:
+            self._full_until = 0
+        self.active = bool(self._logs or self._full_until)
+
+    def _dropped(self, tp: TopicPartition, refusals: dict[int, Refusal], count: int) -> None:
+        self._count -= count
+        if not refusals:
+            del self._logs[tp]
+            self.active = bool(self._logs or self._full_until)
+        self._changed(tp)
+
+    # -- over restarts
+
+    async def load(self) -> None:
+        """Take over what was kept; called once, before any log is opened. :raises Exception: the state's."""
+        if self._state is None:
+            return
+        async for entry in self._state.scan(PREFIX):
+            try:
+                topic_id, partition = _LOG.unpack(entry.key[len(PREFIX) :])
+                refusals = {
+                    producer_id: Refusal(epoch, sequence, time)
+                    for producer_id, epoch, sequence, time in _REFUSAL.iter_unpack(entry.value)
+                }
+            except struct.error as error:
+                logger.error("what is kept under %r is left alone: %s", entry.key, error)
+                continue
+            self._logs[TopicPartition("", UUID(bytes=topic_id), partition)] = refusals
+            self._count += len(refusals)
+            self.active = True
+
+    def _changed(self, tp: TopicPartition) -> None:
+        if self._state is not None:
+            self._unsaved.add(tp)
+            self._saving.due()
+
+    async def _save(self) -> None:
+        assert self._state is not None
+        while self._unsaved:
+            tps, self._unsaved = self._unsaved, set()
+            try:
+                await self._state.commit({_key(tp): self._packed(tp) for tp in tps})
+            except BaseException:
+                self._unsaved |= tps
+                raise
+
+    async def finish(self) -> None:
+        """Try once more to keep what is not kept; the gateway stops."""
+        await self._saving.finish()
+
+    def _packed(self, tp: TopicPartition) -> bytes | None:
+        refusals = self._logs.get(tp)
+        if not refusals:
+            return None
+        return b"".join(_REFUSAL.pack(producer_id, *refusal) for producer_id, refusal in refusals.items())
+
+
+_NONE: dict[int, Refusal] = {}
+
+
+def _is_before(sequence: int, other: int) -> bool:
+    """Whether ``sequence`` comes before ``other``; sequences begin again at 0 after 2^31 - 1."""
+    return 0 < (other - sequence) % _SEQUENCES < _SEQUENCES // 2
+
+
+def _key(tp: TopicPartition) -> bytes:
+    return PREFIX + _LOG.pack(tp.topic_id.bytes, tp.partition)

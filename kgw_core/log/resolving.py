@@ -1,0 +1,61 @@
+"""What came of an append whose outcome is not known: the store is asked where the log ends and what is there.
+
+A store that raises anything but a KafkaError may have written all the same. Nobody may be told that nothing
+was written before that is certain: a client would send the records anew, under a new epoch of its producer,
+and they would be there twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kgw_core.errors import KafkaError
+from kgw_core.records.batch import HEADER, iter_batches
+from kgw_core.spi.storage import SCAN_BYTES, Batch, Buffer, LogStore, OffsetConflict, TopicPartition
+
+FIRST_DELAY, LONGEST_DELAY = 0.05, 2.0
+"""Seconds between two questions to a store that cannot say; each delay is twice the one before."""
+
+
+def is_certain(error: Exception) -> bool:
+    """Whether ``error`` says that nothing was written (rule 12 of the store's contract)."""
+    return isinstance(error, KafkaError | OffsetConflict)
+
+
+async def stored_at(
+    tp: TopicPartition, batches: Sequence[Batch], high_watermark: int, store: LogStore
+) -> int | None:
+    """The offset at which the store has ``batches``, None if it has not.
+
+    An append is all or nothing, so the first batch tells for all.
+
+    :raises OffsetConflict: others have written where the append would have been.
+    :raises Exception: what the store raises: it cannot say.
+    """
+    capabilities = store.capabilities()
+    first = batches[0]
+    base = high_watermark if capabilities.numbers_records else first.base_offset
+    end = (await store.bounds(tp)).end
+    wanted = _identity(first.data, 0, capabilities.preserves_batches)
+    offset = base
+    while offset < end:
+        runs = await store.read(tp, offset, SCAN_BYTES if capabilities.numbers_records else 1)
+        if not runs:
+            raise RuntimeError(f"{tp} ends at {end}, but there is nothing at offset {offset}")
+        for run in runs:
+            at = 0
+            for batch in iter_batches(run.data):
+                if _identity(run.data, at, capabilities.preserves_batches) == wanted:
+                    return batch.base_offset
+                if not capabilities.numbers_records:
+                    raise OffsetConflict(base, end)
+                at += batch.size
+        offset = runs[-1].next_offset
+    return None
+
+
+def _identity(data: Buffer, at: int, preserved: bool) -> tuple[int, ...]:
+    """What no store changes of the header at ``at``: all fields but base offset and leader epoch; where
+    batches are not preserved, those from the last offset delta on."""
+    header: tuple[int, ...] = HEADER.unpack_from(data, at)
+    return (header[1], *header[3:]) if preserved else header[6:]

@@ -1,0 +1,342 @@
+"""What was refused for now comes first, before any later batch of its producer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from broker_kit import (
+    Kit,
+    ManualClock,
+    SlowStore,
+    a_kit,
+    altered,
+    numbered,
+    turns,
+    values_of,
+    view,
+)
+from kgw_storage_memory.store import MemoryStore
+
+from kgw_core.background import Background
+from kgw_core.budget import Budget
+from kgw_core.errors import (
+    CorruptMessage,
+    InvalidProducerEpoch,
+    KafkaError,
+    KafkaStorageError,
+    OutOfOrderSequenceNumber,
+)
+from kgw_core.log.partition import PartitionLog
+from kgw_core.log.producers import Appended
+from kgw_core.log.refused import RefusedSequences
+from kgw_core.pending import Pending
+from kgw_core.spi.storage import TopicPartition
+from kgw_core.state.memory import MemoryStateStore
+from kgw_core.testing.faults import FaultyStore
+
+pytestmark = pytest.mark.anyio
+
+P, Q = 7, 8
+
+
+def send(log: PartitionLog, sequence: int, producer: int = P, epoch: int = 0) -> Any:
+    """Append one batch; what came of it so far."""
+    try:
+        return log.append(view(numbered(producer, sequence, epoch=epoch)), False)
+    except KafkaError as error:
+        return error
+
+
+async def outcome(sent: Any) -> Any:
+    """What came of it in the end: an error or an :class:`Appended`."""
+    await turns()
+    if not isinstance(sent, Pending):
+        return sent
+    assert sent.done
+    try:
+        return sent.result()
+    except KafkaError as error:
+        return error
+
+
+async def refused(sent: Any) -> bool:
+    return isinstance(await outcome(sent), OutOfOrderSequenceNumber)
+
+
+@pytest.fixture
+def store() -> SlowStore:
+    return SlowStore()
+
+
+@pytest.fixture
+async def kit(store: SlowStore) -> AsyncIterator[Kit]:
+    made = await a_kit(store)
+    made.start_writers()
+    yield made
+    await made.close()
+
+
+class TestWherever:
+    """A producer of which the log has nothing: sequence 0 is refused, sequence 1 comes next."""
+
+    async def test_a_failed_append_with_others_in_flight(self, kit: Kit, store: SlowStore) -> None:
+        log = await kit.log()
+        sent = [send(log, 0)]
+        held = await store.arrived()
+        sent += [send(log, 1), send(log, 2)]
+        held.fail(KafkaStorageError("not now"))
+        assert [type(await outcome(each)) for each in sent] == [KafkaStorageError] * 3
+        store.patient = False
+        assert await refused(send(log, 3))
+        assert await refused(send(log, 1))
+        assert await outcome(send(log, 0)) == Appended(0)
+        assert await outcome(send(log, 1)) == Appended(1)
+
+    async def test_an_append_that_certainly_did_not_happen_in_the_end(
+        self, kit: Kit, store: SlowStore
+    ) -> None:
+        log = await kit.log()
+        sent = send(log, 0)
+        (await store.arrived()).fail(OSError("unknown"))
+        assert isinstance(await outcome(sent), KafkaStorageError)
+        store.patient = False
+        assert await refused(send(log, 1))
+        assert await outcome(send(log, 0)) == Appended(0)
+
+    async def test_a_log_that_cannot_be_opened(self, kit: Kit, store: SlowStore) -> None:
+        (log,) = (await kit.topic()).partitions
+        store.patient = False
+        store.fail("bounds", OSError("no"))
+        assert isinstance(await outcome(send(log, 0)), KafkaStorageError)
+        assert await refused(send(log, 1))
+        assert await outcome(send(log, 0)) == Appended(0)
+
+    async def test_no_room_in_the_middle_of_those_that_waited_for_the_log_to_open(
+        self, kit: Kit, store: SlowStore
+    ) -> None:
+        (log,) = (await kit.topic()).partitions
+        store.patient = False
+        opening = store.hold("bounds")
+        kit.logs.budget = budget = Budget(100_000)
+        sent = [send(log, 0), send(log, 1), send(log, 2)]
+        one = budget.used // 3
+        full = budget.most + one // 2 - 2 * one
+        budget.take(full)  # no room for the first; then the first has given its own back
+        opening.set()
+        outcomes = [await outcome(each) for each in sent]
+        assert [type(each) for each in outcomes] == [KafkaStorageError] + [OutOfOrderSequenceNumber] * 2
+        budget.give(full)
+        assert await refused(send(log, 1))
+        assert await outcome(send(log, 0)) == Appended(0)
+        assert budget.used == 0
+
+    @pytest.mark.parametrize("opened", [True, False])
+    async def test_no_room(self, kit: Kit, store: SlowStore, opened: bool) -> None:
+        (log,) = (await kit.topic()).partitions
+        if opened:
+            await log.open()
+        store.patient = False
+        kit.logs.budget.take(1 << 62)
+        kit.logs.budget.take(1 << 62)
+        assert isinstance(send(log, 0), KafkaStorageError)
+        kit.logs.budget.give(1 << 62)
+        kit.logs.budget.give(1 << 62)
+        assert await refused(send(log, 1))
+        assert await outcome(send(log, 0)) == Appended(0)
+
+    async def test_a_batch_that_was_damaged_on_its_way(self, kit: Kit, store: SlowStore) -> None:
+        log = await kit.log()
+        store.patient = False
+        with pytest.raises(CorruptMessage):
+            log.append(view(altered(numbered(P, 0), crc=1)), False)
+        assert await refused(send(log, 1))
+        assert await outcome(send(log, 0)) == Appended(0)
+
+    async def test_a_store_that_never_waits(self) -> None:
+        store = FaultyStore(MemoryStore())
+        kit = await a_kit(store)
+        log = await kit.log()
+        store.fail("append", KafkaStorageError("not now"))
+        assert isinstance(send(log, 0), KafkaStorageError)
+        await log.open()
+        assert await refused(send(log, 1))
+        assert send(log, 0) == Appended(0)
+        await kit.close()
+
+
+class TestWhatItMeans:
+    async def test_others_are_not_concerned(self, kit: Kit, store: SlowStore) -> None:
+        await kit.topic(partitions=2)
+        log, other = await kit.log(), await kit.log(partition=1)
+        kit.logs.refused.remember(log.tp, P, 0, 0)
+        store.patient = False
+        assert await outcome(send(log, 5, producer=Q)) == Appended(0)
+        assert await outcome(send(other, 5)) == Appended(0)
+        assert await refused(send(log, 5))
+
+    async def test_a_higher_epoch_begins_with_0(self, kit: Kit, store: SlowStore) -> None:
+        log = await kit.log()
+        kit.logs.refused.remember(log.tp, P, 3, 4)
+        store.patient = False
+        assert isinstance(send(log, 0, epoch=2), InvalidProducerEpoch)
+        assert await refused(send(log, 1, epoch=4))
+        assert await outcome(send(log, 0, epoch=4)) == Appended(0)
+        assert not kit.logs.refused.active
+
+    async def test_a_producer_that_the_log_knows_goes_on_where_it_was(
+        self, kit: Kit, store: SlowStore
+    ) -> None:
+        log = await kit.log()
+        store.patient = False
+        await outcome(send(log, 0))
+        store.patient = True
+        sent = send(log, 1)
+        (await store.arrived()).fail(KafkaStorageError("no"))
+        await outcome(sent)
+        store.patient = False
+        assert await refused(send(log, 2))
+        assert await outcome(send(log, 1)) == Appended(1)
+        assert await outcome(send(log, 2)) == Appended(2)
+
+    async def test_it_goes_with_the_topic(self, kit: Kit) -> None:
+        log = await kit.log()
+        kit.logs.refused.remember(log.tp, P, 0, 0)
+        await kit.catalog.delete("t")
+        assert not kit.logs.refused.active
+
+    async def test_records_that_were_stored_are_never_doubled_by_it(self, kit: Kit, store: SlowStore) -> None:
+        log = await kit.log()
+        sent = send(log, 0)
+        (await store.arrived()).fail(OSError("unknown"), landed=True)
+        assert await outcome(sent) == Appended(0)
+        store.patient = False
+        assert await outcome(send(log, 0)) == Appended(0)
+        assert await outcome(send(log, 1)) == Appended(1)
+        assert values_of(await log.read(0, 1 << 20)) == [b"v0", b"v1"]
+
+
+# -- the memory itself
+
+
+def a_tp() -> TopicPartition:
+    return TopicPartition("t", uuid4(), 0)
+
+
+class Memory(RefusedSequences):
+    """``clock`` is turned by hand."""
+
+    def __init__(self, state: MemoryStateStore | None = None, **options: Any) -> None:
+        self.clock = ManualClock()
+        super().__init__(Background(self.clock), 1000, state, **options)
+
+
+def allows(memory: RefusedSequences, tp: TopicPartition, *batch: int) -> bool:
+    try:
+        memory.check(tp, *batch)
+    except (OutOfOrderSequenceNumber, InvalidProducerEpoch):
+        return False
+    return True
+
+
+async def test_of_several_the_earliest_counts() -> None:
+    memory, tp = Memory(), a_tp()
+    for sequence in (5, 3, 4):
+        memory.remember(tp, P, 0, sequence)
+    assert [allows(memory, tp, P, 0, sequence) for sequence in (3, 4, 5)] == [True, False, False]
+    memory.remember(tp, Q, 0, 0)
+    memory.remember(tp, Q, 0, 2**31 - 1)  # sequences begin again at 0
+    assert [allows(memory, tp, Q, 0, sequence) for sequence in (2**31 - 1, 0)] == [True, False]
+
+
+async def test_they_expire_with_the_producer() -> None:
+    memory, tp = Memory(), a_tp()
+    memory.remember(tp, P, 0, 0)
+    memory.expire(memory.clock.time_ms())
+    assert memory.active
+    memory.expire(memory.clock.time_ms() + 1)
+    assert not memory.active
+    assert allows(memory, tp, P, 0, 5)
+
+
+async def test_full_means_that_unknown_producers_begin_with_0_and_not_that_something_is_forgotten() -> None:
+    memory, tp = Memory(most=2), a_tp()
+    for producer in range(4):
+        memory.remember(tp, producer, 0, 3)
+    assert [allows(memory, tp, producer, 0, 3) for producer in range(4)] == [True, True, False, False]
+    assert not any(allows(memory, tp, producer, 0, 4) for producer in range(5))
+    assert allows(memory, tp, 3, 0, 0)
+    for producer in range(2):
+        memory.taken(tp, producer)
+    assert not allows(memory, tp, 3, 0, 4), "there is room again, but what was not remembered still counts"
+    await memory.clock.advance(1.001)
+    memory.expire(0)
+    assert not memory.active
+    assert allows(memory, tp, 3, 0, 4)
+
+
+async def test_they_outlast_a_restart() -> None:
+    state, (tp, other) = MemoryStateStore(), (a_tp(), a_tp())
+    before = Memory(state)
+    before.remember(tp, P, 2, 3)
+    before.remember(tp, Q, 0, 0)
+    before.remember(other, Q, 0, 0)
+    await turns()
+    before.taken(other, Q)
+    await turns()
+    after = Memory(state)
+    await after.load()
+    assert [allows(after, tp, P, 2, sequence) for sequence in (3, 4)] == [True, False]
+    assert allows(after, other, Q, 0, 9)
+    after.taken(tp, P)
+    after.taken(tp, Q)
+    await turns()
+    assert [entry async for entry in state.scan(b"")] == []
+
+
+async def test_what_the_state_does_not_take_now_is_kept_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    state, tp = MemoryStateStore(), a_tp()
+    memory = Memory(state)
+
+    async def broken(*_: Any) -> int:
+        raise OSError("no disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "commit", broken)
+        memory.remember(tp, P, 0, 0)
+        await turns()
+    await memory.clock.advance(1)
+    after = Memory(state)
+    await after.load()
+    assert not allows(after, tp, P, 0, 1)
+
+
+async def test_something_strange_in_the_state_is_left_alone() -> None:
+    state = MemoryStateStore()
+    await state.commit({b"refused/short": b"", b"refused/" + bytes(20): b"odd"})
+    memory = Memory(state)
+    await memory.load()
+    assert not memory.active
+
+
+async def test_a_gateway_that_was_restarted_still_wants_the_refused_one_first() -> None:
+    store, state = SlowStore(), MemoryStateStore()
+    kit = await a_kit(store)
+    kit.logs.refused._state = state
+    kit.start_writers()
+    log = await kit.log()
+    sent = send(log, 0)
+    (await store.arrived()).fail(KafkaStorageError("no"))
+    await outcome(sent)
+    await kit.close()
+    again = await a_kit(SlowStore(store.inner))
+    again.logs.refused._state = state
+    await again.logs.refused.load()
+    again.store.patient = False  # type: ignore[attr-defined]
+    again.start_writers()
+    log = await again.log()
+    assert await refused(send(log, 1))
+    assert await outcome(send(log, 0)) == Appended(0)
+    await again.close()

@@ -1,0 +1,268 @@
+"""Appends whose outcome is not known: nobody is told anything before the store has said what it has."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import anyio
+import pytest
+from broker_kit import (
+    Kit,
+    NumberingStore,
+    SlowStore,
+    a_kit,
+    batch,
+    done,
+    numbered,
+    turns,
+    values_of,
+    view,
+    waiting,
+)
+
+from kgw_core.errors import KafkaStorageError, NotLeaderOrFollower, UnknownTopicOrPartition
+from kgw_core.log.partition import PartitionLog
+from kgw_core.log.producers import Appended
+from kgw_core.log.resolving import FIRST_DELAY, LONGEST_DELAY
+from kgw_core.spi.storage import Batch, Capabilities, Topic, TopicPartition
+
+pytestmark = pytest.mark.anyio
+
+P = 7
+
+
+@pytest.fixture
+def store() -> SlowStore:
+    return SlowStore()
+
+
+@pytest.fixture
+async def kit(store: SlowStore) -> AsyncIterator[Kit]:
+    made = await a_kit(store)
+    made.start_writers()
+    yield made
+    await made.close()
+
+
+def send(log: PartitionLog, sequence: int, count: int = 1) -> Any:
+    return log.append(view(numbered(P, sequence, count)), False)
+
+
+async def stored(log: PartitionLog) -> list[bytes | None]:
+    return values_of(await log.read(log.start, 1 << 20))
+
+
+@pytest.mark.parametrize("landed", [True, False])
+async def test_nobody_is_answered_while_the_store_cannot_say(
+    kit: Kit, store: SlowStore, landed: bool
+) -> None:
+    log = await kit.log()
+    sent = [send(log, 0, 2)]
+    held = await store.arrived()
+    sent.append(send(log, 2))  # waits behind
+    store.fail("bounds", OSError("no answer"), times=2)
+    store.fail("read", OSError("no answer"), times=1)
+    held.fail(OSError("lost"), landed=landed)
+    await turns()
+    again = [send(log, 0, 2), send(log, 2)]
+    assert again == sent, "a retry waits for what is under way"
+    store.patient = False
+    later = send(log, 3)
+    for seconds in (FIRST_DELAY, 2 * FIRST_DELAY):
+        assert not any(each.done for each in (*sent, later))
+        await kit.clock.advance(seconds)
+    if landed:  # that took a read, too
+        assert not any(each.done for each in (*sent, later))
+        await kit.clock.advance(4 * FIRST_DELAY)
+        assert [done(each).base_offset for each in (*sent, later)] == [0, 2, 3]
+        assert await stored(log) == [b"v0", b"v1", b"v2", b"v3"]
+    else:
+        for each in (*sent, later):
+            with pytest.raises(KafkaStorageError):
+                done(each)
+        await log.open()
+        assert await stored(log) == []
+
+
+async def test_questions_become_rarer_but_do_not_end(kit: Kit, store: SlowStore) -> None:
+    log = await kit.log()
+    sent = send(log, 0)
+    store.fail("bounds", OSError("no answer"), times=50)
+    (await store.arrived()).fail(OSError("lost"), landed=True)
+    await turns()
+    asked = store.calls.count("bounds")
+    for _ in range(240):
+        await kit.clock.advance(0.25)
+    rarer = store.calls.count("bounds") - asked
+    assert 60 / LONGEST_DELAY - 2 < rarer < 60 / LONGEST_DELAY + 8
+    assert not sent.done
+    for _ in range(240):
+        await kit.clock.advance(0.25)
+    assert done(sent) == Appended(0)
+
+
+async def test_what_others_have_written_is_not_taken_for_it(kit: Kit, store: SlowStore) -> None:
+    log = await kit.log()
+    sent = send(log, 0)
+    held = await store.arrived()
+    other = await (await a_kit(store.inner)).log()
+    other.append(view(batch("somebody else's")), False)
+    held.fail(OSError("lost"))
+    await turns()
+    with pytest.raises(NotLeaderOrFollower):
+        done(sent)
+
+
+async def test_a_topic_that_is_deleted_meanwhile(kit: Kit, store: SlowStore) -> None:
+    log = await kit.log()
+    sent = [send(log, 0)]
+    held = await store.arrived()
+    sent.append(send(log, 1))
+    store.fail("bounds", OSError("no answer"))
+    held.fail(OSError("lost"))
+    await turns()
+    await kit.catalog.delete("t")
+    with pytest.raises(UnknownTopicOrPartition):
+        done(sent[1])
+    assert not sent[0].done
+    await kit.clock.advance(FIRST_DELAY)
+    with pytest.raises(UnknownTopicOrPartition):
+        done(sent[0])
+
+
+async def test_the_end_waits_for_it_and_for_what_is_queued_behind(kit: Kit, store: SlowStore) -> None:
+    log = await kit.log()
+    sent = [send(log, 0)]
+    held = await store.arrived()
+    sent.append(send(log, 1))
+    store.fail("bounds", OSError("no answer"))
+    held.fail(OSError("lost"), landed=True)
+    store.patient = False
+    await turns()
+    ended = anyio.Event()
+
+    async def drain() -> None:
+        await kit.logs.drained()
+        ended.set()
+
+    kit.spawn(drain())
+    await turns()
+    assert not ended.is_set()
+    await kit.clock.advance(FIRST_DELAY)
+    assert ended.is_set()
+    assert [done(each).base_offset for each in sent] == [0, 1]
+
+
+async def test_a_store_that_gives_too_few_outcomes_has_said_nothing(
+    kit: Kit, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await kit.log()
+
+    async def lands_and_says_nothing(appends: Any) -> list[int | Exception]:
+        await store.inner.append_many(appends)
+        return []
+
+    monkeypatch.setattr(store, "append_many", lands_and_says_nothing)
+    sent = send(log, 0)
+    await turns()
+    assert done(sent) == Appended(0)
+
+
+@pytest.mark.parametrize("landed", [True, False])
+async def test_a_store_that_numbers_records_is_searched_for_it(landed: bool) -> None:
+    store = NumberingStore()
+    kit = await a_kit(store)
+    kit.start_writers()
+    log = await kit.log()
+    append_many = store.append_many
+
+    async def foreign(*values: str) -> None:
+        (await (await a_kit(store.inner)).log()).append(view(batch(*values)), False)
+
+    async def fails(appends: Any) -> list[int | Exception]:
+        await foreign("x", "y")
+        if landed:
+            await append_many(appends)
+        await foreign("z")
+        raise OSError("lost")
+
+    store.append_many = fails  # type: ignore[method-assign]
+    sent = send(log, 0)
+    await turns()
+    if landed:
+        assert done(sent) == Appended(2)
+    else:
+        with pytest.raises(KafkaStorageError):
+            done(sent)
+    await kit.close()
+
+
+# -- each partition for itself
+
+
+class EachForItself(SlowStore):
+    """Commits each partition for itself; those in ``slow`` wait for the test."""
+
+    name = "each-for-itself"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow: dict[int, anyio.Event] = {}
+        self.under_way: list[int] = []
+
+    def capabilities(self, topic: Topic | None = None) -> Capabilities:
+        return Capabilities(commit_scope="partition")
+
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+        assert tp.partition not in self.under_way
+        self.under_way.append(tp.partition)
+        try:
+            if tp.partition in self.slow:
+                await self.slow[tp.partition].wait()
+            await anyio.lowlevel.checkpoint()
+            return await super().append(tp, batches)
+        finally:
+            self.under_way.remove(tp.partition)
+
+
+async def test_slow_partitions_hold_up_no_other() -> None:
+    store = EachForItself()
+    kit = await a_kit(store)
+    kit.start_writers()
+    await kit.topic(partitions=20)
+    logs = [await kit.log(partition=number) for number in range(20)]
+    store.slow = {number: anyio.Event() for number in range(19)}
+    for _ in range(3):
+        sent = [log.append(view(batch("v")), False) for log in logs]
+        await turns()
+        assert [each.done for each in sent] == [False] * 19 + [True]
+    for event in store.slow.values():
+        event.set()
+    await turns()
+    assert [log.high_watermark for log in logs] == [3] * 20
+    await kit.logs.drained()
+    await kit.close()
+
+
+async def test_the_end_waits_for_each() -> None:
+    store = EachForItself()
+    kit = await a_kit(store)
+    log = await kit.log()
+    store.slow = {0: anyio.Event()}
+    sent = [waiting(log.append(view(batch("v")), False)) for _ in range(3)]
+    await turns()
+    ended = anyio.Event()
+
+    async def drain() -> None:
+        await kit.logs.drained()
+        ended.set()
+
+    kit.spawn(drain())
+    await turns()
+    assert not ended.is_set()
+    store.slow[0].set()
+    await turns()
+    assert ended.is_set()
+    assert [done(each).base_offset for each in sent] == [0, 1, 2]
+    await kit.close()
