@@ -33,7 +33,7 @@ from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.server import Server
-from kgw_core.server.sockets import bind, is_unix, release
+from kgw_core.server.sockets import bind, is_unix, release, take_connections
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.settings import Report, entry
 from kgw_core.spi.state import StateStore
@@ -112,8 +112,11 @@ async def running(
     state = chosen.state.make() if chosen.state is not None else default_state(store)
     clock = clock or SystemClock()
     # Addresses first: where one is taken, the store is not even made.
-    async with _bound(config) as socks, _opened(store, state), anyio.create_task_group() as tasks:
-        async with _serving(config, where, given, store, ledger, state, clock, tasks, socks) as gateway:
+    progress = _Progress()
+    async with _bound(config) as socks, _opened(store, state, progress), anyio.create_task_group() as tasks:
+        async with _serving(
+            config, where, given, store, ledger, state, clock, tasks, socks, progress
+        ) as gateway:
             yield gateway
         tasks.cancel_scope.cancel()
 
@@ -145,8 +148,15 @@ def _refused(listener: Listener, error: OSError) -> str:
     return f"listener {listener.name}: cannot listen on {place}: {why}"
 
 
+class _Progress:
+    """How far a start has come. ``serves``: clients may have been answered."""
+
+    serves = False
+
+
 @asynccontextmanager
-async def _opened(store: LogStore, state: StateStore) -> AsyncIterator[None]:
+async def _opened(store: LogStore, state: StateStore, progress: _Progress) -> AsyncIterator[None]:
+    """Store and state, open; on leaving they are closed, or as they were before if nobody was served."""
     try:
         await store.open()
     except Exception as error:
@@ -160,10 +170,10 @@ async def _opened(store: LogStore, state: StateStore) -> AsyncIterator[None]:
             yield
         finally:
             with anyio.CancelScope(shield=True):
-                await state.close()
+                await (state.close() if progress.serves else state.abandon())
     finally:
         with anyio.CancelScope(shield=True):
-            await store.close()
+            await (store.close() if progress.serves else store.abandon())
 
 
 @asynccontextmanager
@@ -177,6 +187,7 @@ async def _serving(
     clock: Clock,
     tasks: anyio.abc.TaskGroup,
     bound: Bound,
+    progress: _Progress,
 ) -> AsyncIterator[Gateway]:
     def start(work: Coroutine[Any, Any, None]) -> None:
         tasks.start_soon(_awaited, work)
@@ -262,9 +273,12 @@ async def _serving(
     try:
         for listener in config.listeners:
             try:
-                addresses[listener.name] = await server.listen(listener, bound[listener.name])
+                take_connections(listener, bound[listener.name])
             except OSError as error:
                 raise StartError(_refused(listener, error)) from None
+        progress.serves = True
+        for listener in config.listeners:
+            addresses[listener.name] = await server.listen(listener, bound[listener.name])
         yield Gateway(broker, server, addresses, patience)
     finally:
         with anyio.CancelScope(shield=True):

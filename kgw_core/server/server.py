@@ -68,10 +68,8 @@ class Server:
     # -- listening
 
     async def listen(self, listener: Listener, socks: list[socket.socket]) -> list[Address]:
-        """Open a listener on sockets that are bound for it; return their addresses. Takes them off the list.
-
-        :raises OSError: somebody else has come to listen there.
-        """
+        """Open a listener on sockets that take connections for it; return their addresses. Takes them off the
+        list."""
         self._advertised[listener.name] = listener
         loop, factory = asyncio.get_running_loop(), partial(Connection, self, listener.name)
         listen = loop.create_unix_server if is_unix(listener.host) else loop.create_server
@@ -79,7 +77,6 @@ class Server:
         if is_unix(listener.host):
             self._paths.append(listener.host.removeprefix(UNIX))
         while socks:
-            socks[0].listen(listener.backlog)  # here, as uvloop does not say that it cannot
             self._listeners.append(await listen(factory, sock=socks[0], backlog=listener.backlog))
             del socks[0]
         return addresses

@@ -65,6 +65,15 @@ async def bind(listener: Listener) -> list[socket.socket]:
     return bound
 
 
+def take_connections(listener: Listener, socks: list[socket.socket]) -> None:
+    """Let the system accept connections of sockets of :func:`bind`, for a server that comes.
+
+    :raises OSError: somebody else has come to listen there.
+    """
+    for sock in socks:
+        sock.listen(listener.backlog)
+
+
 def release(listener: Listener, socks: list[socket.socket]) -> None:
     """Close sockets of :func:`bind` that nobody listens on after all."""
     for sock in socks:

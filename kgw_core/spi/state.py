@@ -112,6 +112,11 @@ class StateStore(ABC):
     async def close(self) -> None:
         """Called once, after the last call has returned."""
 
+    async def abandon(self) -> None:
+        """Called instead of :meth:`close` where the gateway did not start, and so has served nobody: leave
+        nothing behind that ``open`` has made, unless others use it by now. The default closes."""
+        await self.close()
+
     def capabilities(self) -> StateCapabilities:
         """What the store does beyond the plain contract."""
         return StateCapabilities()

@@ -192,6 +192,11 @@ class LogStore(ABC):
     async def close(self) -> None:
         """Called once, after the last append has returned."""
 
+    async def abandon(self) -> None:
+        """Called instead of :meth:`close` where the gateway did not start, and so has served nobody: leave
+        nothing behind that ``open`` has made, unless others use it by now. The default closes."""
+        await self.close()
+
     async def ping(self) -> None:
         """Return if the store can serve. :raises KafkaError: why it cannot."""
 

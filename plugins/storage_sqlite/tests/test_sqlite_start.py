@@ -6,7 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +15,16 @@ from broker import ENV, serve
 from kgw_storage_sqlite import database
 from kgw_storage_sqlite.config import Config
 from kgw_storage_sqlite.lock import FileLock, InUse
+from kgw_storage_sqlite.store import SqliteStore
+from msgspec.structs import replace
+
+from kgw_core import gateway
+from kgw_core.config import Listener
+from kgw_core.errors import KafkaStorageError
+from kgw_core.groups.service import GroupService
+from kgw_core.spi.state import NO_VERSIONS, Changes, Entry, StateStore, Versions
+from kgw_core.testing.gateway import free_config
+from kgw_core.topics.catalog import Catalog
 
 KGW = [sys.executable, "-c", "from kgw_core.cli import main; main(prog_name='kgw')"]
 
@@ -143,6 +153,133 @@ def start_from(directory: Path) -> None:
     directory.mkdir(parents=True)
     (directory / "kgw.db").touch()
     (directory / "kgw.db.lock").touch()
+
+
+# -- starts that fail after the database was opened
+
+
+class Failing(StateStore):
+    """A state that cannot be opened."""
+
+    name = "failing"
+
+    async def open(self) -> None:
+        raise OSError("no luck")
+
+    async def get(self, key: bytes) -> Entry | None:
+        raise NotImplementedError
+
+    def scan(self, prefix: bytes) -> AsyncIterator[Entry]:
+        raise NotImplementedError
+
+    async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
+        raise NotImplementedError
+
+
+def failing_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SqliteStore, "state_store", lambda _: Failing())
+
+
+def failing_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_: object) -> None:
+        raise KafkaStorageError("no luck")
+
+    monkeypatch.setattr(Catalog, "load", fail)
+
+
+def failing_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in the midst of it, that nobody has thought of."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("no luck")
+
+    monkeypatch.setattr(GroupService, "__init__", fail)
+
+
+def failing_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(98, "no luck")
+
+    monkeypatch.setattr(gateway, "take_connections", fail)
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupt(_: object) -> None:
+        raise KeyboardInterrupt("no luck")
+
+    monkeypatch.setattr(Catalog, "load", interrupt)
+
+
+FAILURES = [failing_state, failing_topics, failing_groups, failing_listener, interrupted]
+
+
+async def failed_start(path: Path) -> None:
+    config = replace(free_config("t:3"), listeners=(Listener(port=0),))
+    store = SqliteStore(Config(path=path))
+    with pytest.raises(BaseException) as caught:
+        async with gateway.running(config, store=store):
+            raise AssertionError("it started")
+    leaves = [caught.value]
+    while isinstance(leaves[-1], BaseExceptionGroup):
+        leaves.append(leaves[-1].exceptions[0])
+    assert "no luck" in str(leaves[-1])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_a_start_that_fails_later_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    failure(monkeypatch)
+    await failed_start(tmp_path / "deep" / "down" / "kgw.db")
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_a_start_that_fails_leaves_a_database_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    path = tmp_path / "kgw.db"
+    async with gateway.running(free_config("kept:2"), store=SqliteStore(Config(path=path))):
+        pass
+    with monkeypatch.context() as patched:
+        failure(patched)
+        await failed_start(path)
+    async with gateway.running(free_config(), store=SqliteStore(Config(path=path))) as running:
+        assert "kept" in running.broker.catalog.by_name
+
+
+@pytest.mark.anyio
+async def test_a_database_that_another_program_uses_by_now_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as a shell that looks what is in it."""
+    path = tmp_path / "kgw.db"
+    others: list[sqlite3.Connection] = []
+
+    async def look(_: object) -> None:
+        others.append(sqlite3.connect(path))
+        others[0].execute("BEGIN")
+        others[0].execute("SELECT count(*) FROM topics").fetchone()
+        raise KafkaStorageError("no luck")
+
+    monkeypatch.setattr(Catalog, "load", look)
+    await failed_start(path)
+    assert path.exists()
+    assert "stays though the start failed, as others use it" in caplog.text
+    with closing(others[0]) as other:
+        assert other.execute("SELECT count(*) FROM topics").fetchone() == (0,)
+
+
+@pytest.mark.anyio
+async def test_once_it_serves_nothing_is_taken_away(tmp_path: Path) -> None:
+    """Whatever ends it: a client may have been told that something is stored."""
+    path = tmp_path / "kgw.db"
+    with pytest.raises(ExceptionGroup):
+        async with gateway.running(free_config("t:1"), store=SqliteStore(Config(path=path))):
+            raise ZeroDivisionError
+    assert path.exists()
 
 
 def test_a_lock_that_was_removed_meanwhile_locks_nobody_out(

@@ -16,6 +16,7 @@ from kgw_core.errors import KafkaStorageError
 from kgw_storage_sqlite import errors, schema
 from kgw_storage_sqlite.config import Config
 from kgw_storage_sqlite.lock import FileLock
+from kgw_storage_sqlite.new import New
 from kgw_storage_sqlite.worker import Worker, connect
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class Database:
         self.config = config
         self.path = config.path.absolute()
         self._lock = FileLock(self.path)
+        self._new: New | None = None
         self._writer: Worker | None = None
         self._readers: list[Worker] = []
         self._checkpointer: Worker | None = None
@@ -44,14 +46,13 @@ class Database:
         :raises Unusable: it is locked, too new, damaged, or cannot be made.
         """
         try:
-            new = await anyio.to_thread.run_sync(New, self.path, self._lock.path)
+            self._new = await anyio.to_thread.run_sync(New, self.path, self._lock.path)
             try:
-                await anyio.to_thread.run_sync(self._acquire, new)
+                await anyio.to_thread.run_sync(self._acquire, self._new)
                 return await self._connect(prepare)
             except BaseException:
                 with anyio.CancelScope(shield=True):
-                    await self._disconnect()
-                    await anyio.to_thread.run_sync(new.undo, self._lock)
+                    await self.abandon()
                 raise
         except sqlite3.Error as error:
             raise Unusable(f"{self.path}: {errors.explained(error)}") from error
@@ -63,7 +64,7 @@ class Database:
     def _acquire(self, new: New) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
-        new.locked(self.path)
+        new.locked()
 
     async def _connect(self, prepare: Callable[[sqlite3.Connection], T]) -> T:
         await anyio.to_thread.run_sync(self._check)
@@ -95,6 +96,12 @@ class Database:
         """Close all connections and unlock."""
         await self._disconnect()
         await anyio.to_thread.run_sync(self._lock.release)
+
+    async def abandon(self) -> None:
+        """Close all connections, remove what :meth:`open` has made, unless others use it, and unlock."""
+        await self._disconnect()
+        if self._new is not None:
+            await anyio.to_thread.run_sync(self._new.undo, self._lock)
 
     async def _disconnect(self) -> None:
         """The connection that writes is closed last: it empties the write-ahead log."""
@@ -153,30 +160,6 @@ class Database:
             return Path(f"{self.path}-wal").stat().st_size
         except OSError:
             return 0
-
-
-class New:
-    """What was not there before a database is opened: it goes again where that fails."""
-
-    def __init__(self, database: Path, lock: Path) -> None:
-        self._directories = [parent for parent in database.parents if not parent.exists()]
-        self._lock = not lock.exists()
-        self._files: list[Path] = []
-
-    def locked(self, database: Path) -> None:
-        """Look whether the database is there, now that nobody else can make it."""
-        if not database.exists():
-            self._files = [Path(f"{database}{end}") for end in ("", "-wal", "-shm")]
-
-    def undo(self, lock: FileLock) -> None:
-        """Remove it, if the lock is ours."""
-        with contextlib.suppress(OSError):
-            if lock.held:
-                for file in self._files:
-                    file.unlink(missing_ok=True)
-                lock.release(remove=self._lock)
-            for directory in self._directories:
-                directory.rmdir()
 
 
 def _told(error: OSError) -> str:

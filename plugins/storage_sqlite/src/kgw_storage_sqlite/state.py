@@ -68,6 +68,10 @@ class SqliteStateStore(StateStore):
         if self._own:
             await self._database.close()
 
+    async def abandon(self) -> None:
+        if self._own:
+            await self._database.abandon()
+
     async def get(self, key: bytes) -> Entry | None:
         return await self._database.read(partial(_get, key=key))
 

@@ -60,10 +60,17 @@ class SqliteStore(LogStore):
         self._logs.load(connection, {topic.id: topic.name for topic in topics.listed(connection)})
 
     async def close(self) -> None:
+        await self._stop()
+        await self.database.close()
+
+    async def abandon(self) -> None:
+        await self._stop()
+        await self.database.abandon()
+
+    async def _stop(self) -> None:
         await self._ahead.stop()
         if self._upkeep is not None:
             await self._upkeep.stop()
-        await self.database.close()
 
     async def ping(self) -> None:
         await self.database.read(topics.listed)
