@@ -27,10 +27,10 @@ from kgw_core.testing.gateway import GatewayThread, free_config
 
 
 class Waiting(MemoryStore):
-    """Not immediate, so that appends go through the writers."""
+    """Not immediate, and commits all logs together, so that appends go through the writers."""
 
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
-        return Capabilities()
+        return Capabilities(commit_scope="store")
 
 
 def test_the_fixture_is_a_broker(kgw_gateway: GatewayThread) -> None:
