@@ -173,6 +173,7 @@ class GatewayProcess(RunningGateway):
         self.log_path = log_path
         self.ready_file = ready_file
         self._bootstrap = ""
+        self._killed = False
 
     @property
     def pid(self) -> int:
@@ -189,6 +190,12 @@ class GatewayProcess(RunningGateway):
     def terminate(self) -> None:
         """Send SIGTERM: the gateway answers what was asked, then stops."""
         self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it as a crash would, and wait until it has ended; :meth:`stop` does nothing then."""
+        self._killed = True
+        self.process.kill()
+        self.process.wait()
 
     def wait(self, seconds: float) -> int:
         """The exit code, once there is one.
@@ -210,6 +217,8 @@ class GatewayProcess(RunningGateway):
         :raises AssertionError: it does not end in time, or not with 0, or (``check_log``) there is a
             traceback in its log.
         """
+        if self._killed:
+            return
         if self.process.poll() is None:
             self.terminate()
         code = self.wait(seconds)

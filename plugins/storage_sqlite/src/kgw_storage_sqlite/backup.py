@@ -7,7 +7,9 @@ import sqlite3
 from pathlib import Path
 
 from kgw_core.errors import KafkaStorageError
+from kgw_storage_sqlite import epoch
 from kgw_storage_sqlite.errors import explained
+from kgw_storage_sqlite.schema import EPOCHS_SINCE
 
 
 def backup(database: Path, target: Path) -> None:
@@ -45,6 +47,9 @@ def _copy(database: Path, part: Path) -> None:
             # All pages in one step: it sees one moment, and writers of a write-ahead log do not wait for it.
             source.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode = delete")  # the copy is one file
+            if copy.execute("PRAGMA user_version").fetchone()[0] >= EPOCHS_SINCE:
+                epoch.copied(copy)
+                copy.commit()
             [(told,)] = copy.execute("PRAGMA quick_check(1)")
             if told != "ok":
                 raise KafkaStorageError(

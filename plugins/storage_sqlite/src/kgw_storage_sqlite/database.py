@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from kgw_core.errors import KafkaStorageError
-from kgw_storage_sqlite import errors, schema
+from kgw_storage_sqlite import epoch, errors, schema
 from kgw_storage_sqlite.config import Config
 from kgw_storage_sqlite.lock import FileLock
 from kgw_storage_sqlite.new import New
@@ -37,6 +37,9 @@ class Database:
         self._writer: Worker | None = None
         self._readers: list[Worker] = []
         self._checkpointer: Worker | None = None
+        self.epoch = 0
+        """The leader epoch of all logs."""
+        self._noted = False  # that it is open
 
     # -- opening and closing
 
@@ -69,11 +72,17 @@ class Database:
     async def _connect(self, prepare: Callable[[sqlite3.Connection], T]) -> T:
         await anyio.to_thread.run_sync(self._check)
         self._writer = await Worker.opened(self._connector(readonly=False))
-        prepared = await self._writer.run(partial(_upgrade_and, prepare))
+        prepared = await self._writer.run(partial(self._upgrade_and, prepare))
         for _ in range(self.config.readers):
             self._readers.append(await Worker.opened(self._connector(readonly=True)))
         self._checkpointer = await Worker.opened(self._connector(readonly=False))
         return prepared
+
+    def _upgrade_and(self, prepare: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+        schema.upgrade(connection)
+        self.epoch = epoch.opened(connection)
+        self._noted = True
+        return prepare(connection)
 
     def _check(self) -> None:
         """Before anything is written: a file that is not ours, or newer, stays as it is."""
@@ -108,6 +117,10 @@ class Database:
         readers, self._readers = self._readers, []
         checkpointer, self._checkpointer = self._checkpointer, None
         writer, self._writer = self._writer, None
+        if writer is not None and self._noted:
+            with contextlib.suppress(sqlite3.Error):
+                await writer.run(epoch.closed)
+        self._noted = False
         for worker in (*readers, checkpointer, writer):
             if worker is not None:
                 with contextlib.suppress(sqlite3.Error):  # what cannot be done now is done when it is opened
@@ -166,11 +179,6 @@ def _told(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return f"{error.strerror}; who runs the gateway has to be able to write it, and into its directory"
     return error.strerror or str(error)
-
-
-def _upgrade_and(prepare: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
-    schema.upgrade(connection)
-    return prepare(connection)
 
 
 def transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

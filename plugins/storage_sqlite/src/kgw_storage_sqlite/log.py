@@ -84,9 +84,8 @@ class Log:
     def size(self) -> int:
         return self.total - self.before - self.holes - self.head
 
-    @property
-    def bounds(self) -> Bounds:
-        return Bounds(self.start, self.end, 0, self.size)
+    def bounds(self, epoch: int) -> Bounds:
+        return Bounds(self.start, self.end, epoch, self.size)
 
     def ids(self, id: int = 0) -> dict[str, int]:
         """Parameters of statements about this log's rows."""

@@ -25,6 +25,9 @@ MAX_OFFSET: Final = (1 << OFFSET_BITS) - 1
 MAX_LOGS: Final = (1 << 20) - 1
 """Partitions that can be there at once."""
 
+EPOCHS_SINCE: Final = 2
+"""The first version that has the table ``store``."""
+
 metadata = sa.MetaData()
 
 
@@ -62,6 +65,13 @@ chunks = sa.Table(
     sa.Column("data", sa.LargeBinary, nullable=False),
 )
 
+store = sa.Table(  # one row
+    "store",
+    metadata,
+    sa.Column("epoch", sa.Integer, nullable=False),  # the leader epoch of all logs
+    sa.Column("clean", sa.Integer, nullable=False),  # 1 after a close, 0 while it is open
+)
+
 state = sa.Table(
     "state",
     metadata,
@@ -97,10 +107,17 @@ Migration = Callable[[sa.Connection], None]
 
 def _create(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-    metadata.create_all(connection)
+    metadata.create_all(connection, [topics, logs, chunks, state])
 
 
-MIGRATIONS: list[Migration] = [_create]
+def _add_epoch(connection: sa.Connection) -> None:
+    """A database that is in use already does not say how it was closed: it may have been by a power cut."""
+    metadata.create_all(connection, [store])
+    used = connection.execute(sa.select(logs.c.id).limit(1)).first() is not None
+    connection.execute(sa.insert(store).values(epoch=0, clean=int(not used)))
+
+
+MIGRATIONS: list[Migration] = [_create, _add_epoch]
 """The one at index n makes version n + 1 of version n; 0 is an empty file. Never change one that was
 released: the tables above are the newest version's, so when they change, the first of these has to spell its
 own."""

@@ -141,7 +141,7 @@ class SqliteStore(LogStore):
         return log
 
     async def bounds(self, tp: TopicPartition) -> Bounds:
-        return (await self._known(tp)).bounds
+        return (await self._known(tp)).bounds(self.database.epoch)
 
     async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
         return await self._ahead.read(await self._known(tp), offset, max_bytes)
