@@ -39,6 +39,7 @@ from kgw_core.spi.settings import Report, entry
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore
 from kgw_core.state import default_state
+from kgw_core.state.promised import PromisedState
 from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog, TopicState
 
@@ -109,7 +110,7 @@ async def running(
     if chosen.storage is not None:
         store = store or chosen.storage.make()
     assert store is not None, "one of the two is there"
-    state = chosen.state.make() if chosen.state is not None else default_state(store)
+    state = PromisedState(chosen.state.make() if chosen.state is not None else default_state(store))
     clock = clock or SystemClock()
     # Addresses first: where one is taken, the store is not even made.
     progress = _Progress()

@@ -49,6 +49,7 @@ class Commits:
                 if tells_unknown:
                     raise GroupIdNotFound(f"there is no group {group_id}")
                 raise IllegalGeneration(f"there is no group {group_id}")
+            coordinator.check(group_id, may_be_empty=True)
             group = coordinator.groups[group_id] = Group(group_id)
         offsets.may_commit(coordinator.machine, group, generation, member_id, instance_id, now.ms)
         effects = Effects()

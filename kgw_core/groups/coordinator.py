@@ -23,11 +23,13 @@ from kgw_core.errors import (
     InvalidSessionTimeout,
     KafkaError,
     KafkaStorageError,
+    MessageTooLarge,
     NonEmptyGroup,
     NotCoordinator,
     NotLeaderOrFollower,
     RebalanceInProgress,
     UnknownMemberId,
+    UnknownServerError,
 )
 from kgw_core.groups import offsets
 from kgw_core.groups.commits import Commits
@@ -37,6 +39,7 @@ from kgw_core.groups.group import DEAD, EMPTY, Group, GroupTimer, Member, Pendin
 from kgw_core.groups.joining import Joining
 from kgw_core.groups.machine import Machine
 from kgw_core.groups.records import DropGroup, DropOffset, PutGroup, PutOffset, Record
+from kgw_core.groups.sizes import MOST_GROUP_ID
 
 logger = logging.getLogger("kgw.groups")
 
@@ -72,6 +75,8 @@ class Coordinator:
         """
         if not group_id and not may_be_empty:
             raise InvalidGroupId("the group id is empty")
+        if len(group_id) * 4 > MOST_GROUP_ID and len(group_id.encode()) > MOST_GROUP_ID:
+            raise InvalidGroupId(f"the group id is longer than {MOST_GROUP_ID} bytes")
         if self.stopped:
             raise CoordinatorNotAvailable("the gateway stops")
         if self.loading:
@@ -351,9 +356,12 @@ class Coordinator:
 
 
 def told(error: Exception | None) -> KafkaError | None:
-    """What a client is told of a write that failed: to find the coordinator again, and retry."""
+    """What a client is told of a write that failed: to find the coordinator again, and retry; but where it is
+    too large, UNKNOWN_SERVER_ERROR, as in Kafka."""
     if error is None:
         return None
+    if isinstance(error, MessageTooLarge):
+        return UnknownServerError(f"group state cannot be written: {error}")
     if isinstance(error, KafkaStorageError | NotLeaderOrFollower | NotCoordinator):
         return NotCoordinator(f"group state cannot be written: {error}")
     return CoordinatorNotAvailable(f"group state cannot be written: {error}")

@@ -10,6 +10,7 @@ from typing import Literal
 from kgw_core.groups.deadlines import NEVER, Deadline, Session
 from kgw_core.groups.events import Effects, JoinedMember, Now, Then, Token, Write
 from kgw_core.groups.records import Committed, GroupRecord, Kept, MemberRecord, Record
+from kgw_core.groups.sizes import fits, member_size
 from kgw_core.groups.subscriptions import CONSUMER, topics_of
 
 Protocols = tuple[tuple[str, bytes], ...]
@@ -54,12 +55,14 @@ class Member(Session):
         "joining",
         "protocols",
         "rebalance_ms",
+        "size",
         "syncing",
     )
 
     def __init__(self, group_id: str, record: MemberRecord) -> None:
         super().__init__(record.session_ms)
         self.group_id = group_id
+        self.size = 0  # what the group's size has of it
         self.is_new = False
         self.joining: Token = None
         self.syncing: Token = None
@@ -155,6 +158,7 @@ class Group:
         "protocol_name",
         "protocol_type",
         "since",
+        "size",
         "state",
         "static",
         "stored",
@@ -174,6 +178,8 @@ class Group:
         self.leader: str | None = None
         self.since = 0
         self.members: dict[str, Member] = {}
+        self.size = 0
+        """Bytes that the members take of the group's record at most, without their assignments."""
         self.static: dict[str, str] = {}
         self.pending: dict[str, PendingMember] = {}
         self.pending_sync: set[str] = set()
@@ -204,6 +210,7 @@ class Group:
         if self.leader is None:
             self.leader = member.id
         self._count(member.protocols, 1)
+        self._weigh(member)
         if member.joining is not None:
             self.awaiting += 1
 
@@ -218,6 +225,8 @@ class Group:
             self.leader = next(iter(self.members), None)
         self.pending_sync.discard(member.id)
         self._count(member.protocols, -1)
+        self.size -= member.size
+        member.size = 0
         member.when = NEVER
 
     def set_joining(self, member: Member, token: Token) -> None:
@@ -230,6 +239,7 @@ class Group:
         self._count(member.protocols, -1)
         member.protocols = protocols
         self._count(protocols, 1)
+        self._weigh(member)
 
     def rename(self, member: Member, id: str) -> None:
         """A static member goes on under another id, in the same place."""
@@ -239,6 +249,15 @@ class Group:
             self.static[member.instance_id] = id
         if self.leader == old:
             self.leader = id
+
+    def _weigh(self, member: Member) -> None:
+        before = member.size
+        member.size = member_size(member)
+        self.size += member.size - before
+
+    def fits(self, more: int = 0) -> bool:
+        """Whether the group's record is small enough for the state with ``more`` bytes."""
+        return fits(self.size + more, self.protocol_type, self.protocol_name, self.leader)
 
     def _count(self, protocols: Protocols, by: int) -> None:
         for name in {name for name, _ in protocols}:
@@ -301,6 +320,7 @@ class Group:
         self.since = record.since
         self.stored = True
         before, self.members = self.members, {}
+        self.size = 0
         self.static = {}
         self._counts = {}
         self._subscribed = False
@@ -311,6 +331,7 @@ class Group:
                 member = Member(self.id, kept)
             else:
                 member.take(kept)
+                member.size = 0
             self.add(member)
         for gone in before.values():
             gone.when = NEVER

@@ -28,6 +28,10 @@ from kgw_core.groups.group import (
 )
 from kgw_core.groups.machine import NEW_MEMBER_MS, Machine, replaced
 from kgw_core.groups.records import MemberRecord, PutGroup
+from kgw_core.groups.sizes import TOO_LARGE, member_size, record_fits
+
+_ANY_ID = "00000000-0000-0000-0000-000000000000"
+"""As long as what makes a member id unique."""
 
 
 class Joining:
@@ -48,16 +52,12 @@ class Joining:
 
     def _join(self, group: Group, join: Join, token: Token, now: Now, effects: Effects) -> None:
         if not self._has_room(group, join.member_id):
-            member = group.members.get(join.member_id)
-            if member is not None:
-                self._machine.remove(group, member, f"member {member.id} is one too many", now, effects)
-            pending = group.pending.pop(join.member_id, None)
-            if pending is not None:
-                pending.when = NEVER
-            full = GroupMaxSizeReached(
-                f"group {group.id} has {self._max_size} members, the most there may be"
-            )
-            effects.reply(token, Joined(full, ""))
+            self._too_much(group, join, f"it has {self._max_size} members", token, now, effects)
+            return
+        if not self._fits(group, join):
+            size = sum(len(data) for _, data in join.protocols)
+            why = f"with the {size} bytes that this member says of itself {TOO_LARGE}"
+            self._too_much(group, join, why, token, now, effects)
             return
         if group.state is DEAD:
             raise CoordinatorNotAvailable(f"group {group.id} is gone")
@@ -75,6 +75,27 @@ class Joining:
             self._add(group, join, join.member_id, token, now, effects)
         else:
             self._known(group, join, token, now, effects)
+
+    def _too_much(self, group: Group, join: Join, why: str, token: Token, now: Now, effects: Effects) -> None:
+        """Refuse a member that the group has no room for; if it was in there, it is not any more."""
+        member = group.members.get(join.member_id)
+        if member is not None:
+            self._machine.remove(group, member, f"member {member.id} is too much for it", now, effects)
+        pending = group.pending.pop(join.member_id, None)
+        if pending is not None:
+            pending.when = NEVER
+        full = GroupMaxSizeReached(f"group {group.id} takes no more: {why}")
+        effects.reply(token, Joined(full, ""))
+
+    def _fits(self, group: Group, join: Join) -> bool:
+        """Whether the group's record stays small enough for the state. Who brings no more than it had is not
+        to blame where it does not."""
+        member = group.members.get(join.member_id)
+        if member is None and join.instance_id is not None:
+            member = group.members.get(group.static.get(join.instance_id, ""))
+        before = member.size if member is not None else 0
+        size = member_size(_record(join, join.member_id or f"{join.instance_id or join.client_id}-{_ANY_ID}"))
+        return size <= before or group.fits(size - before)
 
     def _has_room(self, group: Group, member_id: str) -> bool:
         if self._max_size is None or group.state in (EMPTY, DEAD):
@@ -206,6 +227,10 @@ class Joining:
             "Stable", group.generation, group.protocol_name, member_id if leads else old_leader, group.since,
             members,
         )  # fmt: skip
+        if not record_fits(record):
+            full = GroupMaxSizeReached(f"group {group.id} takes no more: {TOO_LARGE}")
+            effects.reply(token, Joined(full, ""))
+            return
         was_pending = member.id in group.pending_sync
 
         def written(error: KafkaError | None, now: Now, effects: Effects) -> None:

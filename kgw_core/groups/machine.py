@@ -42,12 +42,14 @@ from kgw_core.errors import (
     NotCoordinator,
     RebalanceInProgress,
     UnknownMemberId,
+    UnknownServerError,
 )
 from kgw_core.groups.deadlines import NEVER, Deadlines
 from kgw_core.groups.events import Effects, Joined, Leaving, Now, Sync, Synced, Token
 from kgw_core.groups.group import COMPLETING, DEAD, EMPTY, PREPARING, STABLE, Group, Member, State
 from kgw_core.groups.rebalance import Rebalance
-from kgw_core.groups.records import PutGroup
+from kgw_core.groups.records import MemberRecord, PutGroup
+from kgw_core.groups.sizes import TOO_LARGE, record_fits
 
 logger = logging.getLogger("kgw.groups")
 
@@ -172,6 +174,9 @@ class Machine:
         record = group.record(
             "Stable", group.generation, group.protocol_name, group.leader, now.wall_ms, members
         )
+        if not record_fits(record):
+            self._refuse_assignment(group, members, effects)
+            return
 
         def assigned(error: KafkaError | None, now: Now, effects: Effects) -> None:
             if error is not None:
@@ -189,6 +194,16 @@ class Machine:
             self._synced_all(group)
 
         group.write([PutGroup(group.id, record)], assigned, effects)
+
+    def _refuse_assignment(self, group: Group, members: list[MemberRecord], effects: Effects) -> None:
+        """What the leader assigns is too much. As in Kafka it gets UNKNOWN_SERVER_ERROR; the others wait for
+        it to come again with less, as long as they would wait for it to come at all."""
+        size = sum(len(member.assignment) for member in members)
+        refused = UnknownServerError(f"group {group.id}: with {size} bytes of assignments {TOO_LARGE}")
+        leader = group.members[group.leader or ""]
+        effects.reply(leader.syncing, Synced(refused))
+        leader.syncing = None
+        group.pending_sync.add(leader.id)
 
     def _synced_all(self, group: Group) -> None:
         if not group.pending_sync:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 
 from kgw_core.config import Groups as GroupSettings
-from kgw_core.errors import KafkaError, RebalanceInProgress
+from kgw_core.errors import GroupMaxSizeReached, KafkaError, RebalanceInProgress
 from kgw_core.groups.deadlines import NEVER, Deadlines
 from kgw_core.groups.events import Effects, Joined, Now, Synced, Then
 from kgw_core.groups.group import COMPLETING, EMPTY, PREPARING, Group, Member, vote
 from kgw_core.groups.records import PutGroup
+from kgw_core.groups.sizes import TOO_LARGE
 
 logger = logging.getLogger("kgw.groups")
 
@@ -76,6 +77,7 @@ class Rebalance:
             if member.joining is None and member.instance_id is None:
                 logger.info("group %s: member %s did not join again in time", group.id, member.id)
                 group.remove(member)
+        self._make_fit(group, effects)
         if group.members and not group.awaiting:
             self._deadlines.set(group.join_timer, now.ms + group.rebalance_ms())
             return
@@ -92,6 +94,18 @@ class Rebalance:
             now.wall_ms, members,
         )  # fmt: skip
         group.write([PutGroup(group.id, record)], self._completed(group), effects)
+
+    @staticmethod
+    def _make_fit(group: Group, effects: Effects) -> None:
+        """Take out who came last while the group's record is too large: one that was kept before records had
+        their limit."""
+        for member in reversed(list(group.members.values())):
+            if group.fits():
+                return
+            full = GroupMaxSizeReached(f"group {group.id} takes no more: with this member {TOO_LARGE}")
+            effects.reply(member.joining, Joined(full, ""))
+            group.set_joining(member, None)
+            group.remove(member)
 
     def _emptied(self, group: Group) -> Then:
         def emptied(error: KafkaError | None, now: Now, effects: Effects) -> None:

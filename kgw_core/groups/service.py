@@ -26,7 +26,7 @@ from kgw_core.groups.events import Effects, Join, Joined, Leaving, Now, Sync, Sy
 from kgw_core.groups.group import Group
 from kgw_core.groups.records import PREFIX, Committed, DropOffset, decode, encode
 from kgw_core.pending import Pending
-from kgw_core.spi.state import StateStore
+from kgw_core.spi.state import StateStore, check_changes
 from kgw_core.state.writer import StateWriter
 
 logger = logging.getLogger("kgw.groups")
@@ -186,6 +186,15 @@ class GroupService:
 
     def _submit(self, write: Write) -> None:
         timer: Timer | None = None
+        try:
+            changes = dict(map(encode, write.records))
+            if not self.writer.immediate:  # then the writer makes one commit of several
+                check_changes(changes)
+        except Exception as error:
+            if not isinstance(error, KafkaError):
+                logger.exception("group %s: what it is to keep cannot be written", write.group_id)
+            self._run(self.coordinator.committed(write, error, self._now()))
+            return
         if not self.writer.immediate:
             timer = self._clock.call_later(self.settings.commit_timeout, lambda: self._overdue(write))
 
@@ -194,7 +203,7 @@ class GroupService:
                 timer.cancel()
             self._run(self.coordinator.committed(write, error, self._now()))
 
-        self.writer.submit(dict(map(encode, write.records)), written)
+        self.writer.submit(changes, written)
 
     # -- writes of which nothing is heard
 

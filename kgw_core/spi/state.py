@@ -49,10 +49,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from kgw_core.errors import KafkaStorageError, NotCoordinator
+from kgw_core.errors import KafkaStorageError, MessageTooLarge, NotCoordinator
 
 API_VERSION = 1
 """The version of this interface; a plugin states the one it was written for."""
+
+MOST_KEY = 65_535
+"""Bytes of a key at most."""
+
+MOST_VALUE = 16 << 20
+"""Bytes of a value at most."""
 
 ABSENT = 0
 """The version of a key that is not there."""
@@ -64,6 +70,20 @@ Versions = Mapping[bytes, int]
 """Expected versions by key; :data:`ABSENT` for a key that must not be there."""
 
 NO_VERSIONS: Versions = {}
+
+
+def check_changes(changes: Changes) -> None:
+    """Return if ``changes`` keep the core's first promise.
+
+    :raises MessageTooLarge: they do not; nothing else may be said of them.
+    """
+    for key, value in changes.items():
+        if not 0 < len(key) <= MOST_KEY:
+            raise MessageTooLarge(f"a key of {len(key)} bytes; the state takes up to {MOST_KEY}")
+        if value is not None and len(value) > MOST_VALUE:
+            raise MessageTooLarge(
+                f"a value of {len(value)} bytes under {key[:100]!r}; the state takes up to {MOST_VALUE}"
+            )
 
 
 class VersionConflict(Exception):

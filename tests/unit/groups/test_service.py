@@ -313,6 +313,37 @@ async def test_a_deadline_that_meets_a_fault_loses_no_other(
     assert not one.background.health.failing
 
 
+async def test_what_is_too_large_is_refused_alone() -> None:
+    """Though it would share a commit with others."""
+    one = OnFaulty()
+    service = await one.loaded()
+    first = service.commit("first", -1, "", None, [("t", 0, committed(1))])
+    commits = [
+        service.commit(group, -1, "", None, [("t", 0, committed(7, metadata=metadata))])
+        for group, metadata in (("a", ""), ("b", "x" * (17 << 20)), ("c", ""))
+    ]
+    outcomes = [await commit.wait() for commit in (first, *commits)]
+    assert [error.name if error else "NONE" for error in outcomes] == [
+        "NONE",
+        "NONE",
+        "UNKNOWN_SERVER_ERROR",
+        "NONE",
+    ]
+    kept = [entry async for entry in one.state.scan(b"groups/")]
+    assert len(kept) == 3
+    assert await service.commit("b", -1, "", None, [("t", 0, committed(8))]).wait() is None
+
+
+async def test_what_cannot_be_encoded_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    one = OnFaulty()
+    service = await one.loaded()
+    (error,) = [await service.commit("a", -1, "", None, [("t", 0, committed(7, metadata="\ud800"))]).wait()]
+    assert error is not None
+    assert error.name == "COORDINATOR_NOT_AVAILABLE"
+    assert "UnicodeEncodeError" in caplog.text
+    assert await service.commit("a", -1, "", None, [("t", 0, committed(8))]).wait() is None
+
+
 async def _answered(pending: Pending[Any]) -> None:
     assert await pending.wait() is None
 

@@ -1,0 +1,56 @@
+"""The one way to the StateStore for all rooms: what they commit keeps the promises of its contract."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from kgw_core.spi.state import (
+    NO_VERSIONS,
+    Changes,
+    Entry,
+    StateCapabilities,
+    StateStore,
+    Versions,
+    check_changes,
+)
+
+
+class PromisedState(StateStore):
+    """``inner``, but a commit of a key or value that is too large is refused and does not reach it.
+
+    A room that makes one commit of what many have asked for calls :func:`~kgw_core.spi.state.check_changes`
+    for each before that, so that only the one is refused.
+    """
+
+    def __init__(self, inner: StateStore) -> None:
+        super().__init__()
+        self.inner = inner
+        self.name = inner.name  # type: ignore[misc] # of the store that is meant
+
+    async def open(self) -> None:
+        await self.inner.open()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def abandon(self) -> None:
+        await self.inner.abandon()
+
+    def capabilities(self) -> StateCapabilities:
+        return self.inner.capabilities()
+
+    async def get(self, key: bytes) -> Entry | None:
+        return await self.inner.get(key)
+
+    def scan(self, prefix: bytes) -> AsyncIterator[Entry]:
+        return self.inner.scan(prefix)
+
+    async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
+        """:raises MessageTooLarge: nothing was written. :raises Exception: as the store's."""
+        check_changes(changes)
+        return await self.inner.commit(changes, if_versions)
+
+    def commit_now(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
+        """:raises MessageTooLarge: nothing was written. :raises Exception: as the store's."""
+        check_changes(changes)
+        return self.inner.commit_now(changes, if_versions)
