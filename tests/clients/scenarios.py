@@ -9,8 +9,8 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 from toolchains import Program
 
-OTHERS = {"read", "write", "members"}
-"""What programs have for ``test_between_clients.py`` and the tests of groups."""
+OTHERS = {"read", "write", "members", "cut"}
+"""What programs have for ``test_between_clients.py``, the tests of groups, and ``test_power_cut.py``."""
 
 
 def marks(everywhere: bool) -> list[pytest.MarkDecorator]:

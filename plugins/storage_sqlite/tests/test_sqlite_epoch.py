@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -22,7 +20,8 @@ from kgw_storage_sqlite.store import SqliteStore
 
 from kgw_core.records import RecordBatch
 from kgw_core.spi import storage
-from kgw_core.testing.gateway import GatewayProcess, gateway_process
+from kgw_core.testing.gateway import GatewayProcess
+from kgw_core.testing.power import PowerCut
 
 FILES = ("kgw.db", "kgw.db-wal", "kgw.db-shm")
 TOPIC = storage.Topic("t", UUID(int=1), 1)
@@ -172,39 +171,10 @@ async def test_a_database_that_knows_no_epoch_may_have_been_cut(tmp_path: Path) 
 # -- clients
 
 
-class PowerCut:
-    """A gateway with ``synchronous = "normal"``, on a port that stays, whose machine loses its power."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._saved = directory / "saved"
-        self._port = 0
-
-    @contextmanager
-    def serving(self, *, elsewhere: bool = False) -> Iterator[GatewayProcess]:
-        """``elsewhere``: on another port, where the clients do not find it."""
-        path = self._directory / "kgw.db"
-        config = (
-            f"[[listeners]]\nport = {0 if elsewhere else self._port}\n"
-            f'[storage]\nuse = "sqlite"\nsynchronous = "normal"\npath = "{path}"\n'
-        )
-        with gateway_process(self._directory, config=config) as gateway:
-            if not elsewhere:
-                self._port = gateway.address[1]
-            yield gateway
-
-    def sync(self, gateway: GatewayProcess) -> None:
-        """From here on nothing reaches the disk."""
-        os.kill(gateway.pid, signal.SIGSTOP)
-        snapshot(self._directory, self._saved)
-        os.kill(gateway.pid, signal.SIGCONT)
-
-    def cut(self, gateway: GatewayProcess) -> None:
-        gateway.kill()
-        for name in FILES:
-            (self._directory / name).unlink(missing_ok=True)
-            if (self._saved / name).exists():
-                shutil.copy(self._saved / name, self._directory / name)
+def power_cut(tmp_path: Path) -> PowerCut:
+    data = tmp_path / "data"
+    config = f'[storage]\nuse = "sqlite"\nsynchronous = "normal"\npath = "{data / "kgw.db"}"\n'
+    return PowerCut(tmp_path, data, config)
 
 
 @contextmanager
@@ -222,7 +192,7 @@ NEW = [b"new %d" % number for number in range(20)]
 
 def test_a_consumer_notices_what_a_power_cut_took(tmp_path: Path) -> None:
     """It has read to offset 15, there are 30 records again, and only 10 of them are those it has read."""
-    machine = PowerCut(tmp_path)
+    machine = power_cut(tmp_path)
     with ExitStack() as readers:
         with machine.serving() as gateway:
             create_topic(gateway, "t")
@@ -246,7 +216,7 @@ def test_a_consumer_notices_what_a_power_cut_took(tmp_path: Path) -> None:
 
 def test_a_consumer_goes_on_where_nothing_was_cut(tmp_path: Path) -> None:
     """A gateway that was killed lost nothing: the same position, in the next epoch."""
-    machine = PowerCut(tmp_path)
+    machine = power_cut(tmp_path)
     with ExitStack() as readers:
         with machine.serving() as gateway:
             create_topic(gateway, "t")
@@ -264,14 +234,14 @@ def test_a_consumer_goes_on_where_nothing_was_cut(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_batches_of_the_next_epoch_say_so(tmp_path: Path) -> None:
     """The epoch stands in the stored batches, where look-ups find where each ends (KIP-101)."""
-    machine = PowerCut(tmp_path)
+    machine = power_cut(tmp_path)
     for number in range(3):
         with machine.serving() as gateway:
             if not number:
                 create_topic(gateway, "t")
             produce(gateway, "t", [b"%d" % number])
             gateway.kill()
-    store = SqliteStore(Config(path=tmp_path / "kgw.db"))
+    store = SqliteStore(Config(path=tmp_path / "data" / "kgw.db"))
     await store.open()
     [topic] = await store.topics()
     runs = await store.read(storage.TopicPartition("t", topic.id, 0), 0, 1 << 20)

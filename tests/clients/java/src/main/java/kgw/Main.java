@@ -58,6 +58,7 @@ public final class Main {
         all.put("members", Members::run);
         all.put("write", Producing::write);
         all.put("read", Consuming::read);
+        all.put("cut", Cut::run);
         return all;
     }
 
