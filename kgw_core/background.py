@@ -124,13 +124,18 @@ class Background:
         """Run what tells its failures itself; what escapes is logged, and not tried again."""
         self.start(_guarded(work))
 
-    async def every(self, name: str, seconds: float, work: Work) -> None:
-        """Do ``work()`` every ``seconds``, sooner after a failure; runs until cancelled."""
-        tries = Tries(name, self, most=seconds)
-        pause = seconds
+    async def every(self, name: str, seconds: float | Callable[[], float], work: Work) -> None:
+        """Do ``work()`` every ``seconds``, sooner after a failure; runs until cancelled.
+
+        Where ``seconds`` may change, it is a function that is asked before each pause.
+        """
+        now = seconds if callable(seconds) else lambda: seconds
+        tries = Tries(name, self, most=now())
+        pause = now()
         while True:
             await sleep(self.clock, pause)
-            pause = await tries.attempt(work) or seconds
+            sooner = await tries.attempt(work)
+            pause = now() if sooner is None else min(sooner, now())
 
     async def until_done(self, name: str, work: Work, most: float = MOST_SECONDS) -> None:
         """Do ``work()`` until it succeeds once. ``most``: seconds between two tries."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from kgw_core.background import Health
 from kgw_core.clock import Clock
 from kgw_core.config import Config
+from kgw_core.configs.dynamic import DynamicConfigs
 from kgw_core.errors import KafkaError, UnknownServerError, forget_frames
 from kgw_core.events import Client
 from kgw_core.features import Features
@@ -21,7 +22,6 @@ from kgw_core.producer_ids import ProducerIds
 from kgw_core.spi.state import StateStore
 from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog
-from kgw_core.topics.levels import Level
 
 
 @dataclass(slots=True)
@@ -29,12 +29,11 @@ class Broker:
     """The parts that handlers work with. No logic, no I/O.
 
     ``spawn`` starts a coroutine that outlives the request. ``health``: what fails at present. ``draining``
-    turns true when the gateway stops: nothing should wait long any more. ``levels`` are where the configs of
-    brokers and topics come from, the strongest first.
+    turns true when the gateway stops: nothing should wait long any more.
     """
 
     config: Config
-    levels: Sequence[Level]
+    configs: DynamicConfigs
     features: Features
     state: StateStore
     cluster_id: str

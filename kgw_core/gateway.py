@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import anyio
@@ -20,6 +21,7 @@ from kgw_core.checks import Chosen, checked
 from kgw_core.clock import Clock, SystemClock
 from kgw_core.cluster import cluster_id
 from kgw_core.config import Config, Listener, Settings
+from kgw_core.configs.dynamic import DynamicConfigs
 from kgw_core.configs.static import static_level
 from kgw_core.errors import KafkaError
 from kgw_core.features import Features
@@ -31,6 +33,7 @@ from kgw_core.log.partition import PartitionLog
 from kgw_core.patience import Patience
 from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
+from kgw_core.reconfiguring import reconfigure
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.server import Server
 from kgw_core.server.sockets import bind, is_unix, release, take_connections
@@ -42,6 +45,7 @@ from kgw_core.state import default_state
 from kgw_core.state.promised import PromisedState
 from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog, TopicState
+from kgw_core.topics.configs import topic_defaults
 
 logger = logging.getLogger("kgw")
 
@@ -196,8 +200,12 @@ async def _serving(
     background = Background(clock, start, Health())
     spawn = background.spawn
 
+    configs = DynamicConfigs(
+        state, spawn, str(config.node_id), static_level(config, given), config.limits.append_timeout
+    )
     try:
         cluster = await cluster_id(state, config.cluster_id)
+        await configs.load()
     except Exception as error:
         raise StartError(f"state {state.name}: {error}") from error
     budget = Budget(config.limits.max_total_in_flight_bytes)
@@ -221,7 +229,7 @@ async def _serving(
         raise StartError(f"state {state.name}: refused sequences cannot be read: {error}") from error
     catalog: Catalog[PartitionLog] = Catalog(
         store,
-        broker_defaults=config.topics.defaults,
+        broker_defaults=topic_defaults(configs.levels),
         max_topics=config.limits.max_topics,
         max_partitions=config.limits.max_partitions,
         log_factory=logs.make_log,
@@ -238,7 +246,7 @@ async def _serving(
     catalog.on_deleted(lambda topic: groups.topic_deleted(topic.name, topic.topic.partitions))
     broker = Broker(
         config=config,
-        levels=[static_level(config, given)],
+        configs=configs,
         features=Features(clock.time_ms()),
         state=state,
         cluster_id=cluster,
@@ -256,6 +264,8 @@ async def _serving(
         ),
     )
     server = Server(Dispatcher(broker, registry.load()), config.limits, budget, logs.gathering)
+    configs.apply = partial(reconfigure, config, configs, catalog, logs, server)
+    await configs.apply()
     if not logs.immediate:
         for number in range(store.writers):
             tasks.start_soon(background.keep, f"writer {number + 1} of the store", logs.writers.run)
@@ -287,6 +297,7 @@ async def _serving(
             broker.draining = True
             background.hurry()
             logs.wakes.finish_all()
+            await patience.step("writing configs", configs.stop)
             await patience.step("writing what groups have asked for", groups.stop)
             await server.drain(patience)
             await patience.step("writing what was appended", logs.drained)

@@ -12,7 +12,7 @@ from kgw_core.api.large import CHANGES, in_turns
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import InvalidRequest, KafkaError
-from kgw_core.topics.configs import SET
+from kgw_core.topics.changes import SET
 from kgw_core.wire.messages.alter_configs import (
     AlterConfigsRequest,
     AlterConfigsResourceResponse,

@@ -77,7 +77,7 @@ async def _create(
     result.replication_factor = 1
     result.configs = [
         CreatableTopicConfigs(entry.name, entry.value, entry.read_only, entry.source, entry.sensitive)
-        for entry in describe(state.topic.configs, context.broker.levels)
+        for entry in describe(state.topic.configs, context.broker.configs.levels)
     ]
 
 

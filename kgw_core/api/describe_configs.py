@@ -3,7 +3,7 @@
 Behaviour:
 - Unknown names among the keys are left out, as Kafka does. Unknown resources fail on their own, but an
   unknown resource type fails the whole request.
-- The broker "" stands for what is set dynamically for all brokers: nothing can be.
+- The broker "" stands for all brokers: what is set for them at run time is told.
 - There are no loggers, and no configs set on a group or a client metrics subscription: of these the defaults
   are told.
 
@@ -28,8 +28,9 @@ from kgw_core.api.config_resources import (
 from kgw_core.api.large import LargeAnswer, in_turns, large
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
+from kgw_core.configs.dynamic import ALL
 from kgw_core.errors import InvalidRequest, KafkaError
-from kgw_core.topics.broker_configs import describe_broker
+from kgw_core.topics.broker_configs import describe_all_brokers, describe_broker
 from kgw_core.topics.configs import describe
 from kgw_core.topics.names import check_name
 from kgw_core.topics.resource_configs import CLIENT_METRICS_CONFIGS, GROUP_CONFIGS, describe_resource
@@ -102,12 +103,12 @@ def _entries(resource: DescribeConfigsResource, context: RequestContext) -> list
     broker = context.broker
     if kind == TOPIC:
         check_name(name)
-        return describe(broker.catalog.find(name).topic.configs, broker.levels, names)
+        return describe(broker.catalog.find(name).topic.configs, broker.configs.levels, names)
     if kind == BROKER:
         if not name:
-            return []
+            return describe_all_brokers(broker.configs.level(ALL), names)
         check_node(name, context)
-        return describe_broker(broker.levels, names)
+        return describe_broker(broker.configs.levels, names)
     if not name:
         called = {BROKER_LOGGER: "Broker id", GROUP: "Group name"}
         raise InvalidRequest(f"{called.get(kind, 'Client metrics subscription name')} must not be empty")

@@ -116,12 +116,16 @@ class LogManager:
         every = self.background.every
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(every, "retention", self.retention.interval, self.retention.check)
-            tasks.start_soon(every, "compaction", self.compaction.interval, self.compaction.check)
+            tasks.start_soon(every, "compaction", lambda: self.compaction.interval, self.compaction.check)
             tasks.start_soon(every, "expiring producers", UPKEEP_SECONDS, self._forget_producers)
 
+    def expire_producers_after(self, ms: int) -> None:
+        """Remember producers that are silent for ``ms`` from now on; it counts from the next look on."""
+        self.refused.expiration_ms = ms
+
     async def _forget_producers(self) -> None:
-        """Forget producers that have not written for :data:`PRODUCER_EXPIRATION_MS`."""
-        before = self.clock.time_ms() - PRODUCER_EXPIRATION_MS
+        """Forget producers that have not written for as long as they are remembered."""
+        before = self.clock.time_ms() - self.refused.expiration_ms
         self.refused.expire(before)
         faults = Faults("partition(s)")
         for log in list(self.logs):

@@ -61,7 +61,7 @@ class RefusedSequences:
         self.active = False
         """Whether there is anything to check."""
         self._clock = background.clock
-        self._expiration_ms = expiration_ms
+        self.expiration_ms = expiration_ms
         self._state = state
         self._most = most
         self._logs: dict[TopicPartition, dict[int, Refusal]] = {}
@@ -84,7 +84,7 @@ class RefusedSequences:
                         "partition does not know have to begin with sequence 0",
                         self._count,
                     )
-                self._full_until = now + self._expiration_ms
+                self._full_until = now + self.expiration_ms
                 return
             self._count += 1
         elif epoch < known.epoch or (epoch == known.epoch and not _is_before(sequence, known.sequence)):

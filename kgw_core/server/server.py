@@ -13,6 +13,7 @@ from functools import partial
 
 import anyio
 import anyio.lowlevel
+import msgspec
 
 from kgw_core.addresses import split_address
 from kgw_core.background import Faults
@@ -90,6 +91,12 @@ class Server:
         return host, port if port is not None else local[1]
 
     # -- connections
+
+    def limit_connections(self, most: int, per_address: int | None) -> None:
+        """Admit no more than these from now on; who is connected stays."""
+        self.limits = msgspec.structs.replace(
+            self.limits, max_connections=most, max_connections_per_address=per_address
+        )
 
     def admit(self, connection: Connection, transport: asyncio.Transport) -> str | None:
         """Take the connection into account; return why it is refused, if it is."""

@@ -10,8 +10,17 @@ from collections.abc import Collection, Sequence
 
 from kgw_core.topics.broker_config_table import BROKER_CONFIGS, BrokerConfig
 from kgw_core.topics.definitions import TOPIC_CONFIGS
+from kgw_core.topics.dynamic_configs import DYNAMIC_CONFIGS
 from kgw_core.topics.levels import Level, synonyms
-from kgw_core.topics.values import DEFAULT_CONFIG, PASSWORD, STATIC_BROKER_CONFIG, ConfigEntry, Synonym
+from kgw_core.topics.values import (
+    DEFAULT_CONFIG,
+    PASSWORD,
+    STATIC_BROKER_CONFIG,
+    ConfigEntry,
+    Synonym,
+    parse,
+    to_text,
+)
 
 _FAMILIES = {
     name: [name for name, _ in definition.synonyms]
@@ -20,6 +29,24 @@ _FAMILIES = {
     if len(definition.synonyms) > 1
 }
 """Of a name that stands in for others or they for it (``log.retention.ms``, ``log.retention.hours``): all."""
+
+
+def describe_all_brokers(level: Level, names: Collection[str] | None = None) -> list[ConfigEntry]:
+    """What is told of the resource that stands for all brokers: what is set on it, in the order of names."""
+    return [
+        ConfigEntry(
+            name,
+            text,
+            level.source,
+            False,
+            False,
+            DYNAMIC_CONFIGS[name].type,
+            BROKER_CONFIGS[name].doc,
+            (Synonym(name, text, level.source),),
+        )
+        for name, text in sorted(level.values.items())
+        if not names or name in names
+    ]
 
 
 def describe_broker(levels: Sequence[Level] = (), names: Collection[str] | None = None) -> list[ConfigEntry]:
@@ -35,11 +62,15 @@ def _entry(config: BrokerConfig, levels: Sequence[Level]) -> ConfigEntry:
     sensitive = config.type == PASSWORD
     if sensitive:
         told = [Synonym(each.name, None, each.source) for each in told]
+    value = told[0].value if told else None
+    definition = DYNAMIC_CONFIGS.get(config.name)
+    if definition is not None and value is not None:
+        value = to_text(parse(definition, value))
     return ConfigEntry(
         config.name,
-        told[0].value if told else None,
+        value,
         told[0].source if told else DEFAULT_CONFIG,
-        True,
+        definition is None,
         sensitive,
         config.type,
         config.doc,

@@ -203,6 +203,20 @@ class Catalog(TopicIndex[P]):
                 await self._update(state, Topic(name, topic.id, total, topic.configs))
             return state
 
+    async def set_defaults(self, broker_defaults: Mapping[str, str]) -> None:
+        """Give every topic the configs that it does not set itself; called once at a time.
+
+        :raises InvalidConfig: ``broker_defaults`` are not valid.
+        """
+        if broker_defaults == self.broker_defaults:
+            return
+        self._plain = TopicConfigs.of({}, broker_defaults)
+        self.broker_defaults = dict(broker_defaults)
+        for index, state in enumerate(list(self.by_name.values())):
+            state.configs = self._effective(state.topic.configs)
+            if index % _AT_ONCE == _AT_ONCE - 1:
+                await anyio.lowlevel.checkpoint()
+
     # -- the rules of a change
 
     def _check_new(
@@ -281,11 +295,10 @@ class Catalog(TopicIndex[P]):
                 found = await self._stored(topic, error)
                 if found is None or (found.partitions, found.configs) != (topic.partitions, topic.configs):
                     raise _failed("update", topic, error) from error
-            configs = self._effective(topic.configs)
             added = await self._logs(state, state.topic.partitions, topic.partitions)
         self._count(topic.name, 0, more)
         state.partitions.extend(added)
-        state.configs = configs
+        state.configs = self._effective(topic.configs)
         state.topic = topic
         self._tell("updated", state)
 
@@ -311,13 +324,14 @@ class Catalog(TopicIndex[P]):
 
     async def _made(self, topic: Topic) -> TopicState[P]:
         """The state of a topic that the store has, not yet in the catalog."""
-        kept, problems = usable(topic.configs, self.broker_defaults) if topic.configs else ({}, [])
+        kept, problems = usable(topic.configs) if topic.configs else ({}, [])
         for problem in problems:
             logger.error("topic %s: config left out: %s", topic.name, problem)
         if problems:
             topic = Topic(topic.name, topic.id, topic.partitions, kept)
         state: TopicState[P] = TopicState(topic, self._effective(topic.configs))
         state.partitions = await self._logs(state, 0, topic.partitions)
+        state.configs = self._effective(topic.configs)  # the defaults may have changed meanwhile
         return state
 
     async def _logs(self, state: TopicState[P], first: int, end: int) -> list[P]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from kgw_core.errors import InvalidConfig, InvalidRequest
+from kgw_core.errors import InvalidConfig
+from kgw_core.topics.changes import Change, applied
 from kgw_core.topics.definitions import TOPIC_CONFIGS
 from kgw_core.topics.levels import Level, merged, synonyms
 from kgw_core.topics.values import (
@@ -24,9 +25,6 @@ from kgw_core.topics.values import (
     parse,
     to_text,
 )
-
-SET, DELETE, APPEND, SUBTRACT = range(4)
-"""Operations of IncrementalAlterConfigs."""
 
 _NOTHING: Mapping[str, str] = {}
 _DEFAULTS: dict[str, Value] = {
@@ -129,23 +127,25 @@ def validate(configs: Mapping[str, str | None], broker_defaults: Mapping[str, st
     nulls = [name for name, text in configs.items() if text is None]
     if nulls:
         raise InvalidConfig(f"Null value not supported for topic configs: {','.join(nulls)}")
-    _effective({name: text for name, text in configs.items() if text is not None}, broker_defaults)
+    values = _effective({name: text for name, text in configs.items() if text is not None}, broker_defaults)
+    least, most = "min.compaction.lag.ms", "max.compaction.lag.ms"
+    if values[least] > values[most]:  # type: ignore[operator] # both whole numbers
+        raise InvalidConfig(
+            f"conflict topic config setting: {least} ({values[least]}) must not be more than "
+            f"{most} ({values[most]})"
+        )
 
 
-def usable(
-    configs: Mapping[str, str], broker_defaults: Mapping[str, str] = _NOTHING
-) -> tuple[dict[str, str], list[str]]:
-    """The part of ``configs`` that :func:`validate` accepts, and what is wrong with the rest."""
+def usable(configs: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The part of ``configs`` that can be served, and what is wrong with the rest.
+
+    Values that contradict each other can: defaults may have changed since they were set.
+    """
     kept: dict[str, str] = {}
     problems: list[str] = []
-    try:
-        validate(configs, broker_defaults)
-        return dict(configs), problems
-    except InvalidConfig:
-        pass
     for name, text in configs.items():
         try:
-            validate({**kept, name: text}, broker_defaults)
+            parse(_definition(name), text)
         except InvalidConfig as error:
             problems.append(str(error))
         else:
@@ -155,44 +155,24 @@ def usable(
 
 def altered(
     overrides: Mapping[str, str],
-    changes: Iterable[tuple[str, int, str | None]],
+    changes: Iterable[Change],
     broker_defaults: Mapping[str, str] = _NOTHING,
 ) -> dict[str, str]:
-    """``overrides`` after the ``changes`` of IncrementalAlterConfigs: (name, operation, value).
+    """``overrides`` after the ``changes`` of IncrementalAlterConfigs.
 
     The result still has to pass :func:`validate`. APPEND and SUBTRACT start from the effective list.
 
     :raises InvalidConfig: APPEND or SUBTRACT on what is not a list, or an unknown name.
     :raises InvalidRequest: a name twice, a null where a value is needed, an unknown operation.
     """
-    result, seen = dict(overrides), set()
-    for name, operation, text in changes:
-        if name in seen:
-            raise InvalidRequest(f"Error due to duplicate config keys: {name}")
-        seen.add(name)
-        if operation == DELETE:
-            result.pop(name, None)
-            continue
-        if operation not in (SET, APPEND, SUBTRACT):
-            raise InvalidRequest(f"Unknown operation {operation} on config {name}")
-        if text is None:
-            raise InvalidRequest(f"Null value not supported for : {name}")
-        if operation == SET:
-            result[name] = text
-            continue
-        definition = _definition(name)
-        if definition.type != LIST:
-            verb = "append to" if operation == APPEND else "subtract from"
-            raise InvalidConfig(f"Can't {verb} config {name}: its type is not LIST")
+
+    def items(name: str) -> Iterable[str]:
+        if _definition(name).type != LIST:
+            raise InvalidConfig(f"Can't append to or subtract from config {name}: its type is not LIST")
         before = _effective(overrides, broker_defaults)[name]
-        items = dict.fromkeys(before if isinstance(before, tuple) else ())
-        for item in text.split(","):
-            if operation == APPEND:
-                items[item.strip()] = None
-            else:
-                items.pop(item.strip(), None)
-        result[name] = ",".join(items)
-    return result
+        return before if isinstance(before, tuple) else ()
+
+    return applied(overrides, changes, items)
 
 
 def describe(
@@ -255,12 +235,6 @@ def _effective(overrides: Mapping[str, str], broker_defaults: Mapping[str, str])
         for name in ("message.timestamp.before.max.ms", "message.timestamp.after.max.ms"):
             if name not in overrides and name not in given:
                 values[name] = values[difference]
-    least, most = "min.compaction.lag.ms", "max.compaction.lag.ms"
-    if values[least] > values[most]:  # type: ignore[operator] # both whole numbers
-        raise InvalidConfig(
-            f"conflict topic config setting: {least} ({values[least]}) must not be more than "
-            f"{most} ({values[most]})"
-        )
     return values
 
 

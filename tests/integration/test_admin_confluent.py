@@ -26,7 +26,7 @@ from confluent_kafka.admin import (
     OffsetSpec,
     ResourceType,
 )
-from python_clients import SECONDS, Confluent, Rec
+from python_clients import SECONDS, Confluent, Rec, Refused
 
 from kgw_core.testing.gateway import GatewayProcess
 
@@ -111,13 +111,42 @@ def test_configs_are_changed_one_by_one(admin: AdminClient, topic: str) -> None:
     assert code(change(("no.such", "5", AlterConfigOpType.SET))) == KafkaError.INVALID_CONFIG
 
 
-def test_the_brokers_configs_are_told_and_cannot_be_changed(admin: AdminClient) -> None:
+def change_broker(
+    admin: AdminClient, broker: str, name: str, value: str | None, **options: Any
+) -> dict[Any, Future[Any]]:
+    kind = AlterConfigOpType.DELETE if value is None else AlterConfigOpType.SET
+    entry = ConfigEntry(name, value, incremental_operation=kind)
+    resource = ConfigResource(ResourceType.BROKER, broker, incremental_configs=[entry])
+    return admin.incremental_alter_configs([resource], **options)
+
+
+def test_what_does_not_change_at_run_time_is_told_and_refused(admin: AdminClient) -> None:
     found = configs(admin, "1", ResourceType.BROKER)
     assert found["node.id"].value == "1"
     assert found["node.id"].is_read_only
-    entry = ConfigEntry("num.partitions", "5", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
-    assert code(admin.incremental_alter_configs([resource])) == KafkaError.INVALID_REQUEST
+    assert found["listeners"].source == ConfigSource.STATIC_BROKER_CONFIG.value
+    assert found["num.partitions"].source == ConfigSource.DEFAULT_CONFIG.value
+    assert code(change_broker(admin, "1", "num.partitions", "5")) == KafkaError.INVALID_REQUEST
+    assert code(change_broker(admin, "1", "log.retention.ms", "soon")) == KafkaError.INVALID_REQUEST
+
+
+def test_a_brokers_config_changes_at_run_time(
+    dev_gateway: GatewayProcess, admin: AdminClient, topic: str
+) -> None:
+    name, client = "message.max.bytes", Confluent(dev_gateway.bootstrap)
+    result(change_broker(admin, "1", name, "300"))
+    try:
+        told = configs(admin, "1", ResourceType.BROKER)[name]
+        assert (told.value, told.source) == ("300", ConfigSource.DYNAMIC_BROKER_CONFIG.value)
+        assert not told.is_read_only
+        assert configs(admin, topic)["max.message.bytes"].value == "300"
+        result(change_broker(admin, "1", name, "200", validate_only=True))
+        with pytest.raises(Refused, match="Message size too large"):
+            client.produce(topic, [Rec(b"v" * 400)])
+    finally:
+        result(change_broker(admin, "1", name, None))
+    client.produce(topic, [Rec(b"v" * 400)])
+    assert configs(admin, topic)["max.message.bytes"].is_default
 
 
 def test_groups_tell_their_defaults(admin: AdminClient) -> None:

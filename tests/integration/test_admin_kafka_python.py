@@ -144,6 +144,19 @@ def test_offsets_and_the_cluster_are_told(admin: KafkaAdminClient, topic: str) -
     assert [broker["broker_id"] for broker in admin.describe_cluster()["brokers"]] == [1]
 
 
+@pytest.mark.parametrize("incremental", [True, False])
+def test_a_brokers_config_is_set_and_reset(admin: KafkaAdminClient, topic: str, incremental: bool) -> None:
+    brokers = ConfigResource(ConfigResourceType.BROKER, "1", {"log.cleaner.delete.retention.ms": "77000"})
+    assert admin.alter_configs([brokers], incremental=incremental) == {"broker": {"1": "OK"}}
+    assert told(admin, topic, "delete.retention.ms") == ("77000", "DYNAMIC_BROKER_CONFIG")
+    found = admin.describe_configs(
+        [ConfigResource(ConfigResourceType.BROKER, "1")], config_filter=ConfigFilterType.ALL
+    )
+    assert found["broker"]["1"]["log.cleaner.delete.retention.ms"]["value"] == "77000"
+    admin.reset_configs([ConfigResource(ConfigResourceType.BROKER, "1", ["log.cleaner.delete.retention.ms"])])
+    assert told(admin, topic, "delete.retention.ms") == ("86400000", "DEFAULT_CONFIG")
+
+
 def test_the_quorum_is_the_gateway(admin: KafkaAdminClient, dev_gateway: GatewayProcess) -> None:
     described = admin.describe_metadata_quorum()
     (partition,) = described["topics"][0]["partitions"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -18,6 +19,7 @@ from kgw_core import wire
 from kgw_core.api import registry
 from kgw_core.broker import Broker
 from kgw_core.config import Config, Limits, Listener, Topics
+from kgw_core.configs.dynamic import DynamicConfigs
 from kgw_core.configs.static import static_level
 from kgw_core.events import Client
 from kgw_core.features import Features
@@ -29,6 +31,7 @@ from kgw_core.log.producers import Appended
 from kgw_core.pending import Pending
 from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
+from kgw_core.reconfiguring import reconfigure
 from kgw_core.records import HEADER, RecordBatch, build_batch, iter_batches, iter_records
 from kgw_core.server.connection import Connection
 from kgw_core.server.dispatch import Answer, Dispatcher
@@ -284,7 +287,7 @@ class Kit:
         self.state = MemoryStateStore()
         self.broker = Broker(
             config=config,
-            levels=[static_level(config)],
+            configs=DynamicConfigs(self.state, self.spawn, str(config.node_id), static_level(config), 20.0),
             features=Features(1),
             state=self.state,
             cluster_id="the-cluster",
@@ -299,6 +302,10 @@ class Kit:
         )
         self.broker.groups.coordinator.loading = False
         self.dispatcher = Dispatcher(self.broker, registry.load())
+        self.server = a_server(self.dispatcher, config.limits)
+        self.broker.configs.apply = partial(
+            reconfigure, config, self.broker.configs, self.catalog, self.logs, self.server
+        )
         self.client = a_client()
         self._correlation = 0
 

@@ -83,6 +83,16 @@ async def test_what_is_done_again_and_again_goes_on_after_a_failure(
     assert work.times == [10, 11, 13, 17, 25, 35, 45, 55]
 
 
+async def test_an_interval_that_changes_counts_from_the_next_time_on(
+    clock: ManualClock, background: Background
+) -> None:
+    work, seconds = Doing(clock, *[OSError("disk")] * 3), 10.0
+    async with running(lambda: background.every("looking", lambda: seconds, work)):
+        seconds = 2.0
+        await go_on(clock, 16)
+    assert work.times == [10, 11, 13, 15]
+
+
 async def test_what_runs_for_ever_is_begun_anew_and_works_when_it_has_not_failed_for_a_while(
     clock: ManualClock, background: Background
 ) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from broker import SECONDS, admin, consumer, create_topic, produce, serve, take
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import ConfigResource, ResourceType
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from kgw_core.testing.gateway import GatewayProcess
 
 
 def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -41,6 +43,31 @@ def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
         assert [message.offset() for message in rest] == list(range(200, 500))
         assert (rest[0].key(), rest[0].headers()) == (b"k", [("h", b"1")])
         assert produce(gateway, "orders", [b"more"]) == [500]
+
+
+def test_a_brokers_configs_are_there_after_a_restart(tmp_path: Path) -> None:
+    def changed(gateway: GatewayProcess, name: str, value: str) -> None:
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])
+        client = admin(gateway)
+        [outcome] = client.incremental_alter_configs([resource]).values()
+        outcome.result(SECONDS)
+
+    def told(gateway: GatewayProcess, kind: ResourceType, resource: str, name: str) -> tuple[str, int]:
+        client = admin(gateway)
+        [described] = client.describe_configs([ConfigResource(kind, resource)]).values()
+        entry = described.result(SECONDS)[name]
+        return entry.value, entry.source
+
+    with serve(tmp_path) as gateway:
+        create_topic(gateway, "orders")
+        changed(gateway, "log.retention.ms", "70000")
+        changed(gateway, "message.max.bytes", "5000")
+    with serve(tmp_path) as gateway:
+        assert told(gateway, ResourceType.TOPIC, "orders", "retention.ms") == ("70000", 2)
+        assert told(gateway, ResourceType.BROKER, "1", "message.max.bytes") == ("5000", 2)
+        changed(gateway, "message.max.bytes", "6000")
+        assert told(gateway, ResourceType.TOPIC, "orders", "max.message.bytes") == ("6000", 2)
 
 
 @pytest.mark.parametrize("codec", ["none", "zstd"])

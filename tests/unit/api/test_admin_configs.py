@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
-from broker_kit import Kit, a_kit, batch, view
+from broker_kit import Kit, Peer, a_kit, batch, numbered, turns, view
+from kgw_storage_memory.store import MemoryStore
 
 from kgw_core.api.config_resources import BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC
 from kgw_core.errors import InvalidTimestamp, KafkaStorageError, MessageTooLarge
 from kgw_core.pending import Pending
 from kgw_core.records import RecordBatch
 from kgw_core.testing.faults import FaultyStore
-from kgw_core.topics.configs import APPEND, DELETE, SET, SUBTRACT
+from kgw_core.topics.changes import APPEND, DELETE, SET, SUBTRACT
+from kgw_core.topics.dynamic_configs import DYNAMIC_CONFIGS
 from kgw_core.wire.messages.alter_configs import AlterableConfig, AlterConfigsRequest, AlterConfigsResource
 from kgw_core.wire.messages.describe_configs import DescribeConfigsRequest, DescribeConfigsResource
 from kgw_core.wire.messages.incremental_alter_configs import (
@@ -91,8 +94,6 @@ async def test_append_and_subtract_start_from_the_gateways_own_default() -> None
 
 
 async def test_a_store_that_fails_leaves_the_configs_as_they_were() -> None:
-    from kgw_storage_memory.store import MemoryStore
-
     store = FaultyStore(MemoryStore())
     kit = await a_kit(store)
     await kit.topic("t")
@@ -194,19 +195,123 @@ async def test_the_broker_tells_the_gateways_own_settings() -> None:
     kit = await a_kit(retention_check_interval=7.0)
     configs = await described(kit, BROKER, "1")
     assert configs["log.retention.check.interval.ms"].value == "7000"
-    assert all(entry.read_only for entry in configs.values())
+    assert {entry.name for entry in configs.values() if not entry.read_only} == set(DYNAMIC_CONFIGS)
     await kit.close()
 
 
-async def test_a_change_of_the_broker_says_how_it_is_configured(kit: Kit) -> None:
-    request = IncrementalAlterConfigsRequest(
-        [Changes(BROKER, "1", [Change("log.cleaner.threads", SET, "2")])]
-    )
+# -- changes of brokers
+
+
+async def change_broker(kit: Kit, name: str, *changes: tuple[str, int, str | None]) -> None:
+    request = IncrementalAlterConfigsRequest([Changes(BROKER, name, [Change(*each) for each in changes])])
     (response,) = (await kit.ask(request, 1)).responses
-    assert response.error_message == (
-        "Cannot update these configs dynamically: [log.cleaner.threads]: "
-        "the gateway is configured by its file and environment"
+    assert (response.error_code, response.error_message) == (0, None)
+
+
+async def test_a_default_of_topics_counts_from_the_next_append_on_for_those_that_do_not_set_it(
+    kit: Kit,
+) -> None:
+    log = await kit.log("t")
+    own = await kit.log("own", max_message_bytes="5000")
+    await change_broker(kit, "", ("message.max.bytes", SET, "400"))
+    with pytest.raises(MessageTooLarge):
+        log.append(view(batch("v" * 500)), True)
+    own.append(view(batch("v" * 500)), True)
+    await change_broker(kit, "1", ("message.max.bytes", SET, "700"))
+    log.append(view(batch("v" * 500)), True)
+    new = await kit.log("new")
+    with pytest.raises(MessageTooLarge):
+        new.append(view(batch("v" * 700)), True)
+    await change_broker(kit, "1", ("message.max.bytes", DELETE, None))
+    await change_broker(kit, "", ("message.max.bytes", DELETE, None))
+    new.append(view(batch("v" * 700)), True)
+
+
+async def test_what_is_set_at_run_time_wins_over_the_settings_and_its_end_brings_them_back() -> None:
+    kit = await a_kit(defaults={"log.retention.ms": "1000"}, compaction_check_interval=9.0)
+    await kit.topic("t")
+    await change_broker(kit, "1", ("log.retention.ms", SET, "2000"), ("log.cleaner.backoff.ms", SET, "50"))
+    assert kit.catalog.find("t").configs.retention_ms == 2000
+    assert kit.logs.compaction.interval == 0.05
+    await change_broker(
+        kit, "1", ("log.retention.ms", DELETE, None), ("log.cleaner.backoff.ms", DELETE, None)
     )
+    assert kit.catalog.find("t").configs.retention_ms == 1000
+    assert kit.logs.compaction.interval == 9.0
+    await kit.close()
+
+
+async def test_connections_are_limited_at_run_time(kit: Kit) -> None:
+    first = Peer(kit.server)
+    await change_broker(kit, "", ("max.connections", SET, "1"))
+    second = Peer(kit.server)
+    await turns()
+    assert (first.transport.closed, second.transport.closed) == (False, True)
+    await change_broker(kit, "", ("max.connections", SET, "3"), ("max.connections.per.ip", SET, "2"))
+    third, fourth = Peer(kit.server), Peer(kit.server)
+    await turns()
+    assert (first.transport.closed, third.transport.closed, fourth.transport.closed) == (False, False, True)
+    await change_broker(kit, "", ("max.connections", DELETE, None), ("max.connections.per.ip", DELETE, None))
+    assert kit.server.limits == kit.config.limits
+
+
+async def test_producers_are_forgotten_sooner(kit: Kit) -> None:
+    log = await kit.log("t")
+    log.append(view(numbered(9, 0)), True)
+    await kit.clock.advance(60)
+    await kit.logs._forget_producers()
+    assert len(log.producers) == 1
+    await change_broker(kit, "1", ("producer.id.expiration.ms", SET, "30000"))
+    await kit.logs._forget_producers()
+    assert len(log.producers) == 0
+
+
+@pytest.mark.parametrize("new", [True, False])
+async def test_a_topic_that_is_made_or_grows_meanwhile_has_the_new_defaults(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, new: bool
+) -> None:
+    begun, make = anyio.Event(), kit.logs.make_log
+
+    def making(topic: Any, partition: int) -> Any:
+        if partition == 300:  # others get their turn between here and the last
+            begun.set()
+        return make(topic, partition)
+
+    async def change() -> None:
+        await begun.wait()
+        assert kit.catalog.by_name.keys() == (set() if new else {"t"})
+        await kit.catalog.set_defaults({"message.max.bytes": "5000"})
+
+    monkeypatch.setattr(kit.catalog, "log_factory", making)
+    if not new:
+        await kit.topic("t")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(change)
+        await (kit.catalog.create("t", 600) if new else kit.catalog.add_partitions("t", 600))
+    assert kit.catalog.find("t").configs.max_message_bytes == 5000
+
+
+async def test_a_default_that_contradicts_a_topic_leaves_the_topic_its_own(kit: Kit) -> None:
+    await kit.topic("t", min_compaction_lag_ms="100")
+    await change_broker(kit, "", ("log.cleaner.max.compaction.lag.ms", SET, "50"))
+    configs = kit.catalog.find("t").configs
+    assert (configs.min_compaction_lag_ms, configs.max_compaction_lag_ms) == (100, 50)
+    again = await a_kit(kit.store, defaults={"log.cleaner.max.compaction.lag.ms": "50"})
+    assert again.catalog.find("t").topic.configs == {"min.compaction.lag.ms": "100"}
+    await again.close()
+
+
+async def test_a_state_that_fails_refuses_the_change_of_a_broker(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> int:
+        raise KafkaStorageError("disk")
+
+    monkeypatch.setattr(kit.state, "commit_now", fail)
+    request = IncrementalAlterConfigsRequest([Changes(BROKER, "1", [Change("log.retention.ms", SET, "2")])])
+    (response,) = (await kit.ask(request, 1)).responses
+    assert response.error_code == KafkaStorageError.code
+    assert kit.broker.configs.typed == {}
 
 
 async def test_all_that_has_configs_is_listed(kit: Kit) -> None:

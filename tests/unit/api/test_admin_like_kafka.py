@@ -21,7 +21,7 @@ from kgw_core.wire.json import from_json, to_json
 
 SCENES = [
     [json.loads(line) for line in (Path(__file__).parent / name).read_text(encoding="utf-8").splitlines()]
-    for name in ("kafka-4.4.0-admin.jsonl", "kafka-4.4.0-cluster.jsonl")
+    for name in ("kafka-4.4.0-admin.jsonl", "kafka-4.4.0-cluster.jsonl", "kafka-4.4.0-broker-configs.jsonl")
 ]
 LINES = [line for scene in SCENES for line in scene]
 LOG_DIR = "/kgw/memory"
@@ -47,13 +47,28 @@ DIFFERENT = {
     "IncrementalAlterConfigs v1: op 9": (42, "Kafka runs into a null pointer"),
     "IncrementalAlterConfigs v1: op -1": (42, "Kafka runs into a null pointer"),
     "DescribeTopicPartitions v0: bad": (17, "Kafka runs into an exception that it did not expect"),
-    "DescribeConfigs v4: broker default": (0, "nothing is set for all brokers"),
+    "DescribeConfigs v4: broker default": (0, "Kafka's eligible leader replicas have set something"),
     "DescribeConfigs v4: logger root": (0, "there are no loggers"),
     "DescribeLogDirs v1: one": (0, "Kafka keeps the file of a log that was emptied"),
     "DescribeLogDirs v4: one": (0, "Kafka keeps the file of a log that was emptied"),
     "DescribeLogDirs v5: one": (0, "Kafka keeps the file of a log that was emptied"),
 }
 """Answers that are meant to be others: (the error code here, why)."""
+for _where in ("all", "this"):
+    DIFFERENT |= {
+        f"IncrementalAlterConfigs v1: {_where}, {_what}": (42, _why)
+        for _what, _why in {
+            "unknown": "Kafka takes any name, without an effect",
+            "topic's name": "Kafka takes any name, without an effect",
+            "without effect here": NOT_HERE,
+            "segment size": NOT_HERE,
+            "throttle": NOT_HERE,
+            "per ip overrides": NOT_HERE,
+            "below forever": "to Kafka every time below 0 is for ever",
+            "backoff 0": "without a pause compaction would never rest",
+            "lags that contradict": "Kafka takes them, and then creates no topic any more",
+        }.items()
+    }
 
 
 def with_log_dir(value: Any, before: str, after: str) -> Any:
@@ -85,11 +100,11 @@ def compared(value: Any, key: str = "") -> Any:
     if isinstance(value, dict):
         kept = {name: compared(each, name) for name, each in value.items() if name not in OWN}
         if value.get("name") in TOLD_OTHERWISE and "configSource" in value:
-            del kept["synonyms"], kept["configSource"]
+            kept = {name: each for name, each in kept.items() if name not in ("synonyms", "configSource")}
         return kept
     if isinstance(value, list):
         items = [compared(each) for each in value]
-        ordered = key in ("topics", "brokers", "replicaNodes", "isrNodes")
+        ordered = key in ("topics", "brokers", "replicaNodes", "isrNodes", "synonyms")
         return items if ordered else sorted(items, key=lambda each: json.dumps(each, sort_keys=True))
     return value
 

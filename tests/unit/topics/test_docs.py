@@ -9,6 +9,7 @@ import pytest
 
 from kgw_core.topics.broker_config_table import BROKER_CONFIGS
 from kgw_core.topics.definitions import TOPIC_CONFIGS
+from kgw_core.topics.dynamic_configs import DYNAMIC_CONFIGS
 from kgw_core.topics.values import TYPE_NAMES, Definition, wanted
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
@@ -20,8 +21,9 @@ Every config of Kafka 4.4 can be set on a topic, with Kafka's name, type, defaul
 Kafka does not know, or a value that it would refuse, is refused with `INVALID_CONFIG`, which says what is
 allowed.
 
-A topic that does not set a config has the gateway's default from `[topics.defaults]` in the config file,
-else Kafka's. There, the broker's name for it (`log.retention.hours`) does as well as the topic's
+A topic that does not set a config has the default that was set for brokers at run time
+([broker configs](broker-configs.md)), else the gateway's from `[topics.defaults]` in the config file, else
+Kafka's. There, the broker's name for it (`log.retention.hours`) does as well as the topic's
 (`retention.ms`).
 
 **Effect here** says whether the gateway acts on the value. Where it does not, the value is checked, kept and
@@ -49,11 +51,23 @@ Kafka 4 no longer knows these. They are accepted, and told of only where they ar
 BROKER_INTRO = """\
 # Broker configs
 
-What the gateway tells an admin tool that describes a broker's configs. All are read-only: the gateway is
-configured by its file and environment.
+What the gateway tells an admin tool that describes a broker's configs.
 
 **Value** says where a value comes from: a setting of the gateway, a fixed value, or Kafka's default. "Shown
 only" is the last: tools look for it, and it has no effect.
+
+**At run time** says which ones AlterConfigs and IncrementalAlterConfigs change: those of Kafka's dynamic
+configs that have an effect here. `kafka-configs --alter --entity-type brokers` sets them for all brokers
+(`--entity-default`) or for this one (`--entity-name 1`), which wins; both win over the settings, and deleting
+them brings the settings back. They are kept in the gateway's state, and in force before the answer: defaults
+of topics from the next append on, retention and compaction from their next look on, connections for those
+that come. All others are refused by name with `INVALID_REQUEST`, as Kafka refuses what is not dynamic; so are
+names that Kafka does not know, which it takes without an effect.
+
+**Where a value comes from** is told as in Kafka: `DYNAMIC_BROKER_CONFIG` and `DYNAMIC_DEFAULT_BROKER_CONFIG`
+for what was set at run time, `STATIC_BROKER_CONFIG` for what the settings say or what differs from Kafka's
+default, else `DEFAULT_CONFIG`. Synonyms come in this order. The entry of all brokers (`""`) tells what is set
+for all of them at run time.
 """
 
 
@@ -88,10 +102,11 @@ def broker_page() -> str:
         elif config.here is not None:
             value = f"always {cell(config.here)}"
         else:
-            value = "shown only"
-        cells = (f"`{config.name}`", TYPE_NAMES[config.type], cell(config.default), value, config.doc)
+            value = "Kafka's default" if config.name in DYNAMIC_CONFIGS else "shown only"
+        kind, dynamic = TYPE_NAMES[config.type], "yes" if config.name in DYNAMIC_CONFIGS else ""
+        cells = (f"`{config.name}`", kind, cell(config.default), value, dynamic, config.doc)
         rows.append("| " + " | ".join(cells) + " |\n")
-    head = "| Name | Type | Kafka's default | Value | |\n|---|---|---|---|---|\n"
+    head = "| Name | Type | Kafka's default | Value | At run time | |\n|---|---|---|---|---|---|\n"
     return "".join([BROKER_INTRO, "\n", head, *rows])
 
 

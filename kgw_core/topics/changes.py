@@ -1,0 +1,49 @@
+"""The operations of IncrementalAlterConfigs on the configs of one resource (KIP-339)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from kgw_core.errors import InvalidRequest
+
+SET, DELETE, APPEND, SUBTRACT = range(4)
+OPERATIONS = {SET: "SET", DELETE: "DELETE", APPEND: "APPEND", SUBTRACT: "SUBTRACT"}
+
+Change = tuple[str, int, str | None]
+"""Name of the config, operation, value."""
+
+
+def applied(
+    values: Mapping[str, str], changes: Iterable[Change], items: Callable[[str], Iterable[str]]
+) -> dict[str, str]:
+    """``values``, texts by name, after ``changes``.
+
+    ``items(name)`` gives the list that APPEND and SUBTRACT start from, and raises where there is none.
+
+    :raises InvalidRequest: a name twice, a null where a value is needed, an unknown operation.
+    :raises KafkaError: what ``items`` raises.
+    """
+    result, seen = dict(values), set()
+    for name, operation, text in changes:
+        if name in seen:
+            raise InvalidRequest(f"Error due to duplicate config keys: {name}")
+        seen.add(name)
+        if operation == DELETE:
+            result.pop(name, None)
+            continue
+        if operation not in OPERATIONS:
+            raise InvalidRequest(f"Unknown operation {operation} on config {name}")
+        if text is None:
+            raise InvalidRequest(f"Null value not supported for : {name}")
+        result[name] = text if operation == SET else _joined(items(name), operation, text)
+    return result
+
+
+def _joined(before: Iterable[str], operation: int, text: str) -> str:
+    items = dict.fromkeys(before)
+    for item in text.split(","):
+        if operation == APPEND:
+            items[item.strip()] = None
+        else:
+            items.pop(item.strip(), None)
+    return ",".join(items)
