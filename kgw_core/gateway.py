@@ -14,6 +14,7 @@ import anyio
 import anyio.abc
 
 from kgw_core.api import registry
+from kgw_core.api.large import in_turns
 from kgw_core.background import Background, Health
 from kgw_core.broker import Broker
 from kgw_core.budget import Budget
@@ -320,8 +321,8 @@ async def _create(config: Config, where: str, catalog: Catalog[PartitionLog]) ->
         raise StartError("\n".join(refused))
 
 
-def _close_logs(topic: TopicState[PartitionLog]) -> None:
-    for log in topic.partitions:
+async def _close_logs(topic: TopicState[PartitionLog]) -> None:
+    async for log in in_turns(topic.partitions):
         log.deleted()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -15,16 +14,12 @@ import anyio
 import click
 
 from kgw_core.checks import Chosen, checked
+from kgw_core.cli import collecting
 from kgw_core.cli.failing import refused
 from kgw_core.cli.ready_file import ReadyFile
 from kgw_core.config import Config, Settings
 from kgw_core.gateway import Gateway, StartError, format_address, running
 from kgw_core.spi.settings import ConfigError
-
-GC_THRESHOLD = (5_000, 5, 10)
-"""Objects that come to be, net, before the garbage collector looks at the youngest. A commit of a store
-answers some dozens of requests, and all of theirs live until then: with 700, CPython's own, it looked at
-those in vain, for 5 % of the CPU. More would make it look at too many at once."""
 
 
 def run(read: Callable[[], Settings], *, ready_file: Path | None, verbose: bool) -> None:
@@ -61,8 +56,7 @@ async def _run(settings: Settings, chosen: Chosen, path: Path | None) -> None:
         with ExitStack() as receiving:
             async with anyio.create_task_group() as tasks:
                 async with running(config, where=where, chosen=chosen, given=settings.given) as gateway:
-                    gc.freeze()  # what is there now stays: the garbage collector need not look at it again
-                    gc.set_threshold(*GC_THRESHOLD)
+                    collecting.keep_short()
                     signals = _signals(receiving)
                     # Who is told that it is ready may stop it at once, so signals come first.
                     _introduce(config, gateway, ready_file)

@@ -95,14 +95,17 @@ class Commits:
             effects.reply(token, None)
         return effects, subscribed
 
-    def topic_deleted(self, topic: str, partitions: int, token: Callable[[], Token]) -> Effects:
-        """A topic is gone: so are its offsets in every group. For each a ``token`` gets an error or None."""
+    def topic_deleted(self, topic: str, partitions: range, token: Callable[[], Token]) -> Effects:
+        """These partitions are gone with their topic: so are their offsets in every group. For each group a
+        ``token`` gets an error or None."""
         effects = Effects()
         for group in self._coordinator.groups.values():
-            known: Iterable[int] = group.offsets.get(topic, ())
-            if group.in_flight:  # a commit that is under way may bring any of them
-                known = {*known, *range(partitions)}
-            records = [DropOffset(group.id, topic, partition) for partition in known]
+            known = group.offsets.get(topic, ())
+            if known or group.in_flight:  # a commit that is under way may bring any of them
+                dropped = [each for each in partitions if group.in_flight or each in known]
+                records = [DropOffset(group.id, topic, each) for each in dropped]
+            else:
+                records = []
             if records:
                 self.write(group, records, token(), effects)
         return effects

@@ -36,7 +36,8 @@ COARSE_MS, COARSE_FROM_MS = 100, 5_000
 
 LOAD_SECONDS = 5.0
 """The most that lies between two tries to load the groups: clients wait for it."""
-_LOAD_PIECE = 500
+_PIECE = 500
+"""Records that are made or applied before others get a turn on the event loop."""
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, msgspec.DecodeError)
 """What a record that is none may lead to. The others are served all the same."""
 
@@ -153,10 +154,15 @@ class GroupService:
             raise GroupIdNotFound(f"Group {group_id} not found.")
         return group
 
-    def topic_deleted(self, name: str, partitions: int) -> None:
-        """A topic is gone."""
-        if not self.coordinator.loading:  # load() looks which topics there are
-            self._run(self.coordinator.commits.topic_deleted(name, partitions, self._dropped))
+    async def topic_deleted(self, name: str, partitions: int) -> None:
+        """A topic is gone. Nobody may make one of its name before this returns."""
+        for first in range(0, partitions, _PIECE):
+            if first:
+                await anyio.lowlevel.checkpoint()
+            if self.coordinator.loading:  # load() looks which topics there are
+                return
+            gone = range(first, min(first + _PIECE, partitions))
+            self._run(self.coordinator.commits.topic_deleted(name, gone, self._dropped))
 
     # -- effects
 
@@ -316,7 +322,7 @@ class GroupService:
             except _UNREADABLE as error:
                 logger.error("what is kept under %r is left alone: %r", entry.key, error)
             count += 1
-            if count % _LOAD_PIECE == 0:
+            if count % _PIECE == 0:
                 await anyio.lowlevel.checkpoint()
         if count:
             logger.info("%d groups loaded", len(coordinator.groups))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any
-from weakref import WeakSet
 
 import anyio
 import anyio.lowlevel
@@ -85,7 +84,8 @@ class LogManager:
         self.gathering = Gathering()
         self.writers = Writers(store, self.gathering, spawn)
         self.refused = RefusedSequences(self.background, PRODUCER_EXPIRATION_MS, state if durable else None)
-        self.logs: WeakSet[PartitionLog] = WeakSet()
+        self.logs: dict[PartitionLog, None] = {}
+        """All that were made and not forgotten."""
         self.retention = Retention(store, clock, lambda: self.logs, retention_interval)
         self.compaction = compaction.Compaction(
             store, self._kept, clock, lambda: self.logs, compaction_interval, max_inflated
@@ -94,11 +94,12 @@ class LogManager:
     def make_log(self, topic: TopicState[PartitionLog], partition: int) -> PartitionLog:
         """The log of one partition, not opened yet."""
         log = PartitionLog(TopicPartition(topic.name, topic.id, partition), topic, self)
-        self.logs.add(log)
+        self.logs[log] = None
         return log
 
     def forget(self, log: PartitionLog) -> None:
         """The log was deleted: so is what is remembered of it."""
+        self.logs.pop(log, None)
         if self.tails is not None:
             self.tails.drop(log.tp)
         self.compaction.forget(log.tp)

@@ -58,7 +58,7 @@ _new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python functio
 class PartitionLog(ReadableLog):
     """The log of one partition. Not thread-safe; all of it runs on the event loop."""
 
-    __slots__ = ("__weakref__", "_deferred", "_immediate", "_opening", "producers", "queue", "unsaved")
+    __slots__ = ("_deferred", "_immediate", "_opening", "producers", "queue", "unsaved")
 
     def __init__(self, tp: TopicPartition, topic: TopicState[PartitionLog], manager: LogManager) -> None:
         super().__init__(tp, topic, manager)

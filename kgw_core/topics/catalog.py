@@ -287,7 +287,7 @@ class Catalog(TopicIndex[P]):
             try:
                 await self._store.update_topic(topic)
             except UnknownTopicOrPartition:
-                self._leave(state)
+                await self._leave(state)
                 raise
             except KafkaError:
                 raise
@@ -306,14 +306,14 @@ class Catalog(TopicIndex[P]):
         try:
             await self._store.delete_topic(state.id)
         except UnknownTopicOrPartition:
-            self._leave(state)
+            await self._leave(state)
             raise
         except KafkaError:
             raise
         except Exception as error:
             if await self._stored(state.topic, error) is not None:
                 raise _failed("delete", state.topic, error) from error
-        self._leave(state)
+        await self._leave(state)
 
     async def _stored(self, topic: Topic, error: Exception) -> Topic | None:
         """What the store has of ``topic`` after ``error``. :raises KafkaStorageError: it cannot say."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -95,7 +96,8 @@ class TopicIndex(Generic[P]):
         self._listeners["updated"].append(callback)
 
     def on_deleted(self, callback: Callable[[TopicState[P]], object]) -> None:
-        """Call ``callback`` with each topic that is gone: out of the catalog and marked ``deleted``."""
+        """Call ``callback`` with each topic that is gone: out of the catalog and marked ``deleted``. What it
+        returns is awaited, if it can be, before the name may be taken again."""
         self._listeners["deleted"].append(callback)
 
     # -- for the catalog
@@ -106,7 +108,7 @@ class TopicIndex(Generic[P]):
         self.by_id[state.id_bytes] = state
         self._by_unified.setdefault(unified(state.name), []).append(state.name)
 
-    def _leave(self, state: TopicState[P]) -> None:
+    async def _leave(self, state: TopicState[P]) -> None:
         state.deleted = True
         del self.by_name[state.name]
         del self.by_id[state.id_bytes]
@@ -115,14 +117,25 @@ class TopicIndex(Generic[P]):
         if not self._by_unified[key]:
             del self._by_unified[key]
         self._count(state.name, -1, -state.topic.partitions)
-        self._tell("deleted", state)
+        for unfinished in self._tell("deleted", state):
+            try:
+                await unfinished
+            except Exception:
+                logger.exception("a listener failed when topic %s was deleted", state.name)
+        state.partitions = []  # which refer to the topic in turn
 
-    def _tell(self, event: str, state: TopicState[P]) -> None:
+    def _tell(self, event: str, state: TopicState[P]) -> list[Awaitable[object]]:
+        """Call the listeners; return what they are not done with."""
+        unfinished: list[Awaitable[object]] = []
         for callback in self._listeners[event]:
             try:
-                callback(state)
+                result = callback(state)
             except Exception:
                 logger.exception("a listener failed when topic %s was %s", state.name, event)
+            else:
+                if inspect.isawaitable(result):
+                    unfinished.append(result)
+        return unfinished
 
     def _count(self, name: str, topics: int, partitions: int) -> None:
         if not is_internal(name):

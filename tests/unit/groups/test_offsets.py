@@ -145,7 +145,7 @@ def test_offsets_of_a_deleted_topic_are_dropped_everywhere() -> None:
         driver.offset_commit(5, group=group, topic="other")
     driver.hold = True
     driver.offset_commit(9, partitions=[2])
-    driver.run(driver.coordinator.commits.topic_deleted("t", 3, lambda: None))
+    driver.run(driver.coordinator.commits.topic_deleted("t", range(3), lambda: None))
     driver.commit()
     for group in ("g", "h"):
         assert {topic for topic, _, _ in driver.group(group).each_offset()} == {"other"}

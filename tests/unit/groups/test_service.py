@@ -259,7 +259,7 @@ async def test_offsets_of_a_deleted_topic_go_though_that_fails_at_first() -> Non
     await commit(service, "a", "b")
     del one.topics["t"]
     one.state.faults["commit"] = [KafkaStorageError("not now")] * 3
-    service.topic_deleted("t", 1)
+    await service.topic_deleted("t", 1)
     await turns()
     assert service.find("a").offsets["t"]
     assert list(one.background.health.failing) == ["dropping offsets of deleted topics"]
@@ -279,7 +279,7 @@ async def test_at_the_end_what_failed_is_tried_once_more() -> None:
     await commit(service, "a")
     del one.topics["t"]
     one.state.faults["commit"] = [KafkaStorageError("not now")] * 2
-    service.topic_deleted("t", 1)
+    await service.topic_deleted("t", 1)
     await turns()
     with anyio.fail_after(5):
         await service.stop()

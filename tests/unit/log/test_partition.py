@@ -261,12 +261,12 @@ class TestOpening:
         assert (kept.base_offset, kept.partition_leader_epoch) == (3, 6)
 
     async def test_a_topic_that_is_gone_cannot_be_opened(self, kit: Kit) -> None:
-        topic = await kit.topic()
+        [log] = (await kit.topic()).partitions
         await kit.catalog.delete("t")
         with pytest.raises(UnknownTopicOrPartition):
-            await topic.partitions[0].open()
+            await log.open()
         with pytest.raises(UnknownTopicOrPartition):
-            topic.partitions[0].append(view(batch("a")), False)
+            log.append(view(batch("a")), False)
 
     async def test_a_log_that_cannot_be_opened_says_so_and_can_be_opened_later(self) -> None:
         store = FaultyStore(MemoryStore())

@@ -559,3 +559,26 @@ async def test_an_update_that_fails_changes_nothing_unless_it_was_done() -> None
     store.after["update_topic"] = OSError("connection lost")
     await catalog.add_partitions("a", 2)
     assert topic.partitions == ["a-0", "a-1"]
+
+
+async def test_a_name_may_be_taken_again_when_all_is_done_that_a_deletion_brings_about() -> None:
+    catalog = catalog_of(Store())
+    done: list[str] = []
+
+    async def clean_up(state: TopicState[str]) -> None:
+        await anyio.lowlevel.checkpoint()
+        done.append("cleaned up")
+
+    async def fail(state: TopicState[str]) -> None:
+        raise ValueError("no")
+
+    catalog.on_deleted(fail)
+    catalog.on_deleted(clean_up)
+    await catalog.create("t", 1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(catalog.delete, "t")
+        while "t" in catalog.by_name:
+            await anyio.lowlevel.checkpoint()
+        assert not done
+        await catalog.create("t", 1)
+        assert done == ["cleaned up"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -19,6 +20,9 @@ from kgw_core.spi.storage import (
     Topic,
     TopicPartition,
 )
+
+_AT_ONCE = 500
+"""Logs that are dropped before others get a turn on the event loop."""
 
 CAPABILITIES = Capabilities(immediate=True, commit_scope="store")
 
@@ -58,6 +62,8 @@ class MemoryStore(LogStore):
         self._names.discard(topic.name)
         for partition in range(topic.partitions):
             self._logs.pop(TopicPartition(topic.name, topic_id, partition), None)
+            if partition % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)
 
     def _topic(self, topic_id: UUID) -> Topic:
         try:

@@ -12,12 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from broker_kit import Kit, Peer, SlowStore, a_client, a_frame, a_kit, a_server, batch, numbered, turns
+from broker_kit import Kit, Peer, SlowStore, a_client, a_frame, a_kit, a_server, batch, numbered, turns, view
 from requests_kit import NAMES, requests
 
 from kgw_core.errors import Unanswerable, forget_frames
 from kgw_core.pending import Pending
+from kgw_core.wire.messages.delete_groups import DeleteGroupsRequest
 from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
+from kgw_core.wire.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+)
 from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 
 pytestmark = pytest.mark.anyio
@@ -126,3 +132,40 @@ async def test_every_api(name: str) -> None:
     with no_garbage():
         await ask_all()
     await kit.close()
+
+
+async def used(kit: Kit) -> None:
+    """A topic is made, written to (also by an idempotent producer), read, waited for, trimmed and deleted."""
+    for name in ("one", "other"):
+        topic = await kit.topic(name, partitions=2)
+        for log in topic.partitions:
+            await log.open()
+            log.append(view(batch("a")), False)
+            log.append(view(numbered(1, 0)), False)
+            assert log.read_now(0, 1000)
+            await log.trim(1)
+    request = fetch(2, wait_ms=500, epoch=0)
+    request.topics[0].topic = "one"
+    request.topics[0].partitions[0].fetch_offset = 2
+    waits = kit.start(request, 12)
+    assert isinstance(waits, Pending)
+    await kit.ask(commit("one"), 7)
+    for name in ("one", "other"):
+        await kit.catalog.delete(name)
+    await turns()
+    assert waits.done
+    for session in list(kit.broker.fetch_sessions._sessions):
+        kit.broker.fetch_sessions.close(session)
+    await kit.ask(DeleteGroupsRequest(["g"]), 1)
+
+
+def commit(topic: str) -> OffsetCommitRequest:
+    part = OffsetCommitRequestPartition(0, committed_offset=1, committed_metadata="")
+    return OffsetCommitRequest("g", topics=[OffsetCommitRequestTopic(topic, partitions=[part])])
+
+
+async def test_a_topic_and_a_group_that_are_deleted(kit: Kit) -> None:
+    """What is long-lived is frozen: as a cycle it would never go."""
+    await used(kit)
+    with no_garbage():
+        await used(kit)
