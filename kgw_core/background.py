@@ -155,9 +155,9 @@ class Background:
         """Work that comes up from time to time."""
         return Chore(Tries(name, self), self, work)
 
-    async def pause(self, seconds: float) -> None:
-        """Wait for the next try of what has failed."""
-        woken = anyio.Event()
+    async def pause(self, seconds: float, woken: anyio.Event | None = None) -> None:
+        """Wait for the next try of what has failed, or until ``woken``."""
+        woken = woken or anyio.Event()
         self._pausing.add(woken)
         timer = self.clock.call_later(min(seconds, FIRST_SECONDS) if self.hurried else seconds, woken.set)
         try:
@@ -242,6 +242,7 @@ class Chore:
         self._due = False
         self._last = False  # no more tries
         self._scope = anyio.CancelScope()
+        self._woken = anyio.Event()
         self._ended: anyio.Event | None = None  # there while it runs
 
     def due(self) -> None:
@@ -262,7 +263,8 @@ class Chore:
                         self._due = True
                         if self._last:
                             return
-                        await self._background.pause(pause)
+                        self._woken = anyio.Event()
+                        await self._background.pause(pause, self._woken)
         finally:
             self._ended = None
             ended.set()
@@ -270,7 +272,7 @@ class Chore:
     async def finish(self) -> None:
         """Try what is due once more, now; nothing is tried, nor begins, after that."""
         self._last = True
-        self._background.hurry()
+        self._woken.set()
         if self._ended is not None:
             await self._ended.wait()
 

@@ -15,7 +15,7 @@ import anyio.abc
 
 from kgw_core.api import registry
 from kgw_core.api.large import in_turns
-from kgw_core.background import Background, Health
+from kgw_core.background import Background
 from kgw_core.broker import Broker
 from kgw_core.budget import Budget
 from kgw_core.checks import Chosen, checked
@@ -115,8 +115,10 @@ async def running(
     if chosen.storage is not None:
         store = store or chosen.storage.make()
     assert store is not None, "one of the two is there"
-    state = PromisedState(chosen.state.make() if chosen.state is not None else default_state(store))
     clock = clock or SystemClock()
+    kept = chosen.state.make() if chosen.state is not None else default_state(store)
+    store.background = kept.background = Background(clock)
+    state = PromisedState(kept)
     # Addresses first: where one is taken, the store is not even made.
     progress = _Progress()
     async with _bound(config) as socks, _opened(store, state, progress), anyio.create_task_group() as tasks:
@@ -198,7 +200,7 @@ async def _serving(
     def start(work: Coroutine[Any, Any, None]) -> None:
         tasks.start_soon(_awaited, work)
 
-    background = Background(clock, start, Health())
+    background = Background(clock, start, store.background.health)
     spawn = background.spawn
 
     configs = DynamicConfigs(

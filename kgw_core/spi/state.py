@@ -49,6 +49,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from kgw_core.background import Background
+from kgw_core.clock import SystemClock
 from kgw_core.errors import KafkaStorageError, MessageTooLarge, NotCoordinator
 
 API_VERSION = 1
@@ -122,6 +124,9 @@ class StateStore(ABC):
     name: ClassVar[str]
     api_version: ClassVar[int] = API_VERSION
     Config: ClassVar[type[Any] | None] = None
+
+    background: Background = Background(SystemClock())
+    """For what the store has to do beside its calls: as :attr:`kgw_core.spi.storage.LogStore.background`."""
 
     def __init__(self, config: Any = None) -> None:
         self.config = config

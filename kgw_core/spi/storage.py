@@ -51,6 +51,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from uuid import UUID
 
+from kgw_core.background import Background
+from kgw_core.clock import SystemClock
 from kgw_core.errors import KafkaError
 from kgw_core.records.segments import Run as Run
 
@@ -182,6 +184,10 @@ class LogStore(ABC):
     Config: ClassVar[type[Any] | None] = None
     writers: ClassVar[int] = 4
     """How many ``append_many`` calls the core keeps under way at once, where ``commit_scope`` is "store"."""
+
+    background: Background = Background(SystemClock())
+    """What the store has to do beside its calls runs with this: guarded, told once a cause, tried again, and
+    seen in the gateway's health, for which the gateway sets its own before ``open``."""
 
     def __init__(self, config: Any = None) -> None:
         self.config = config

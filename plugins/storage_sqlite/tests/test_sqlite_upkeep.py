@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from uuid import uuid4
 
 import anyio
 import pytest
+from kgw_storage_sqlite import upkeep
 from kgw_storage_sqlite.config import Config
+from kgw_storage_sqlite.log import Log
+from kgw_storage_sqlite.state import SqliteStateStore
 from kgw_storage_sqlite.store import SqliteStore
 
+from kgw_core.background import Background
+from kgw_core.clock import SystemClock
 from kgw_core.errors import UnknownTopicOrPartition
+from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import Append, Batch, OffsetConflict, Topic, TopicPartition
 from kgw_core.testing.batches import make_batch
 
@@ -29,6 +36,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     made = SqliteStore(Config(path=tmp_path / "kgw.db", synchronous="normal"))
+    made.background = Background(SystemClock())
     await made.open()
     yield made
     await made.close()
@@ -81,6 +89,59 @@ async def test_the_write_ahead_log_does_not_grow_with_what_is_written(store: Sql
         await fill(store, tp, 80)
         await anyio.sleep(0.05)
     assert store.database.wal_size() < 120 * MiB, "200 MiB were written"
+
+
+@pytest.mark.parametrize("what", ["appends", "commits of the state", "commits of a state of its own"])
+async def test_nor_with_how_many_small_things_are_written(
+    store: SqliteStore, tmp_path: Path, what: str
+) -> None:
+    """A commit of a hundred bytes writes whole pages; 3,000 of them took 100 to 150 MB."""
+    tp = await log(store)
+    state: StateStore = store.state_store()
+    database = store.database
+    if what == "commits of a state of its own":
+        state = SqliteStateStore(Config(path=tmp_path / "state.db", synchronous="normal"))
+        database = state._database
+    await state.open()
+    for number in range(3_000):
+        if what == "appends":
+            await store.append(tp, [make_batch(number, 1)])
+        else:
+            await state.commit({b"groups/o/%d" % (number % 300): b"x" * 60})
+        if number % 100 == 99:
+            await anyio.sleep(0.01)  # as clients do between two requests
+    await state.close()
+    assert database.wal_size() < 80 * MiB
+    if what == "commits of a state of its own":
+        assert not (tmp_path / "state.db-wal").exists()
+
+
+async def test_what_fails_is_told_once_and_seen_and_done_later(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it fails with: the disk is full, or there is a fault."""
+    monkeypatch.setattr("kgw_core.background.FIRST_SECONDS", 0.001)
+    tp = await log(store)
+    await fill(store, tp, 20)
+    faults: list[Exception] = [sqlite3.OperationalError("disk is full"), ZeroDivisionError("a fault")] * 2
+    seen: list[str] = []
+    delete = upkeep._delete_before
+
+    def failing(connection: sqlite3.Connection, *, log: Log) -> bool:
+        if faults:
+            raise faults.pop(0)
+        return delete(connection, log=log)
+
+    monkeypatch.setattr(upkeep, "_delete_before", failing)
+    health = store.background.health
+    health.changed.append(lambda: seen.append(", ".join(health.failing)))
+    await store.trim(tp, 20)
+    name = f"upkeep of {store.database.path}"
+    await until(lambda: len(seen) == 5, "it is not tried again")
+    assert seen == [name] * 4 + [""]
+    assert sum(f"{name} failed, and is tried again" in line for line in caplog.messages) == 2
+    assert store._upkeep is not None
+    assert not store._upkeep._trimmed
 
 
 async def test_a_deletion_that_was_cut_short_goes_on_after_a_start(store: SqliteStore) -> None:

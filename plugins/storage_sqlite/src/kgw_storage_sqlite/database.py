@@ -17,9 +17,12 @@ from kgw_storage_sqlite import epoch, errors, schema
 from kgw_storage_sqlite.config import Config
 from kgw_storage_sqlite.lock import FileLock
 from kgw_storage_sqlite.new import New
-from kgw_storage_sqlite.worker import Worker, connect
+from kgw_storage_sqlite.worker import PAGE_SIZE, Worker, connect
 
 T = TypeVar("T")
+
+COMMIT_BYTES = 2 * PAGE_SIZE
+"""What one write adds to the write-ahead log at least: whole pages, of a table and of its index."""
 
 
 class Unusable(Exception):
@@ -37,6 +40,10 @@ class Database:
         self._writer: Worker | None = None
         self._readers: list[Worker] = []
         self._checkpointer: Worker | None = None
+        self.written = 0
+        """Bytes, about, that the write-ahead log has got since somebody set this to 0."""
+        self.on_written: Callable[[], object] | None = None
+        """Called after each write, on the event loop."""
         self.epoch = 0
         """The leader epoch of all logs."""
         self._noted = False  # that it is open
@@ -128,8 +135,8 @@ class Database:
 
     # -- using it
 
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """``work(connection)`` in the thread that writes.
+    async def write(self, work: Callable[[sqlite3.Connection], T], size: int = 0) -> T:
+        """``work(connection)`` in the thread that writes. ``size``: bytes that it brings, beside some pages.
 
         :raises KafkaStorageError: it cannot be done now, and nothing was written.
         """
@@ -142,6 +149,10 @@ class Database:
             if told is error:
                 raise
             raise told from error
+        finally:
+            self.written += COMMIT_BYTES + size
+            if self.on_written is not None:
+                self.on_written()
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """``work(connection)`` in a thread that reads, the one with the least to do."""

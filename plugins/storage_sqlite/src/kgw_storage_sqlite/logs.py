@@ -26,8 +26,6 @@ class Logs:
     def __init__(self) -> None:
         self._by_tp: dict[TopicPartition, Log] = {}
         self.dead: dict[int, None] = {}
-        self.written = 0
-        """Bytes appended since somebody set this to 0."""
 
     def load(self, connection: sqlite3.Connection, names: Mapping[UUID, str]) -> None:
         """Read the table of logs. ``names``: those of the topics."""
@@ -142,7 +140,6 @@ class Logs:
     def _insert(self, connection: sqlite3.Connection, taken: Sequence[tuple[int, Log, list[Chunk]]]) -> None:
         rows: list[object] = []
         after: list[tuple[Log, int, int, int]] = []
-        size = 0
         for _, log, packed in taken:
             peak, total, shifted = log.peak, log.total, log.id << OFFSET_BITS
             for base, last, time, data in packed:
@@ -151,7 +148,6 @@ class Logs:
                 total += len(data)
                 rows += (data, shifted | base, last, time, peak, total)
             after.append((log, packed[-1].last + 1, peak, total))
-            size += total - log.total
         try:
             if len(rows) > AT_ONCE:
                 connection.execute("BEGIN IMMEDIATE")
@@ -167,4 +163,3 @@ class Logs:
             raise
         for log, end, peak, total in after:
             log.end, log.peak, log.total = end, peak, total
-        self.written += size

@@ -21,7 +21,9 @@ from kgw_core.spi.state import (
 )
 from kgw_storage_sqlite.config import Config as Settings
 from kgw_storage_sqlite.database import Database, transaction
+from kgw_storage_sqlite.logs import Logs
 from kgw_storage_sqlite.schema import first, sql, state
+from kgw_storage_sqlite.upkeep import Upkeep
 
 PIECE: Final = 1_000
 """Entries that a scan reads at once."""
@@ -54,6 +56,7 @@ class SqliteStateStore(StateStore):
         self._own = database is None
         self._database = database or Database(config or Settings())
         self._version = 0
+        self._upkeep: Upkeep | None = None
 
     def capabilities(self) -> StateCapabilities:
         return StateCapabilities(durable=True)
@@ -61,16 +64,24 @@ class SqliteStateStore(StateStore):
     async def open(self) -> None:
         if self._own:
             self._version = await self._database.open(_last_version)
+            self._upkeep = Upkeep(self._database, Logs(), self.background)
+            self._upkeep.start()
         else:
             self._version = await self._database.write(_last_version)
 
     async def close(self) -> None:
         if self._own:
+            await self._stop()
             await self._database.close()
 
     async def abandon(self) -> None:
         if self._own:
+            await self._stop()
             await self._database.abandon()
+
+    async def _stop(self) -> None:
+        if self._upkeep is not None:
+            await self._upkeep.stop()
 
     async def get(self, key: bytes) -> Entry | None:
         return await self._database.read(partial(_get, key=key))
@@ -90,7 +101,10 @@ class SqliteStateStore(StateStore):
             most = max(1, min(PIECE, PIECE_BYTES * len(page) // (size + 1)))
 
     async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
-        return await self._database.write(lambda connection: self._commit(connection, changes, if_versions))
+        size = sum([len(value) for value in changes.values() if value is not None])
+        return await self._database.write(
+            lambda connection: self._commit(connection, changes, if_versions), size
+        )
 
     def _commit(self, connection: sqlite3.Connection, changes: Changes, if_versions: Versions) -> int:
         """In the thread that writes, so that of all commits this one alone is under way."""

@@ -31,6 +31,7 @@ from kgw_storage_sqlite.errors import translating
 from kgw_storage_sqlite.log import Log
 from kgw_storage_sqlite.logs import Logs
 from kgw_storage_sqlite.upkeep import Upkeep
+from kgw_storage_sqlite.worker import PAGE_SIZE
 
 CAPABILITIES = Capabilities(durable=True, commit_scope="store")
 
@@ -53,7 +54,7 @@ class SqliteStore(LogStore):
     async def open(self) -> None:
         self._logs = Logs()
         await self.database.open(self._load)
-        self._upkeep = Upkeep(self.database, self._logs)
+        self._upkeep = Upkeep(self.database, self._logs, self.background)
         self._upkeep.start()
 
     def _load(self, connection: sqlite3.Connection) -> None:
@@ -108,10 +109,10 @@ class SqliteStore(LogStore):
         return result
 
     async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
-        results = await self.database.write(lambda connection: self._logs.append(connection, appends))
-        if self._upkeep is not None:
-            self._upkeep.appended()
-        return results
+        size = sum([len(batch.data) for append in appends for batch in append.batches])
+        return await self.database.write(
+            lambda connection: self._logs.append(connection, appends), size + len(appends) * PAGE_SIZE
+        )
 
     async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
         def work(connection: sqlite3.Connection) -> None:

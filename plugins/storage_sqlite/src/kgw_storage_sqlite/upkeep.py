@@ -4,28 +4,26 @@ back. All of it in small steps, so that an append waits for one of them at most.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import sqlite3
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
-from kgw_core.errors import KafkaError
 from kgw_storage_sqlite.database import Database
 from kgw_storage_sqlite.log import Log
 from kgw_storage_sqlite.logs import Logs
 from kgw_storage_sqlite.schema import chunks, key, logs, sql
 from kgw_storage_sqlite.worker import PAGE_SIZE
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from kgw_core.background import Background
 
 CHECKPOINT: Final = 32 << 20
-"""Bytes appended after which the write-ahead log is carried over."""
+"""Bytes that the write-ahead log gets, about, before it is carried over."""
 LITTLE: Final = 4 << 20
-"""Bytes that appends wait for at the end of that,"""
+"""Bytes of it that appends wait for at the end of that,"""
 PASSES: Final = 4
 """unless they are faster: then it is what they write during one pass."""
 STEP: Final = 4 << 20
@@ -34,8 +32,6 @@ SPARE_PAGES: Final = (64 << 20) // PAGE_SIZE
 """Free pages that are kept for what comes next; as many again have to be free before any are given back."""
 REST: Final = 0.005
 """Seconds between two steps, for appends."""
-AGAIN: Final = 30.0
-"""Seconds until what failed is tried again."""
 
 _SIZES = """
     SELECT max(id), total(size), count(*) FROM (
@@ -49,64 +45,50 @@ _FORGET = sql(sa.delete(logs).where(logs.c.id == sa.bindparam("dead")))
 
 
 class Upkeep:
-    """A task of the event loop that is woken when there is something to do."""
+    """Runs when there is something to do; what fails is tried again."""
 
-    def __init__(self, database: Database, known: Logs) -> None:
+    def __init__(self, database: Database, known: Logs, background: Background) -> None:
         self._database = database
         self._logs = known
         self._trimmed: dict[Log, None] = {}
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._chore = background.chore(f"upkeep of {database.path}", self._work)
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._database.on_written = self._written
         if self._logs.dead:
-            self._wake.set()
+            self._chore.due()
 
     async def stop(self) -> None:
         """Leave undone what is not done; it goes on after the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        self._database.on_written = None
+        await self._chore.stop()
 
-    def appended(self) -> None:
-        """Something was appended."""
-        if self._logs.written >= CHECKPOINT:
-            self._wake.set()
+    def _written(self) -> None:
+        """Something was written."""
+        if self._database.written >= CHECKPOINT:
+            self._chore.due()
 
     def trimmed(self, log: Log) -> None:
         """There may be something to delete before the start of ``log``."""
         self._trimmed[log] = None
-        self._wake.set()
+        self._chore.due()
 
     def deleted(self) -> None:
         """A topic was deleted."""
-        self._wake.set()
+        self._chore.due()
 
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                if self._logs.written >= CHECKPOINT:
-                    await self.checkpoint()
-                await self._delete()
-            except (KafkaError, sqlite3.Error) as error:
-                logger.warning("upkeep of %s failed, and is tried again: %s", self._database.path, error)
-                await asyncio.sleep(AGAIN)
-                self._wake.set()
-            except Exception:
-                logger.exception("upkeep of %s failed", self._database.path)
+    async def _work(self) -> None:
+        if self._database.written >= CHECKPOINT:
+            await self.checkpoint()
+        await self._delete()
 
     async def checkpoint(self) -> None:
         """Carry the write-ahead log over, beside the appends; the little that they wrote meanwhile, between
         two of them. Then the log has nothing that is needed, and begins anew."""
         for _ in range(PASSES):
-            self._logs.written = 0
+            self._database.written = 0
             await self._database.beside(_checkpoint)
-            if self._logs.written <= LITTLE:
+            if self._database.written <= LITTLE:
                 break
         await self._database.write(_checkpoint)
 
@@ -135,7 +117,7 @@ class Upkeep:
         there = await self._database.write(delete)
         if there:
             await self._rest()
-        if self._logs.written >= CHECKPOINT:
+        if self._database.written >= CHECKPOINT:
             await self.checkpoint()
         return there
 
