@@ -169,7 +169,7 @@ class PartitionLog(ReadableLog):
                 base = manager.ledger.reserve(self.tp, span)
                 _OFFSET.pack_into(data, 0, base)
                 _EPOCH.pack_into(data, 12, self.leader_epoch)
-                batch: Batch = _new_tuple(Batch, (base, span, max_timestamp, data, stable))
+                batch: Batch = _new_tuple(Batch, (base, span, max_timestamp, data, stable, now))
                 try:
                     manager.store.append_now(self.tp, (batch,))
                     self.high_watermark = manager.ledger.committed(self.tp, base + span)
@@ -178,7 +178,7 @@ class PartitionLog(ReadableLog):
                 else:
                     result = _new_tuple(Appended, (base, log_append_time))
             else:
-                result = self._enqueue(data, span, max_timestamp, log_append_time, stable, producer_id)
+                result = self._enqueue(data, span, max_timestamp, log_append_time, stable, producer_id, now)
         except KafkaError as error:
             if error.retriable:
                 self._remember_refused((data,))
@@ -263,6 +263,7 @@ class PartitionLog(ReadableLog):
         log_append_time: int,
         stable: bool,
         producer_id: int,
+        now: int,
     ) -> Pending[Appended]:
         manager = self._manager
         check_room(manager.budget, self.tp)
@@ -271,7 +272,7 @@ class PartitionLog(ReadableLog):
         base = -1 if manager.numbers_records else manager.ledger.reserve(self.tp, span)
         _OFFSET.pack_into(data, 0, base)
         _EPOCH.pack_into(data, 12, self.leader_epoch)
-        batch = Batch(base, span, max_timestamp, data, True)
+        batch = Batch(base, span, max_timestamp, data, True, now)
         pending = self.queue.put(batch, log_append_time, producer_id)
         manager.writers.submit(self)
         return pending

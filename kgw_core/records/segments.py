@@ -12,13 +12,14 @@ is made of these, and so is the tail cache that the core keeps in front of any o
 
 from __future__ import annotations
 
+import itertools
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from mmap import mmap
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from kgw_core.errors import OffsetOutOfRange
 from kgw_core.records.arena import block as new_block
@@ -32,6 +33,7 @@ GRANULE: Final = 1 << 10
 KEEP: Final = 32 << 10
 """Smallest batch that may keep its frame: half of the smallest frame worth keeping."""
 NEVER: Final = 1 << 63
+_NO_TIME: Final = -(1 << 63)
 
 _header = struct.Struct(">qi11xi8xq").unpack_from  # base offset, length, last offset delta, max timestamp
 _by_base = attrgetter("base")
@@ -57,29 +59,45 @@ class Segment:
 
     The index counts granules. Granule 0 begins at ``begin``; the others have their first offset and
     position in ``bases`` and ``places``. ``times`` holds the largest timestamp of each granule but the
-    last, ``top`` that of the last, ``peak`` that of all of ``times``.
+    last, ``top`` that of the last, ``peak`` that of all of ``times``; ``writes`` when each granule but the
+    last was written to last, ``written`` that of the last.
     """
 
-    __slots__ = ("base", "bases", "begin", "mark", "peak", "places", "times", "top", "used", "view")
+    __slots__ = (
+        "base",
+        "bases",
+        "begin",
+        "mark",
+        "peak",
+        "places",
+        "times",
+        "top",
+        "used",
+        "view",
+        "writes",
+        "written",
+    )
 
-    def __init__(self, view: memoryview, base: int, begin: int, used: int, top: int) -> None:
+    def __init__(self, view: memoryview, base: int, begin: int, used: int, top: int, written: int) -> None:
         self.view = view
         self.base = base
         self.begin = begin
         self.used = used
         self.mark = begin + GRANULE
-        self.bases = self.times = _NO_NUMBERS
+        self.bases = self.times = self.writes = _NO_NUMBERS
         self.places = _NO_PLACES
         self.top = top
-        self.peak = -1
+        self.peak = _NO_TIME
+        self.written = written
 
     def note(self, base: int, at: int, max_timestamp: int) -> None:
         """Begin a granule with the batch at ``at``."""
         if not self.places:
-            self.bases, self.places, self.times = array("q"), array("i"), array("q")
+            self.bases, self.places, self.times, self.writes = array("q"), array("i"), array("q"), array("q")
         self.bases.append(base)
         self.places.append(at)
         self.times.append(self.top)
+        self.writes.append(self.written)
         if self.top > self.peak:
             self.peak = self.top
         self.top = max_timestamp
@@ -116,18 +134,22 @@ class Segment:
         """Give up what lies from ``at`` on, inside this segment, to a new segment of the same block."""
         before, after = bisect_left(self.places, at), bisect_right(self.places, at)
         following = self.places[after] if after < len(self.places) else self.used
-        right = Segment(self.view, _header(self.view, at)[0], at, self.used, self.top)
+        right = Segment(self.view, _header(self.view, at)[0], at, self.used, self.top, self.written)
         right.mark = self.mark
         right.bases, right.places, right.times = self.bases[after:], self.places[after:], self.times[after:]
+        right.writes = self.writes[after:]
         if right.places:
             right.times[0] = max(t for _, t in self.headers(at, following))
             right.peak = max(right.times)
         else:
             right.top = max(t for _, t in self.headers(at, following))
+        if before < len(self.writes):
+            self.written = self.writes[before]
         self.bases, self.places, self.times = self.bases[:before], self.places[:before], self.times[:before]
+        self.writes = self.writes[:before]
         self.used = at
         self.top = max(t for _, t in self.headers(self.places[-1] if before else self.begin, at))
-        self.peak = max(self.times, default=-1)
+        self.peak = max(self.times, default=_NO_TIME)
         return right
 
     def headers(self, at: int, until: int) -> Iterator[tuple[int, int]]:
@@ -136,6 +158,19 @@ class Segment:
             base, length, _, max_timestamp = _header(self.view, at)
             yield base, max_timestamp
             at += 12 + length
+
+    def write_time(self, base: int) -> int:
+        """When the granule of the batch at offset ``base`` was written to last."""
+        granule = bisect_right(self.bases, base)
+        return self.writes[granule] if granule < len(self.writes) else self.written
+
+    def largest_time(self, start: int, end: int) -> tuple[int, int] | None:
+        """Base offset and max timestamp of what :meth:`Segments.find_max_time` looks for."""
+        found = self.find(start)
+        if found is None:
+            return None
+        batches = itertools.takewhile(lambda batch: batch[0] < end, self.headers(found[1], self.used))
+        return max(batches, key=lambda batch: (batch[1], -batch[0]), default=None)
 
     def first_time(self, timestamp: int) -> int | None:
         """Base offset of the first batch with a max timestamp of ``timestamp`` or later."""
@@ -146,7 +181,7 @@ class Segment:
         return next((base for base, t in self.headers(at, self.used) if t >= timestamp), None)
 
 
-_NOTHING = Segment(memoryview(b""), NEVER, 0, 0, -1)
+_NOTHING = Segment(memoryview(b""), NEVER, 0, 0, -1, -1)
 """What stands for the last segment where there is none."""
 
 
@@ -184,7 +219,13 @@ class Segments:
         self._expected = 0  # bytes known to come
 
     def append(
-        self, base_offset: int, span: int, max_timestamp: int, data: Buffer, stable: bool = False
+        self,
+        base_offset: int,
+        span: int,
+        max_timestamp: int,
+        data: Buffer,
+        stable: bool = False,
+        write_time: int = -1,
     ) -> None:
         """Add a batch at the end. ``stable``: its bytes will not change, so they may stay where they are."""
         if base_offset < self.end:
@@ -194,7 +235,7 @@ class Segments:
         at = tail.used
         used = at + size
         if used > self._limit or (stable and size >= KEEP):
-            self._append_elsewhere(base_offset, max_timestamp, data, stable)
+            self._append_elsewhere(base_offset, max_timestamp, data, stable, write_time)
         else:
             self._block[at:used] = data
             tail.used = used
@@ -202,12 +243,15 @@ class Segments:
                 tail.note(base_offset, at, max_timestamp)
             elif max_timestamp > tail.top:
                 tail.top = max_timestamp
+            tail.written = write_time
             self._last_at = at
         self._last_base = base_offset
         self.end = base_offset + span
         self.size += size
 
-    def _append_elsewhere(self, base: int, max_timestamp: int, data: Buffer, stable: bool) -> None:
+    def _append_elsewhere(
+        self, base: int, max_timestamp: int, data: Buffer, stable: bool, write_time: int
+    ) -> None:
         """Open a segment with this batch: in its frame, a block of its own, or a shared one."""
         size = len(data)
         if self._limit >= 0:
@@ -228,7 +272,7 @@ class Segments:
                 block = new_block(length)
                 block[:size] = data
                 view, limit, self._block = block.toreadonly(), length, block
-        self._tail = Segment(view, base, at, at + size, max_timestamp)
+        self._tail = Segment(view, base, at, at + size, max_timestamp, write_time)
         self._segments.append(self._tail)
         self._limit = limit
         self._last_at = at
@@ -263,14 +307,22 @@ class Segments:
             if tail.used - at <= max_bytes:
                 return [_new_tuple(Run, (base, end, tail.view[at : tail.used]))]
             return self._read_on(len(self._segments) - 1, base, at, max_bytes)
-        index = max(0, bisect_right(self._segments, offset, key=_by_base) - 1)
+        place = self._find(offset)
+        if place is None:
+            return []
+        index, base, at = place
+        return self._read_on(index, base, at, max_bytes)
+
+    def _find(self, offset: int) -> tuple[int, int, int] | None:
+        """The first batch whose last offset >= ``offset``: index of its segment, base offset, position."""
+        index = self._index(offset)
         found = self._segments[index].find(offset) if self._segments else None
         if found is None:  # in a gap between two segments, or after the last batch
             index += 1
             if index >= len(self._segments):
-                return []
+                return None
             found = self._segments[index].base, self._segments[index].begin
-        return self._read_on(index, *found, max_bytes)
+        return index, *found
 
     def _read_on(self, index: int, base: int, at: int, room: int) -> list[Run]:
         """Runs from the batch at ``at`` of one segment into the next ones."""
@@ -305,11 +357,36 @@ class Segments:
                 return base
         return None
 
-    def find_max_time(self) -> int | None:
-        """Base offset of the first batch that has the largest max timestamp, None for an empty log."""
+    def find_max_time(self, start: int | None = None, end: int | None = None) -> int | None:
+        """Base offset of the first batch that has the largest max timestamp of those that hold offsets from
+        ``start`` on and begin below ``end`` (None: all); None if there are none."""
         if not self._segments:
             return None
-        return self.find_time(max(max(segment.peak, segment.top) for segment in self._segments))
+        if (start is None or start <= self.start) and (end is None or end >= self.end):
+            return self.find_time(max(max(segment.peak, segment.top) for segment in self._segments))
+        start = self.start if start is None else max(start, self.start)
+        best: tuple[int, int] | None = None
+        for segment in self._segments[self._index(start) :]:
+            if end is not None and segment.base >= end:
+                break
+            if best is None or max(segment.peak, segment.top) > best[1]:
+                found = segment.largest_time(start, NEVER if end is None else end)
+                if found is not None and (best is None or found[1] > best[1]):
+                    best = found
+        return None if best is None else best[0]
+
+    def write_time(self, offset: int) -> int:
+        """When the batch that holds ``offset``, or the next one, was written, or one that shares its granule;
+        -1 if there is none."""
+        place = self._find(max(offset, self.start))
+        if place is None:
+            return -1
+        index, base, _ = place
+        return self._segments[index].write_time(base)
+
+    def _index(self, offset: int) -> int:
+        """Index of the segment where batches that hold ``offset`` or later ones begin."""
+        return max(0, bisect_right(self._segments, offset, key=_by_base) - 1)
 
     def trim(self, before: int) -> None:
         """Make ``before`` the start. The batch that contains it stays whole.
@@ -340,17 +417,20 @@ class Segments:
             self.start = self._segments[0].base if self._segments else self.end
         return before - size
 
-    def replace(self, first: int, last: int, batches: Sequence[tuple[int, int, int, Buffer, bool]]) -> None:
-        """Put ``batches`` (those of :meth:`append`) in place of all that hold offsets ``first..last``."""
-        stop = self._split(last + 1)
-        segments = len(self._segments)
-        begin = self._split(first)
-        stop += len(self._segments) - segments
+    def replace(
+        self, first: int, last: int, batches: Sequence[tuple[int, int, int, Buffer, Any, Any]]
+    ) -> None:
+        """Put ``batches`` (base offset, span, max timestamp, data, stable) in place of all that hold offsets
+        ``first..last``; they were written when what was there was written."""
         batches = [batch for batch in batches if batch[0] + batch[1] > self.start]
         packed = Segments(first)
         packed._expected = sum(len(batch[3]) for batch in batches)
         for batch in batches:
-            packed.append(*batch)
+            packed.append(*batch[:5], self.write_time(batch[0]))
+        stop = self._split(last + 1)
+        segments = len(self._segments)
+        begin = self._split(first)
+        stop += len(self._segments) - segments
         self._put(begin, stop, packed._segments)
 
     def _split(self, offset: int) -> int:

@@ -1,4 +1,4 @@
-"""What a storage plugin implements: one class, eight coroutines.
+"""What a storage plugin implements: one class, nine coroutines.
 
 A :class:`LogStore` keeps record batches as opaque bytes. It knows topics, and for each partition a log:
 batches back to back, each covering a span of offsets. Everything that Kafka means by a log (producers'
@@ -39,6 +39,10 @@ The contract. *The core promises:*
 13. Once a call has raised, what it was to do has happened or never will. A store that gave up waiting for
     its engine first makes sure that what it has sent can no more land; until then the call goes on.
 14. No method blocks the event loop: file and network I/O that can wait goes to a thread or is awaited.
+15. ``write_time`` is what :attr:`Batch.write_time` said when the batch was appended, or a batch behind it
+    that is kept in one piece of a MiB at most with it: never earlier. Where ``capabilities.durable`` that
+    survives reopening. What :meth:`LogStore.replace` puts in place of a batch was written when that was.
+16. A log's epoch in ``bounds`` never goes back, and ``leader_epoch`` says the same without waiting.
 """
 
 from __future__ import annotations
@@ -116,8 +120,9 @@ class Batch(NamedTuple):
     """One record batch on its way into the store.
 
     ``span`` is how many offsets it covers (last offset - base offset + 1), ``max_timestamp`` is in
-    milliseconds since the epoch (-1: none), ``data`` the whole batch. ``stable`` says that the bytes of
-    ``data`` will not change after the append, so that the store may keep the view itself.
+    milliseconds since the epoch (below 0: none), ``data`` the whole batch. ``stable`` says that the bytes of
+    ``data`` will not change after the append, so that the store may keep the view itself. ``write_time`` is
+    when the core took it, in milliseconds since the epoch (-1: not known).
     """
 
     base_offset: int
@@ -125,15 +130,21 @@ class Batch(NamedTuple):
     max_timestamp: int
     data: Buffer
     stable: bool = False
+    write_time: int = -1
 
 
 class Bounds(NamedTuple):
-    """Where a log starts and ends: ``start <= offset < end``; ``epoch`` of its leader, ``size`` in bytes."""
+    """Where a log starts and ends: ``start <= offset < end``; ``epoch`` of its leader, ``size`` in bytes.
+
+    Batches below ``unchecked`` came from elsewhere, or from a core that believed their headers: their records
+    may say other times than these, and may not be readable.
+    """
 
     start: int
     end: int
     epoch: int = 0
     size: int = 0
+    unchecked: int = 0
 
 
 class Append(NamedTuple):
@@ -255,6 +266,15 @@ class LogStore(ABC):
     async def trim(self, tp: TopicPartition, before: int) -> None:
         """Drop what lies below ``before``; it becomes the start. :raises OffsetOutOfRange: above the end."""
 
+    @abstractmethod
+    async def write_time(self, tp: TopicPartition, offset: int) -> int:
+        """When the batch that holds ``offset``, or the next one, was written (ms); -1: not known, or none.
+
+        Records without a time of their own age by it.
+
+        :raises UnknownTopicOrPartition: no such log.
+        """
+
     # -- extras: right as they are, faster where a store overrides them
 
     async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
@@ -272,20 +292,31 @@ class LogStore(ABC):
                 return base
         return None
 
-    async def find_max_time(self, tp: TopicPartition) -> int | None:
-        """Base offset of the first batch that has the largest max_timestamp, None for an empty log."""
-        found, largest = None, -2
-        async for base, max_timestamp in self._scan(tp):
+    async def find_max_time(
+        self, tp: TopicPartition, start: int | None = None, end: int | None = None
+    ) -> int | None:
+        """Base offset of the first batch that has the largest max_timestamp of those that hold offsets from
+        ``start`` on and begin below ``end`` (None: all); None if there are none."""
+        found, largest = None, _BEFORE_ALL
+        async for base, max_timestamp in self._scan(tp, start):
+            if end is not None and base >= end:
+                break
             if max_timestamp > largest:
                 found, largest = base, max_timestamp
         return found
+
+    def leader_epoch(self, tp: TopicPartition) -> int:
+        """The epoch that :meth:`bounds` says, from the moment that :meth:`open` or :meth:`create_topic`
+        returned, without waiting. A store whose epochs are not always 0 (the default) overrides this."""
+        return 0
 
     async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
         """Put ``batches`` in place of those covering ``first..last``, for compaction: all or nothing.
 
         ``first`` is the base offset of a stored batch and ``last`` the last offset of one, below the last
         batch of the log. The new ones lie within, in order, with gaps or none at all; a read in a gap starts
-        with the next batch. Start and end stay. False (the default): this store keeps everything.
+        with the next batch. Start, end and write times stay. False (the default): this store keeps
+        everything.
         """
         return False
 
@@ -320,10 +351,10 @@ class LogStore(ABC):
         """:meth:`read` without waiting; only where ``capabilities.immediate``."""
         raise NotImplementedError(f"{type(self).__name__} is not an immediate store")
 
-    async def _scan(self, tp: TopicPartition) -> AsyncIterator[tuple[int, int]]:
-        """(base offset, max timestamp) of each batch, in order."""
+    async def _scan(self, tp: TopicPartition, start: int | None = None) -> AsyncIterator[tuple[int, int]]:
+        """(base offset, max timestamp) of each batch that holds offsets from ``start`` on, in order."""
         bounds = await self.bounds(tp)
-        offset = bounds.start
+        offset = bounds.start if start is None else max(start, bounds.start)
         while offset < bounds.end:
             runs = await self.read(tp, offset, SCAN_BYTES)
             if not runs:
@@ -335,6 +366,7 @@ class LogStore(ABC):
 
 
 SCAN_BYTES = 1 << 20
+_BEFORE_ALL = -(1 << 63) - 1
 _BASE_AND_LENGTH = struct.Struct(">qi")
 _MAX_TIMESTAMP = struct.Struct(">q")
 

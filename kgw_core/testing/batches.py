@@ -19,6 +19,7 @@ def make_batch(
     size: int = 100,
     timestamp: int | None = None,
     tag: str = "",
+    write_time: int = -1,
     **options: Any,
 ) -> Batch:
     """A whole, valid v2 batch: the same bytes for the same arguments, stamped with ``base_offset``.
@@ -27,6 +28,7 @@ def make_batch(
     :param size: about how many bytes the batch takes.
     :param timestamp: of all records in ms, ``1_000 + base_offset`` where left out; -1 for none.
     :param tag: goes into the keys, to tell batches at one offset apart.
+    :param write_time: when it is written, in ms; -1: not told.
     :param options: of :func:`kgw_core.records.build_batch`.
     """
     time = 1_000 + base_offset if timestamp is None else timestamp
@@ -38,7 +40,7 @@ def make_batch(
         leader_epoch=0,
         **options,
     )
-    return Batch(base_offset, records, time, bytes(data))
+    return Batch(base_offset, records, time, bytes(data), False, write_time)
 
 
 def stored_batches(runs: Iterable[Run]) -> list[tuple[int, int, bytes]]:

@@ -110,9 +110,18 @@ class FaultyStore(LogStore):
         await self._enter("find_time")
         return await self.inner.find_time(tp, timestamp)
 
-    async def find_max_time(self, tp: TopicPartition) -> int | None:
+    async def find_max_time(
+        self, tp: TopicPartition, start: int | None = None, end: int | None = None
+    ) -> int | None:
         await self._enter("find_max_time")
-        return await self.inner.find_max_time(tp)
+        return await self.inner.find_max_time(tp, start, end)
+
+    async def write_time(self, tp: TopicPartition, offset: int) -> int:
+        await self._enter("write_time")
+        return await self.inner.write_time(tp, offset)
+
+    def leader_epoch(self, tp: TopicPartition) -> int:
+        return self.inner.leader_epoch(tp)
 
     async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
         late = await self._enter("replace")

@@ -111,6 +111,32 @@ class ReplacesInMemoryOnly(FileStore):
         return True
 
 
+class ForgetfulLog(FileLog):
+    def write_frame(self, operation: str, *arguments: Any) -> None:
+        if operation == "append":
+            arguments = tuple(batch[:5] for batch in arguments)
+        super().write_frame(operation, *arguments)
+
+
+@caught_by("write_times_are_there_after_reopening")
+class KeepsWriteTimesInMemoryOnly(FileStore):
+    log_class = ForgetfulLog
+
+
+@caught_by("leader_epochs_are_known_after_reopening")
+class LearnsEpochsLater(FileStore):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.asked: set[TopicPartition] = set()
+
+    async def bounds(self, tp: TopicPartition) -> Bounds:
+        self.asked.add(tp)
+        return (await super().bounds(tp))._replace(epoch=2)
+
+    def leader_epoch(self, tp: TopicPartition) -> int:
+        return 2 if tp in self.asked else 0
+
+
 @caught_by("kill_during_appends_loses_nothing_that_was_acknowledged")
 class AcknowledgesBeforeItWrites(FileStore):
     """It writes every tenth append, and what is left when it is closed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Sequence
 
 from broken_base import Broken, caught_by, pieces
@@ -180,9 +181,14 @@ class Timed(Broken):
     async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
         return next((base for base, time in self.times(tp) if time >= timestamp), None)
 
-    async def find_max_time(self, tp: TopicPartition) -> int | None:
-        times = self.times(tp)
-        return max(times, key=lambda entry: entry[1])[0] if times else None
+    async def find_max_time(
+        self, tp: TopicPartition, start: int | None = None, end: int | None = None
+    ) -> int | None:
+        counts = self._log(tp).find_max_time(start, end)
+        if counts is None:
+            return None
+        times = [entry for entry in self.times(tp) if end is None or entry[0] < end]
+        return max(times, key=lambda entry: entry[1])[0]
 
 
 @caught_by("find_time_gives_the_first_batch_at_or_after_a_time")
@@ -206,14 +212,18 @@ class TakesNoTimeForNow(Timed):
 
 @caught_by("find_max_time_gives_the_first_of_the_latest")
 class FindsTheLastOfTheLatest(Timed):
-    async def find_max_time(self, tp: TopicPartition) -> int | None:
+    async def find_max_time(
+        self, tp: TopicPartition, start: int | None = None, end: int | None = None
+    ) -> int | None:
         return max(self.times(tp), key=lambda entry: (entry[1], entry[0]))[0] if self.times(tp) else None
 
 
 @caught_by("an_empty_log_has_no_times")
 class FindsATimeInAnEmptyLog(Timed):
-    async def find_max_time(self, tp: TopicPartition) -> int | None:
-        return await super().find_max_time(tp) or 0
+    async def find_max_time(
+        self, tp: TopicPartition, start: int | None = None, end: int | None = None
+    ) -> int | None:
+        return await super().find_max_time(tp, start, end) or 0
 
 
 @caught_by("trimmed_batches_are_not_found_by_time", "a_replaced_log_is_trimmed_and_searched_like_any_other")
@@ -234,6 +244,65 @@ class RemembersEveryTime(Timed):
 class LooksAtSomeTimesOnly(Timed):
     def times(self, tp: TopicPartition) -> list[tuple[int, int]]:
         return super().times(tp)[:250]
+
+
+@caught_by("find_max_time_takes_only_what_lies_in_a_range")
+class LooksAtEverything(Timed):
+    async def find_max_time(
+        self, tp: TopicPartition, start: int | None = None, end: int | None = None
+    ) -> int | None:
+        return await super().find_max_time(tp)
+
+
+@caught_by("times_before_1970_are_times_like_others")
+class StartsAtNoTime(Timed):
+    async def find_max_time(
+        self, tp: TopicPartition, start: int | None = None, end: int | None = None
+    ) -> int | None:
+        latest = max((time for _, time in self.times(tp)), default=-2)
+        return await super().find_max_time(tp, start, end) if latest >= -1 else None
+
+
+# -- write times
+
+
+@caught_by("a_batch_was_written_when_the_core_took_it")
+class RoundsWriteTimesDown(Broken):
+    async def write_time(self, tp: TopicPartition, offset: int) -> int:
+        return await super().write_time(tp, offset) - 1
+
+
+@caught_by(
+    "what_was_written_long_before_is_not_as_young_as_the_last", "where_nothing_was_written_there_is_no_time"
+)
+class KnowsTheLastWriteOnly(Broken):
+    async def write_time(self, tp: TopicPartition, offset: int) -> int:
+        return await super().write_time(tp, self._log(tp).end - 1)
+
+
+@caught_by("of_several_batches_in_one_append_none_is_too_old")
+class TakesTheFirstOfAnAppend(Broken):
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+        first = batches[0].write_time
+        return super().append_now(tp, [batch._replace(write_time=first) for batch in batches])
+
+
+@caught_by("write_times_stay_with_their_batches_over_trims")
+class CountsFromTheStart(Broken):
+    async def write_time(self, tp: TopicPartition, offset: int) -> int:
+        return await super().write_time(tp, max(offset - self._log(tp).start, 0))
+
+
+@caught_by("what_replaces_a_batch_was_written_when_that_was")
+class ReplacementsAreNew(Broken):
+    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+        log = self._log(tp)
+        newest = log.write_time(log.end - 1)
+        await super().replace(tp, first, last, batches)
+        for segment in log._segments[log._index(first) : log._index(last) + 1]:
+            segment.written = newest
+            segment.writes = array("q", [newest] * len(segment.writes))
+        return True
 
 
 # -- compaction

@@ -71,6 +71,12 @@ class MakesPartitionsOnDemand(Broken):
         return await super().bounds(tp)
 
 
+@caught_by("leader_epochs_of_new_logs_are_known")
+class HasEpochsThatNobodyKnows(Broken):
+    async def bounds(self, tp: TopicPartition) -> Bounds:
+        return (await super().bounds(tp))._replace(epoch=3)
+
+
 @caught_by("a_topic_made_again_is_a_fresh_log_under_a_new_id")
 class ReusesTheLogOfTheSameName(Broken):
     old: Segments | None = None

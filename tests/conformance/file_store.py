@@ -161,6 +161,9 @@ class FileStore(LogStore):
         segments = self._log(tp).segments
         return Bounds(segments.start, segments.end, 0, segments.size)
 
+    async def write_time(self, tp: TopicPartition, offset: int) -> int:
+        return self._log(tp).segments.write_time(offset)
+
     async def trim(self, tp: TopicPartition, before: int) -> None:
         log = self._log(tp)
         if before > log.segments.end:

@@ -186,7 +186,9 @@ class NumberingStore(SlowStore):
                 assert batch.base_offset == -1
                 data = bytearray(batch.data)
                 data[:8] = (base + sum(each.span for each in numbered)).to_bytes(8, "big")
-                numbered.append(Batch(int.from_bytes(data[:8], "big"), *batch[1:3], data, True))
+                numbered.append(
+                    Batch(int.from_bytes(data[:8], "big"), *batch[1:3], data, True, batch.write_time)
+                )
             results.append(await self.inner.append(tp, numbered))
         return results
 

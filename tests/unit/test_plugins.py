@@ -23,7 +23,7 @@ from kgw_core.spi.storage import LogStore
 
 class Store(LogStore):
     name = "{name}"
-    topics = create_topic = update_topic = delete_topic = append = read = bounds = trim = None
+    topics = create_topic = update_topic = delete_topic = append = read = bounds = trim = write_time = None
 
 @hookimpl
 def kgw_register_storage():

@@ -11,11 +11,12 @@ from kgw_core.testing.log_store.reads import Reads
 from kgw_core.testing.log_store.times import Times
 from kgw_core.testing.log_store.topics import Topics
 from kgw_core.testing.log_store.trims import Trims
+from kgw_core.testing.log_store.write_times import WriteTimes
 
 __all__ = ["Bench", "LogStoreSuite"]
 
 
-class LogStoreSuite(Topics, Appends, Reads, Trims, Times, Compaction, Concurrency, Durability):
+class LogStoreSuite(Topics, Appends, Reads, Trims, Times, WriteTimes, Compaction, Concurrency, Durability):
     """Tests of every promise that a store makes. An author writes, in a test file::
 
         class TestMyStore(LogStoreSuite):

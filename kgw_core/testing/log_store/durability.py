@@ -62,6 +62,16 @@ class Durability(SuiteBase):
         with pytest.raises(UnknownTopicOrPartition):
             await bench.store.append(old, [bench.make(3)])
 
+    @only("durable")
+    async def test_leader_epochs_are_known_after_reopening(self, bench: Bench) -> None:
+        """Without asking for bounds, which then say the same; and none is lower than before."""
+        tps = await bench.topic(3)
+        before = [(await bench.store.bounds(tp)).epoch for tp in tps]
+        await bench.reopen()
+        known = [bench.store.leader_epoch(tp) for tp in tps]
+        assert known == [(await bench.store.bounds(tp)).epoch for tp in tps]
+        assert all(now >= then for now, then in zip(known, before, strict=True))
+
     @only("durable", "preserves_batches")
     async def test_replaced_batches_stay_replaced_after_reopening(self, bench: Bench) -> None:
         """What compaction removed does not come back."""

@@ -48,6 +48,38 @@ class Times(SuiteBase):
         await bench.fill(tp, [2], timestamp=301)
         assert await bench.store.find_max_time(tp) == 10
 
+    @only("preserves_batches")
+    async def test_find_max_time_takes_only_what_lies_in_a_range(self, bench: Bench) -> None:
+        """From the batch that holds the start to the last that begins below the end."""
+        tp = await self._log(bench, [900, 100, 300, 200, 300, 800, 50])
+        ranges = [
+            (None, 10),
+            (1, 10),
+            (2, 10),
+            (3, 10),
+            (6, None),
+            (12, None),
+            (4, 9),
+            (0, 1),
+            (2, 2),
+            (0, 0),
+            (14, 14),
+        ]
+        found = [await bench.store.find_max_time(tp, start, end) for start, end in ranges]
+        assert found == [0, 0, 4, 4, 10, 12, 4, 0, None, None, None]
+        await bench.store.trim(tp, 3)
+        assert await bench.store.find_max_time(tp, 0, 10) == 4
+
+    @only("preserves_batches")
+    async def test_times_before_1970_are_times_like_others(self, bench: Bench) -> None:
+        """The largest of negative ones is found, too."""
+        tp = await self._log(bench, [-5_000, -62_135_596_800_000, -4_000, -9_000])
+        assert await bench.store.find_max_time(tp) == 4
+        assert await bench.store.find_time(tp, 0) is None
+        await bench.fill(tp, [2], timestamp=0)
+        assert await bench.store.find_max_time(tp) == 8
+        assert await bench.store.find_time(tp, 0) == 8
+
     async def test_an_empty_log_has_no_times(self, bench: Bench) -> None:
         """None both times, also after everything was trimmed."""
         tp = await bench.log()

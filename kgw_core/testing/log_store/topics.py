@@ -94,11 +94,19 @@ class Topics(SuiteBase):
             await bench.store.find_time(tp, 0)
         with pytest.raises(UnknownTopicOrPartition):
             await bench.store.find_max_time(tp)
+        with pytest.raises(UnknownTopicOrPartition):
+            await bench.store.write_time(tp, 0)
         if bench.capabilities.immediate:
             with pytest.raises(UnknownTopicOrPartition):
                 bench.store.append_now(tp, [bench.make(0)])
             with pytest.raises(UnknownTopicOrPartition):
                 bench.store.read_now(tp, 0, 1000)
+
+    async def test_leader_epochs_of_new_logs_are_known(self, bench: Bench) -> None:
+        """Without asking for bounds, which then say the same."""
+        tps = await bench.topic(3)
+        known = [bench.store.leader_epoch(tp) for tp in tps]
+        assert known == [(await bench.store.bounds(tp)).epoch for tp in tps]
 
     async def test_a_topic_made_again_is_a_fresh_log_under_a_new_id(self, bench: Bench) -> None:
         """Nothing of the old log is in it, and an append with the old id does not land in it."""

@@ -23,12 +23,17 @@ TABLE = Topic("table", UUID(int=2), 1, {"cleanup.policy": "compact"})
 ALL = TopicPartition("orders", ORDERS.id, 0)
 TRIMMED = TopicPartition("orders", ORDERS.id, 1)
 COMPACTED = TopicPartition("table", TABLE.id, 0)
+WRITTEN = 1_600_000_000_000
+"""When the first batch of each log was written, and a minute later the next: from version 3 on."""
 STATE = {b"groups/o/one": b"12", b"cluster/id": b"the-id", b"empty": b""}
 
 
 def batches(topic: str) -> list[Batch]:
     """Ten batches of two records, from offset 0 on."""
-    return [make_batch(base, 2, size=300, tag=topic) for base in range(0, 20, 2)]
+    return [
+        make_batch(base, 2, size=300, tag=topic, write_time=WRITTEN + base * 30_000)
+        for base in range(0, 20, 2)
+    ]
 
 
 LEFT = {

@@ -157,7 +157,7 @@ async def test_a_deletion_that_was_cut_short_goes_on_after_a_start(store: Sqlite
     await again.open()
     try:
         assert [topic.name for topic in await again.topics()] == ["other"]
-        assert tuple(await again.bounds(other)) == (1, 1, 0, 0)
+        assert (await again.bounds(other))[:4] == (1, 1, 0, 0)
         await until(lambda: not again._logs.dead, "the deleted log stays")
         await until(lambda: again.database.path.stat().st_size < 15 * MiB, "the file does not get shorter")
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
-from itertools import pairwise
+from itertools import combinations_with_replacement, pairwise
 from typing import NamedTuple
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgw_core.errors import OffsetOutOfRange
-from kgw_core.records.segments import MAX_BLOCK, MIN_BLOCK, Run, Segments
+from kgw_core.records.segments import GRANULE, MAX_BLOCK, MIN_BLOCK, Run, Segments
 
 HEADER = struct.Struct(">qiibIhiqqqhii")
 
@@ -23,6 +23,7 @@ class Item(NamedTuple):
     time: int
     data: bytes
     stable: bool = False
+    written: int = -1
 
     @property
     def last(self) -> int:
@@ -52,6 +53,7 @@ class Model:
     def __init__(self) -> None:
         self.start = self.end = 0
         self.items: list[Item] = []
+        self.exact = True  # nothing was replaced or truncated: what shares a granule is there
 
     def read(self, offset: int, max_bytes: int) -> list[Item]:
         found: list[Item] = []
@@ -85,6 +87,21 @@ class Model:
             assert log.find_time(time) == next((e.base for e in self.items if e.time >= time), None)
         latest = max((entry.time for entry in self.items), default=-1)
         assert log.find_max_time() == next((e.base for e in self.items if e.time == latest), None)
+        for start, end in combinations_with_replacement((None, *sorted(edges)[:: len(edges) // 4 + 1]), 2):
+            self.check_max_time(log, start, end)
+        for index, entry in enumerate(self.items):
+            assert entry.written <= log.write_time(entry.base)
+            if self.exact:
+                following = self.items[index : index + GRANULE // 61 + 2]
+                assert log.write_time(entry.base) <= following[-1].written
+            assert log.write_time(entry.last) == log.write_time(entry.base)
+
+    def check_max_time(self, log: Segments, start: int | None, end: int | None) -> None:
+        within = [
+            e for e in self.items if (start is None or e.last >= start) and (end is None or e.base < end)
+        ]
+        expected = max(within, key=lambda e: (e.time, -e.base)).base if within else None
+        assert log.find_max_time(start, end) == expected
 
 
 @st.composite
@@ -102,7 +119,7 @@ def test_any_sequence_of_operations_leaves_what_a_plain_list_would_hold(
     steps: list[tuple[str, float, float]],
 ) -> None:
     """Append of all kinds, trim, drop, replace, truncate: the answers are those of a plain list."""
-    log, model = Segments(), Model()
+    log, model, clock = Segments(), Model(), 0
     views: list[tuple[list[Run], bytes]] = []
     for step, one, two in steps:
         at = model.start + round(one * (model.end - model.start))
@@ -117,6 +134,8 @@ def test_any_sequence_of_operations_leaves_what_a_plain_list_would_hold(
                 time = -1 if index % 11 == 10 else int(1_000 * one) + (index * 7 % 5)
                 gap = 3 if step == "mixed" and index == 2 else 0
                 new = item(model.end + gap, 1 + index % 3, time, size, step == "kept")
+                clock += 1
+                new = new._replace(written=clock)
                 log.append(*new)
                 model.items.append(new)
                 model.end = new.last + 1
@@ -140,13 +159,17 @@ def test_any_sequence_of_operations_leaves_what_a_plain_list_would_hold(
                 log.truncate(cut)
                 model.items = [entry for entry in model.items if entry.base < cut]
                 model.end = cut
+                model.exact = False
         elif step == "replace" and model.items:
             first = int(one * (len(model.items) - 1))
             last = first + int(two * (len(model.items) - 1 - first))
             old = model.items[first : last + 1]
             new_items = [item(e.base, e.span, e.time, 61 + len(e.data) // 2) for e in old[::2]]
             log.replace(old[0].base, old[-1].last, new_items)
-            model.items[first : last + 1] = new_items
+            model.items[first : last + 1] = [
+                new._replace(written=was.written) for new, was in zip(new_items, old[::2], strict=True)
+            ]
+            model.exact = False
         model.check(log)
         views = [*views[-3:], (found := log.read(model.start, 200_000), joined(found))]
         for runs, data in views:

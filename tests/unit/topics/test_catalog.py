@@ -108,6 +108,9 @@ class Store(LogStore):
     async def trim(self, tp: TopicPartition, before: int) -> None:
         raise NotImplementedError
 
+    async def write_time(self, tp: TopicPartition, offset: int) -> int:
+        raise NotImplementedError
+
 
 def label(topic: TopicState[str], index: int) -> str:
     return f"{topic.name}-{index}"

@@ -79,8 +79,8 @@ class MemoryStore(LogStore):
         if batches[0].base_offset != end:
             raise OffsetConflict(batches[0].base_offset, end)
         try:
-            for base_offset, span, max_timestamp, data, stable in batches:
-                log.append(base_offset, span, max_timestamp, data, stable)
+            for base_offset, span, max_timestamp, data, stable, write_time in batches:
+                log.append(base_offset, span, max_timestamp, data, stable, write_time)
         except BaseException:  # no memory for the second batch: the first goes, too
             log.truncate(end)
             raise
@@ -124,8 +124,13 @@ class MemoryStore(LogStore):
     async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
         return self._log(tp).find_time(timestamp)
 
-    async def find_max_time(self, tp: TopicPartition) -> int | None:
-        return self._log(tp).find_max_time()
+    async def find_max_time(
+        self, tp: TopicPartition, start: int | None = None, end: int | None = None
+    ) -> int | None:
+        return self._log(tp).find_max_time(start, end)
+
+    async def write_time(self, tp: TopicPartition, offset: int) -> int:
+        return self._log(tp).write_time(offset)
 
     async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
         self._log(tp).replace(first, last, batches)

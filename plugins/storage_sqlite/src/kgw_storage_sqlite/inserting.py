@@ -12,8 +12,8 @@ BOUND: Final = 16 << 10
 """Bytes of records that such a statement may keep until it runs again."""
 
 # the data not last, for _unbind
-_INSERT = "INSERT INTO chunks (data, id, last, time, peak, total) VALUES "
-_WIDTH: Final = 6
+_INSERT = "INSERT INTO chunks (data, id, last, time, peak, total, written) VALUES "
+_WIDTH: Final = 7
 AT_ONCE: Final = ROWS * _WIDTH
 """Values that one statement takes."""
 _VALUES = f"({', '.join(['?'] * _WIDTH)})"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -52,17 +54,28 @@ class Log:
 
     ``first`` is the id of the first chunk that counts, ``head`` how many bytes of it do not. ``version``
     changes with everything but appends, and is odd meanwhile, so that whoever reads in several steps can tell
-    whether they fit together.
+    whether they fit together. What lies below ``unchecked`` is of before the upgrade at ``upgraded`` (ms).
     """
 
     __slots__ = (
         "before", "end", "first", "gone", "head", "holes", "id", "known", "lower", "peak", "start", "total",
-        "tp", "upper", "version",
+        "tp", "unchecked", "upgraded", "upper", "version",
     )  # fmt: skip
 
-    def __init__(self, tp: TopicPartition, id: int, start: int, end: int, holes: int) -> None:
+    def __init__(
+        self,
+        tp: TopicPartition,
+        id: int,
+        start: int = 0,
+        end: int = 0,
+        holes: int = 0,
+        unchecked: int = 0,
+        upgraded: int = 0,
+    ) -> None:
         self.tp = tp
         self.id = id
+        self.unchecked = unchecked
+        self.upgraded = upgraded
         self.lower = key(id, 0)
         self.upper = key(id + 1, 0)
         self.start = start
@@ -85,7 +98,7 @@ class Log:
         return self.total - self.before - self.holes - self.head
 
     def bounds(self, epoch: int) -> Bounds:
-        return Bounds(self.start, self.end, epoch, self.size)
+        return Bounds(self.start, self.end, epoch, self.size, self.unchecked)
 
     def ids(self, id: int = 0) -> dict[str, int]:
         """Parameters of statements about this log's rows."""
@@ -179,12 +192,13 @@ class Log:
         old = connection.execute(_WHOLE, ids).fetchall()
         if not old:
             return
-        kept = [Batch(b.base, b.last - b.base + 1, b.time, memoryview(row[5])[b.at : b.at + b.size])
+        kept = [Batch(b.base, b.last - b.base + 1, b.time, memoryview(row[5])[b.at : b.at + b.size],
+                      write_time=row[6])
                 for row in (old[:1] if len(old) == 1 else (old[0], old[-1])) for b in placed(row[5])
                 if b.last < first or b.base > last]  # fmt: skip
         new = pack(
             [b for b in kept if b[0] < first]
-            + [b for b in batches if b[0] + b[1] > self.start]
+            + [b._replace(write_time=_written(old, b[0])) for b in batches if b[0] + b[1] > self.start]
             + [b for b in kept if b[0] > last]
         )
         size = self.size + self.head - sum(len(row[5]) for row in old) + sum(len(chunk.data) for chunk in new)
@@ -199,7 +213,7 @@ class Log:
         for chunk in new:
             peak = max(peak, chunk.time)
             total += len(chunk.data)
-            rows += (chunk.data, key(self.id, chunk.base), chunk.last, chunk.time, peak, total)
+            rows += (chunk.data, key(self.id, chunk.base), chunk.last, chunk.time, peak, total, chunk.written)
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.execute(_DELETE, ids)
@@ -223,3 +237,10 @@ class Log:
     def _peak_before(self, connection: sqlite3.Connection, id: int) -> int:
         row = connection.execute(_LAST, {"lower": self.lower, "upper": id}).fetchone()
         return row[1] if row is not None and id > self.first else -1
+
+
+def _written(rows: Sequence[tuple[Any, ...]], offset: int) -> int:
+    """When the batch at ``offset`` was written, which is in one of these ``rows`` of chunks."""
+    index = bisect_right(rows, offset, key=lambda row: row[0] & MAX_OFFSET)
+    written: int = rows[max(index - 1, 0)][6]
+    return written

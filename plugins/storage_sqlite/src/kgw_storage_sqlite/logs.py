@@ -29,13 +29,13 @@ class Logs:
 
     def load(self, connection: sqlite3.Connection, names: Mapping[UUID, str]) -> None:
         """Read the table of logs. ``names``: those of the topics."""
-        for id, topic_id, partition, start, end, holes in connection.execute(_LOGS):
+        for id, topic_id, partition, start, end, holes, unchecked, upgraded in connection.execute(_LOGS):
             if topic_id is None:
                 self.dead[id] = None
             else:
                 id_of_topic = UUID(bytes=topic_id)
                 tp = TopicPartition(names.get(id_of_topic, ""), id_of_topic, partition)
-                self._by_tp[tp] = Log(tp, id, start, end, holes)
+                self._by_tp[tp] = Log(tp, id, start, end, holes, unchecked, upgraded)
 
     def get(self, tp: TopicPartition) -> Log:
         """:raises UnknownTopicOrPartition: it is not there."""
@@ -66,7 +66,7 @@ class Logs:
                 raise KafkaStorageError(f"the database holds {len(used)} partitions, and cannot hold more")
         else:
             ids = list(range(following, following + len(tps)))
-        made = [Log(tp, id, 0, 0, 0) for tp, id in zip(tps, ids, strict=True)]
+        made = [Log(tp, id) for tp, id in zip(tps, ids, strict=True)]
         connection.executemany(
             _NEW_LOG,
             [
@@ -77,6 +77,8 @@ class Logs:
                     "start": 0,
                     "end": 0,
                     "holes": 0,
+                    "unchecked": 0,
+                    "upgraded": 0,
                 }
                 for log in made
             ],
@@ -142,11 +144,11 @@ class Logs:
         after: list[tuple[Log, int, int, int]] = []
         for _, log, packed in taken:
             peak, total, shifted = log.peak, log.total, log.id << OFFSET_BITS
-            for base, last, time, data in packed:
+            for base, last, time, data, written in packed:
                 if time > peak:
                     peak = time
                 total += len(data)
-                rows += (data, shifted | base, last, time, peak, total)
+                rows += (data, shifted | base, last, time, peak, total, written)
             after.append((log, packed[-1].last + 1, peak, total))
         try:
             if len(rows) > AT_ONCE:

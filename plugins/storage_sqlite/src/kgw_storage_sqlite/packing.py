@@ -23,6 +23,7 @@ class Chunk(NamedTuple):
     last: int
     time: int
     data: Buffer
+    written: int
 
 
 class Placed(NamedTuple):
@@ -54,9 +55,11 @@ def pack(batches: Sequence[Batch]) -> list[Chunk]:
 def _chunk(batches: Sequence[Batch]) -> Chunk:
     last = batches[-1]
     if len(batches) == 1:
-        return Chunk(last[0], last[0] + last[1] - 1, last[2], last[3])
+        return Chunk(last[0], last[0] + last[1] - 1, last[2], last[3], last[5])
     time = max(batch[2] for batch in batches)
-    return Chunk(batches[0][0], last[0] + last[1] - 1, time, b"".join([batch[3] for batch in batches]))
+    written = max(batch[5] for batch in batches)
+    data = b"".join([batch[3] for batch in batches])
+    return Chunk(batches[0][0], last[0] + last[1] - 1, time, data, written)
 
 
 def placed(data: Buffer) -> Iterator[Placed]:

@@ -59,6 +59,20 @@ _TIME_FROM = sql(
         chunks.c.time >= sa.bindparam("time"),
     )
 )
+_WRITTEN = sql(
+    first(
+        sa.select(chunks.c.last, chunks.c.written)
+        .where(chunks.c.id <= sa.bindparam("id"), chunks.c.id >= sa.bindparam("lower"))
+        .order_by(chunks.c.id.desc())
+    )
+)
+_WRITTEN_NEXT = sql(
+    first(
+        sa.select(chunks.c.last, chunks.c.written)
+        .where(chunks.c.id > sa.bindparam("id"), chunks.c.id < sa.bindparam("upper"))
+        .order_by(chunks.c.id)
+    )
+)
 _MAX_TIME = sql(
     sa.select(sa.func.max(chunks.c.time)).where(
         chunks.c.id >= sa.bindparam("id"), chunks.c.id < sa.bindparam("upper")
@@ -268,23 +282,47 @@ def _batch_at(connection: sqlite3.Connection, log: Log, start: int, id: int, tim
     return None if following is None else _batch_at(connection, log, start, following[0], timestamp)
 
 
-def find_max_time(connection: sqlite3.Connection, log: Log) -> int | None:
-    """Base offset of the first batch that has the largest max timestamp."""
-    start, high = log.start, key(log.id, log.end)
+def find_max_time(
+    connection: sqlite3.Connection, log: Log, start: int | None = None, end: int | None = None
+) -> int | None:
+    """Base offset of the first batch that has the largest max timestamp of those that hold offsets from
+    ``start`` on and begin below ``end`` (None: all)."""
+    from_start = start is None or start <= log.start
+    start = log.start if start is None else max(start, log.start)
+    end = log.end if end is None else min(end, log.end)
+    high = key(log.id, max(start, end))
     with _snapshot(connection):
         first = _first(connection, log, start)
         row = connection.execute(_PEAK, {"id": first, "upper": high}).fetchone()
         if row is None:
             return None
-        found = _find_time(connection, log, start, high, row[0])
-        if found is not None:
-            return found
-        # what had the largest was trimmed or replaced
+        if from_start:
+            found = _find_time(connection, log, start, high, row[0])
+            if found is not None and found < end:
+                return found
+        # what had the largest was trimmed or replaced, or does not count
+        [last, _] = connection.execute(_LAST_OF, {"id": high - 1, "lower": first}).fetchone()
         times = []
-        row = connection.execute(_DATA, {"id": first}).fetchone()
-        if row is not None:
-            times = [batch.time for batch in placed(row[0]) if batch.last >= start]
-        [largest] = connection.execute(_MAX_TIME, {"id": first + 1, "upper": high}).fetchone()
+        for id in {first, last}:
+            row = connection.execute(_DATA, {"id": id}).fetchone()
+            if row is not None:
+                times += [b.time for b in placed(row[0]) if b.last >= start and b.base < end]
+        [largest] = connection.execute(_MAX_TIME, {"id": first + 1, "upper": last}).fetchone()
         if largest is not None:
             times.append(largest)
         return _find_time(connection, log, start, high, max(times)) if times else None
+
+
+def write_time(connection: sqlite3.Connection, log: Log, offset: int) -> int:
+    """When the chunk of the batch that holds ``offset``, or of the next one, was written; -1: not known."""
+    offset = max(offset, log.start)
+    id = key(log.id, offset)
+    with _snapshot(connection):
+        row = connection.execute(_WRITTEN, {"id": id, "lower": log.lower}).fetchone()
+        if row is None or row[0] < offset:
+            upper = key(log.id, log.end)
+            row = connection.execute(_WRITTEN_NEXT, {"id": id, "upper": upper}).fetchone()
+    if row is None:
+        return -1
+    written: int = row[1]
+    return written if written >= 0 else log.upgraded or -1

@@ -9,6 +9,7 @@ Measured beside a key of two columns WITHOUT ROWID, large batches were a fifth f
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -49,6 +50,8 @@ logs = sa.Table(
     sa.Column("start", sa.Integer, nullable=False),
     sa.Column("end", sa.Integer, nullable=False),  # at least; what the last chunk says, if that is more
     sa.Column("holes", sa.Integer, nullable=False),  # bytes by which chunks.total overstates the log's size
+    sa.Column("unchecked", sa.Integer, nullable=False),  # what lies below is of before an upgrade,
+    sa.Column("upgraded", sa.Integer, nullable=False),  # which was at this time: ms since the epoch
     sa.UniqueConstraint("topic_id", "partition"),
 )
 
@@ -63,6 +66,7 @@ chunks = sa.Table(
     ),  # largest time in the log up to here: what is searched by time
     sa.Column("total", sa.Integer, nullable=False),  # bytes in the log up to and with this one
     sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("written", sa.Integer, nullable=False),  # latest write time, -1: not known
 )
 
 store = sa.Table(  # one row
@@ -105,9 +109,30 @@ class WrongVersion(Exception):
 Migration = Callable[[sa.Connection], None]
 
 
+_FIRST: Final = """
+    CREATE TABLE topics (
+        id BLOB NOT NULL, name TEXT NOT NULL, partitions INTEGER NOT NULL, configs TEXT NOT NULL,
+        PRIMARY KEY (id), UNIQUE (name)
+    );
+    CREATE TABLE logs (
+        id INTEGER NOT NULL, topic_id BLOB, partition INTEGER NOT NULL, start INTEGER NOT NULL,
+        "end" INTEGER NOT NULL, holes INTEGER NOT NULL, PRIMARY KEY (id), UNIQUE (topic_id, partition)
+    );
+    CREATE TABLE chunks (
+        id INTEGER NOT NULL, last INTEGER NOT NULL, time INTEGER NOT NULL, peak INTEGER NOT NULL,
+        total INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (id)
+    );
+    CREATE TABLE state (
+        "key" BLOB NOT NULL, value BLOB NOT NULL, version INTEGER NOT NULL, PRIMARY KEY ("key")
+    ) WITHOUT ROWID
+"""
+"""The tables of version 1."""
+
+
 def _create(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-    metadata.create_all(connection, [topics, logs, chunks, state])
+    for statement in _FIRST.split(";"):
+        connection.exec_driver_sql(statement)
 
 
 def _add_epoch(connection: sa.Connection) -> None:
@@ -117,7 +142,20 @@ def _add_epoch(connection: sa.Connection) -> None:
     connection.execute(sa.insert(store).values(epoch=0, clean=int(not used)))
 
 
-MIGRATIONS: list[Migration] = [_create, _add_epoch]
+def _add_write_times(connection: sa.Connection) -> None:
+    """What is there was written now, at the latest. Its headers were not compared with its records."""
+    connection.exec_driver_sql("ALTER TABLE chunks ADD COLUMN written INTEGER NOT NULL DEFAULT -1")
+    for column in ("unchecked", "upgraded"):
+        connection.exec_driver_sql(f"ALTER TABLE logs ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
+    connection.exec_driver_sql(
+        "UPDATE logs SET upgraded = ?, unchecked = coalesce((SELECT last + 1 FROM chunks "
+        f"WHERE chunks.id >= logs.id << {OFFSET_BITS} AND chunks.id < logs.id + 1 << {OFFSET_BITS} "
+        "ORDER BY chunks.id DESC LIMIT 1), 0)",
+        (time.time_ns() // 1_000_000,),
+    )
+
+
+MIGRATIONS: list[Migration] = [_create, _add_epoch, _add_write_times]
 """The one at index n makes version n + 1 of version n; 0 is an empty file. Never change one that was
 released: the tables above are the newest version's, so when they change, the first of these has to spell its
 own."""

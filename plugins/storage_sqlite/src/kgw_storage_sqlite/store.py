@@ -177,9 +177,18 @@ class SqliteStore(LogStore):
         log = await self._known(tp)
         return await self.database.read(partial(reading.find_time, log=log, timestamp=timestamp))
 
-    async def find_max_time(self, tp: TopicPartition) -> int | None:
+    async def find_max_time(
+        self, tp: TopicPartition, start: int | None = None, end: int | None = None
+    ) -> int | None:
         log = await self._known(tp)
-        return await self.database.read(partial(reading.find_max_time, log=log))
+        return await self.database.read(partial(reading.find_max_time, log=log, start=start, end=end))
+
+    def leader_epoch(self, tp: TopicPartition) -> int:
+        return self.database.epoch
+
+    async def write_time(self, tp: TopicPartition, offset: int) -> int:
+        log = await self._known(tp)
+        return await self.database.read(partial(reading.write_time, log=log, offset=offset))
 
     # -- beside a running gateway
 

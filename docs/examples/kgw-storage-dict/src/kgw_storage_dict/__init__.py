@@ -102,6 +102,10 @@ class DictStore(LogStore):
         log.start = max(log.start, before)
         log.batches = [batch for batch in log.batches if batch.base_offset + batch.span > log.start]
 
+    async def write_time(self, tp: TopicPartition, offset: int) -> int:
+        batches = (batch for batch in self._log(tp).batches if batch.base_offset + batch.span > offset)
+        return next((batch.write_time for batch in batches), -1)
+
 
 @hookimpl
 def kgw_register_storage() -> list[type[LogStore]]:
