@@ -241,7 +241,7 @@ class Chore:
         self._work = work
         self._due = False
         self._last = False  # no more tries
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
         self._woken = anyio.Event()
         self._ended: anyio.Event | None = None  # there while it runs
 
@@ -249,8 +249,7 @@ class Chore:
         """There is something to do: begin, or do it when what is being done is done."""
         self._due = True
         if self._ended is None and not self._last:
-            self._ended = anyio.Event()
-            self._scope = anyio.CancelScope()
+            self._ended, self._scope = anyio.Event(), anyio.CancelScope()
             self._background.start(self._run(self._ended, self._scope))
 
     async def _run(self, ended: anyio.Event, scope: anyio.CancelScope) -> None:
@@ -279,7 +278,8 @@ class Chore:
     async def stop(self) -> None:
         """End at once, whatever is due; return when it has ended."""
         self._last = True
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
         if self._ended is not None:
             await self._ended.wait()
 

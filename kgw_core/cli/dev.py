@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from kgw_core.cli.options import running_options
+
 
 @click.command("dev")
 @click.option("--host", default=None, help="Address to listen on.  [default: 127.0.0.1]")
@@ -18,14 +20,14 @@ import click
 @click.option(
     "--topic", "topics", multiple=True, metavar="NAME[:PARTITIONS]", help="Create this topic at start."
 )
-@click.option("--ready-file", type=click.Path(path_type=Path), help="Write the addresses here when ready.")
-@click.option("-v", "--verbose", is_flag=True, help="Show every request.")
+@running_options
 def command(
     host: str | None,
     port: int | None,
     advertise: str | None,
     topics: tuple[str, ...],
     ready_file: Path | None,
+    health_file: Path | None,
     verbose: bool,
 ) -> None:
     """Run a broker that keeps everything in memory and needs no config."""
@@ -35,5 +37,6 @@ def command(
     running.run(
         lambda: read_options(host=host, port=port, advertise=advertise, topics=topics),
         ready_file=ready_file,
+        health_file=health_file,
         verbose=verbose,
     )

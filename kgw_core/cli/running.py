@@ -7,22 +7,26 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio
 import click
 
+from kgw_core.background import Background
 from kgw_core.checks import Chosen, checked
 from kgw_core.cli import collecting
 from kgw_core.cli.failing import refused
-from kgw_core.cli.ready_file import ReadyFile
+from kgw_core.cli.status_file import StatusFile
+from kgw_core.clock import SystemClock
 from kgw_core.config import Config, Settings
 from kgw_core.gateway import Gateway, StartError, format_address, running
 from kgw_core.spi.settings import ConfigError
 
 
-def run(read: Callable[[], Settings], *, ready_file: Path | None, verbose: bool) -> None:
+def run(
+    read: Callable[[], Settings], *, ready_file: Path | None, health_file: Path | None, verbose: bool
+) -> None:
     """Read the settings and run the gateway; what keeps it from starting ends the process with status 1, or 2
     where it is on the command line."""
     _open_standard_streams()
@@ -36,7 +40,9 @@ def run(read: Callable[[], Settings], *, ready_file: Path | None, verbose: bool)
     problems: list[BaseException] = []
     interrupted = False
     try:
-        anyio.run(_run, settings, chosen, ready_file, backend_options=options)
+        ready = StatusFile("--ready-file", ready_file) if ready_file is not None else None
+        health = StatusFile("--health-file", health_file) if health_file is not None else None
+        anyio.run(_run, settings, chosen, ready, health, backend_options=options)
     except* (ConfigError, StartError) as group:
         problems = _leaves(group)  # raised below: before 3.11.4 what is raised here comes in a group
     except* KeyboardInterrupt:
@@ -47,15 +53,20 @@ def run(read: Callable[[], Settings], *, ready_file: Path | None, verbose: bool)
         sys.exit(130)
 
 
-async def _run(settings: Settings, chosen: Chosen, path: Path | None) -> None:
-    ready_file = ReadyFile(path) if path is not None else None
-    if ready_file is not None:
-        ready_file.try_out()
+async def _run(
+    settings: Settings, chosen: Chosen, ready_file: StatusFile | None, health_file: StatusFile | None
+) -> None:
+    files = [file for file in (ready_file, health_file) if file is not None]
+    for file in files:
+        file.try_out()
     config, where = settings.config, settings.report.where
     try:
         with ExitStack() as receiving:
             async with anyio.create_task_group() as tasks:
-                async with running(config, where=where, chosen=chosen, given=settings.given) as gateway:
+                async with (
+                    running(config, where=where, chosen=chosen, given=settings.given) as gateway,
+                    _health_told(gateway, health_file),
+                ):
                     collecting.keep_short()
                     signals = _signals(receiving)
                     # Who is told that it is ready may stop it at once, so signals come first.
@@ -64,11 +75,26 @@ async def _run(settings: Settings, chosen: Chosen, path: Path | None) -> None:
                     tasks.start_soon(_asked_again, signals, gateway)
                 tasks.cancel_scope.cancel()
     finally:
-        if ready_file is not None:
-            ready_file.take_back()
+        for file in files:
+            file.take_back()
 
 
-def _introduce(config: Config, gateway: Gateway, ready_file: ReadyFile | None) -> None:
+@asynccontextmanager
+async def _health_told(gateway: Gateway, file: StatusFile | None) -> AsyncIterator[None]:
+    if file is None:
+        yield
+        return
+    from kgw_core.cli.health_file import HealthFile
+
+    health_file = HealthFile(file, gateway.health, Background(SystemClock(), health=gateway.health))
+    health_file.follow()
+    try:
+        yield
+    finally:
+        await health_file.stop()
+
+
+def _introduce(config: Config, gateway: Gateway, ready_file: StatusFile | None) -> None:
     if ready_file is not None:
         ready_file.write(gateway.bootstrap.replace(",", "\n") + "\n")
     lines = []

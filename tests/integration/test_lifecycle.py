@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -317,6 +318,22 @@ def test_a_gateway_that_is_stopped_as_soon_as_it_is_ready_stops_well(tmp_path: P
     for number in range(3):
         with gateway_process(tmp_path / str(number)):
             pass
+
+
+def test_the_health_file_is_there_as_long_as_the_gateway(tmp_path: Path) -> None:
+    health = tmp_path / "health.json"
+    with gateway_process(tmp_path, "--health-file", str(health)) as gateway:
+        told = json.loads(health.read_text())
+        assert told == {"status": "ok", "process": gateway.process.pid, "failing": []}
+    assert not health.exists()
+
+
+def test_a_health_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    done = kgw("dev", "--port", "0", "--health-file", str(tmp_path / "nowhere" / "health"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"Error: --health-file {tmp_path}/nowhere/health cannot be written: No such file or directory\n"
+    )
 
 
 def test_a_ready_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The file that says that a broker is ready, and where: ``--ready-file``."""
+"""Files in which a broker tells others how it is: ``--ready-file`` and ``--health-file``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from kgw_core.gateway import StartError
 
 
-class ReadyFile:
-    """Is there from :meth:`write` to :meth:`take_back`."""
+class StatusFile:
+    """Is there from the first :meth:`write` to :meth:`take_back`. ``option`` named its path."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, option: str, path: Path) -> None:
+        self._option = option
         self._path = path
         self._beside = path.with_name(f".{path.name}.{os.getpid()}")
         self._written = False
@@ -21,7 +22,7 @@ class ReadyFile:
     def try_out(self) -> None:
         """Find out, before anything is started, whether it can be written. :raises StartError: no."""
         if self._path.is_dir():
-            raise StartError(f"--ready-file {self._path} cannot be written: Is a directory")
+            raise StartError(f"{self._option} {self._path} cannot be written: Is a directory")
         with self._telling():
             self._beside.touch()
 
@@ -43,7 +44,7 @@ class ReadyFile:
         try:
             yield
         except OSError as error:
-            raise StartError(f"--ready-file {self._path} cannot be written: {error.strerror}") from None
+            raise StartError(f"{self._option} {self._path} cannot be written: {error.strerror}") from None
         finally:
             with contextlib.suppress(OSError):
                 self._beside.unlink()

@@ -1,0 +1,23 @@
+"""The options that ``kgw dev`` and ``kgw serve`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def running_options(command: F) -> F:
+    """Options of a command that runs a broker; it gets ``ready_file``, ``health_file`` and ``verbose``."""
+    path = click.Path(path_type=Path)
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Show every request."),
+        click.option("--health-file", type=path, help="Write here, in JSON, what fails at present."),
+        click.option("--ready-file", type=path, help="Write the addresses here when ready."),
+    ):
+        command = option(command)
+    return command
