@@ -40,10 +40,12 @@ from kgw_core.server.server import Server
 from kgw_core.server.sockets import bind, is_unix, release, take_connections
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.settings import Report, entry
-from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore
 from kgw_core.state import default_state
 from kgw_core.state.promised import PromisedState
+from kgw_core.stores import StartError as StartError
+from kgw_core.stores import StopError as StopError
+from kgw_core.stores import Stores
 from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog, TopicState
 from kgw_core.topics.configs import topic_defaults
@@ -53,10 +55,6 @@ logger = logging.getLogger("kgw")
 
 Bound: TypeAlias = dict[str, list[socket.socket]]
 """By the listener's name."""
-
-
-class StartError(Exception):
-    """The gateway cannot start; the message is what the user reads."""
 
 
 class Gateway:
@@ -108,6 +106,7 @@ async def running(
 
     :raises kgw_core.spi.settings.ConfigError: settings are wrong, or a plugin that they select.
     :raises StartError: storage or an address cannot be had.
+    :raises StopError: storage or state could not be closed.
     """
     if chosen is None:
         chosen = checked(Settings(config, Report(where)), storage=store is None)
@@ -119,12 +118,10 @@ async def running(
     kept = chosen.state.make() if chosen.state is not None else default_state(store)
     store.background = kept.background = Background(clock)
     state = PromisedState(kept)
+    stores = Stores(store, state)
     # Addresses first: where one is taken, the store is not even made.
-    progress = _Progress()
-    async with _bound(config) as socks, _opened(store, state, progress), anyio.create_task_group() as tasks:
-        async with _serving(
-            config, where, given, store, ledger, state, clock, tasks, socks, progress
-        ) as gateway:
+    async with _bound(config) as socks, stores.opened(), anyio.create_task_group() as tasks:
+        async with _serving(config, where, given, stores, ledger, clock, tasks, socks) as gateway:
             yield gateway
         tasks.cancel_scope.cancel()
 
@@ -156,47 +153,19 @@ def _refused(listener: Listener, error: OSError) -> str:
     return f"listener {listener.name}: cannot listen on {place}: {why}"
 
 
-class _Progress:
-    """How far a start has come. ``serves``: clients may have been answered."""
-
-    serves = False
-
-
-@asynccontextmanager
-async def _opened(store: LogStore, state: StateStore, progress: _Progress) -> AsyncIterator[None]:
-    """Store and state, open; on leaving they are closed, or as they were before if nobody was served."""
-    try:
-        await store.open()
-    except Exception as error:
-        raise StartError(f"storage {store.name}: {error}") from error
-    try:
-        try:
-            await state.open()
-        except Exception as error:
-            raise StartError(f"state {state.name}: {error}") from error
-        try:
-            yield
-        finally:
-            with anyio.CancelScope(shield=True):
-                await (state.close() if progress.serves else state.abandon())
-    finally:
-        with anyio.CancelScope(shield=True):
-            await (store.close() if progress.serves else store.abandon())
-
-
 @asynccontextmanager
 async def _serving(
     config: Config,
     where: str,
     given: Collection[str],
-    store: LogStore,
+    stores: Stores,
     ledger: OffsetLedger,
-    state: StateStore,
     clock: Clock,
     tasks: anyio.abc.TaskGroup,
     bound: Bound,
-    progress: _Progress,
 ) -> AsyncIterator[Gateway]:
+    store, state = stores.store, stores.state
+
     def start(work: Coroutine[Any, Any, None]) -> None:
         tasks.start_soon(_awaited, work)
 
@@ -290,7 +259,7 @@ async def _serving(
                 take_connections(listener, bound[listener.name])
             except OSError as error:
                 raise StartError(_refused(listener, error)) from None
-        progress.serves = True
+        stores.serves = True
         for listener in config.listeners:
             addresses[listener.name] = await server.listen(listener, bound[listener.name])
         yield Gateway(broker, server, addresses, patience)

@@ -20,7 +20,7 @@ from kgw_core.cli.failing import refused
 from kgw_core.cli.status_file import StatusFile
 from kgw_core.clock import SystemClock
 from kgw_core.config import Config, Settings
-from kgw_core.gateway import Gateway, StartError, format_address, running
+from kgw_core.gateway import Gateway, StartError, StopError, format_address, running
 from kgw_core.spi.settings import ConfigError
 
 
@@ -43,7 +43,7 @@ def run(
         ready = StatusFile("--ready-file", ready_file) if ready_file is not None else None
         health = StatusFile("--health-file", health_file) if health_file is not None else None
         anyio.run(_run, settings, chosen, ready, health, backend_options=options)
-    except* (ConfigError, StartError) as group:
+    except* (ConfigError, StartError, StopError) as group:
         problems = _leaves(group)  # raised below: before 3.11.4 what is raised here comes in a group
     except* KeyboardInterrupt:
         interrupted = True

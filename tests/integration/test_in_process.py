@@ -11,7 +11,7 @@ from kgw_storage_memory.store import MemoryStore
 from msgspec.structs import replace
 
 from kgw_core.errors import KafkaStorageError
-from kgw_core.gateway import Gateway, running
+from kgw_core.gateway import Gateway, StopError, running
 from kgw_core.groups.service import GroupService
 from kgw_core.log.compaction import Compaction
 from kgw_core.log.manager import LogManager
@@ -183,6 +183,26 @@ async def test_a_fault_at_one_step_of_the_end_keeps_none_after_it_from_being_tak
         await produced(gateway, b"1")
     assert ended
     assert "while the gateway stopped, writing what groups have asked for failed" in caplog.text
+
+
+class Unclosable(MemoryStore):
+    async def close(self) -> None:
+        raise OSError("no luck")
+
+
+@pytest.mark.anyio
+async def test_a_store_that_cannot_be_closed_is_told_in_the_end() -> None:
+    with pytest.raises(StopError, match=r"storage memory could not be closed: OSError\('no luck'\)"):
+        async with running(free_config("orders:1"), store=Unclosable()) as gateway:
+            await produced(gateway, b"1")
+
+
+@pytest.mark.anyio
+async def test_what_a_gateway_ends_with_goes_before_what_cannot_be_closed() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with running(free_config(), store=Unclosable()):
+            raise ZeroDivisionError
+    assert caught.group_contains(ZeroDivisionError)
 
 
 @pytest.mark.anyio
