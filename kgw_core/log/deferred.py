@@ -6,7 +6,7 @@ of it before all are appended: who is told may append more at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from kgw_core.errors import KafkaError
 from kgw_core.log.producers import Appended
 from kgw_core.log.room import give_room, take_room
 from kgw_core.pending import Pending
+from kgw_core.records.batch import HEADER_SIZE
 
 Append: TypeAlias = Callable[[memoryview, bool, bool], Appended | Pending[Appended]]
 """``append(data, stable, looked)`` of a log."""
@@ -25,12 +26,14 @@ Outcome: TypeAlias = Appended | Pending[Appended] | Exception
 class Deferred:
     """Those of one log. ``looking``: they wait for a batch that is looked into; else for the log to open."""
 
-    __slots__ = ("_budget", "_waiting", "looking")
+    __slots__ = ("_budget", "_waiting", "looking", "refused")
 
     def __init__(self, budget: Budget, *, looking: bool) -> None:
         self.looking = looking
         self._budget = budget
         self._waiting: list[tuple[memoryview, Pending[Appended]]] = []
+        self.refused: dict[bytes, memoryview] = {}
+        """Headers of the batches that were refused behind those that wait, the first of each producer."""
 
     def add(self, data: memoryview, stable: bool) -> Pending[Appended]:
         """What comes of it is told when it was appended. ``stable``: as for an append."""
@@ -41,17 +44,32 @@ class Deferred:
         take_room(self._budget, data)
         return pending
 
+    def refuse(self, data: memoryview) -> None:
+        """A batch was refused with a retriable error. Those that wait came before it: it is remembered as
+        refused when they are appended, not earlier."""
+        if len(data) >= HEADER_SIZE:
+            self.refused.setdefault(bytes(data[43:53]), memoryview(bytes(data[:HEADER_SIZE])))
+
     def waiting(self) -> list[memoryview]:
         """The batches that wait, in order."""
         return [data for data, _ in self._waiting]
 
-    def append_all(self, append: Append, first: tuple[Pending[Appended], Outcome] | None = None) -> None:
-        """They need not wait any more. ``first``: who waits for the batch before them, and its outcome."""
+    def append_all(
+        self,
+        append: Append,
+        remember: Callable[[Iterable[memoryview]], object],
+        first: tuple[Pending[Appended], Outcome] | None = None,
+    ) -> None:
+        """They need not wait any more. ``first``: who waits for the batch before them, and its outcome.
+
+        ``remember(batches)`` is told of those that were refused behind them.
+        """
         waiting, self._waiting = self._waiting, []
         outcomes = [first] if first is not None else []
         for data, pending in waiting:
             give_room(self._budget, data)
             outcomes.append((pending, attempted(append, data)))
+        remember(self.refused.values())
         for pending, outcome in outcomes:
             _tell(pending, outcome)
 

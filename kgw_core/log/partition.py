@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import anyio
@@ -100,7 +101,7 @@ class PartitionLog(ReadableLog):
                     if not deferred.looking:
                         self._deferred = None
                     if failure.retriable:
-                        self._remember_refused(deferred.waiting())
+                        self._remember_refused(chain(deferred.waiting(), deferred.refused.values()))
                     deferred.fail(failure)
                 raise failure from error
 
@@ -112,7 +113,7 @@ class PartitionLog(ReadableLog):
         deferred = self._deferred
         if deferred is not None and not deferred.looking:
             self._deferred = None
-            deferred.append_all(self.append)
+            deferred.append_all(self.append, self._remember_refused)
         if moved:
             self.waiting.changed()
 
@@ -181,7 +182,10 @@ class PartitionLog(ReadableLog):
                 result = self._enqueue(data, span, max_timestamp, log_append_time, stable, producer_id, now)
         except KafkaError as error:
             if error.retriable:
-                self._remember_refused((data,))
+                if self._deferred is None:
+                    self._remember_refused((data,))
+                else:
+                    self._deferred.refuse(data)
             raise
         if producer_id >= 0:
             self.producers.put(producer_id, header[10], first, last, result, now)
@@ -216,7 +220,9 @@ class PartitionLog(ReadableLog):
         for data in batches:
             if len(data) >= HEADER_SIZE:
                 magic, producer_id, epoch, sequence = _MAGIC_AND_PRODUCER.unpack_from(data)
-                if magic == 2 and producer_id >= 0 and epoch >= 0 and sequence >= 0:
+                # Behind a batch that is under way it need not be: if that one fails, that is remembered.
+                under_way = self.producers.is_tentative(producer_id)
+                if magic == 2 and producer_id >= 0 and epoch >= 0 and sequence >= 0 and not under_way:
                     self._manager.refused.remember(self.tp, producer_id, epoch, sequence)
 
     def _defer(self, data: memoryview, stable: bool) -> Pending[Appended]:
@@ -253,7 +259,7 @@ class PartitionLog(ReadableLog):
             give_room(manager.budget, data)
         if isinstance(found, memoryview):
             found = attempted(self.append, found, looked=True)
-        behind.append_all(self.append, first=(pending, found))
+        behind.append_all(self.append, self._remember_refused, first=(pending, found))
 
     def _enqueue(
         self,
@@ -348,15 +354,17 @@ class PartitionLog(ReadableLog):
         failure = explained(error, self.tp)
         if len(written.batches) > 1:
             failure = retriable(failure, self.tp)  # which of them the store does not like is not known
-        if failure.retriable:
-            self._remember_refused(batch.data for batch in written.batches)
-        self._failed(failure, written.batches[0].base_offset)
+        refused = [batch.data for batch in written.batches] if failure.retriable else []
+        self._failed(failure, written.batches[0].base_offset, refused)
         if failure is not error and failure.__cause__ is None:
             failure.__cause__ = error
         written.fail(failure)
 
-    def _failed(self, error: Exception, base: int) -> KafkaError:
-        """An append failed: void all that is tentative, close; return what to tell those who wait."""
+    def _failed(self, error: Exception, base: int, refused: Iterable[Buffer] = ()) -> KafkaError:
+        """An append failed: void all that is tentative, close; return what to tell those who wait.
+
+        ``refused``: the batches that are told a retriable error before those in the queue.
+        """
         failure = explained(error, self.tp)
         self.ready = False
         self._immediate = self._manager.immediate
@@ -365,7 +373,7 @@ class PartitionLog(ReadableLog):
             self._manager.tails.drop(self.tp)
         if base >= 0:
             self._manager.ledger.released(self.tp, base)
-        self._remember_refused(item.batch.data for item in self.queue.waiting)
+        self._remember_refused(chain(refused, (item.batch.data for item in self.queue.waiting)))
         self.queue.fail(retriable(failure, self.tp))
         return failure
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from kgw_core.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber
+from kgw_core.pending import Pending
 
 WINDOW = 5
 """How many of a producer's last batches are known again: as many as a client may have in flight."""
@@ -121,6 +122,15 @@ class Producers:
                 if entry.outcome is pending:
                     producer.window[index] = entry._replace(outcome=outcome)
                     return
+
+    def is_tentative(self, producer_id: int) -> bool:
+        """Whether an append of the producer's last batch is under way."""
+        producer = self._by_id.get(producer_id)
+        return (
+            producer is not None
+            and bool(producer.window)
+            and isinstance(producer.window[-1].outcome, Pending)
+        )
 
     def may_end_with(self, producer_id: int, epoch: int, last_sequence: int) -> bool:
         """Whether this may be the last that the store has of the producer, as far as it is remembered.

@@ -34,6 +34,10 @@ class Log:
         return self.waits.get(bytes(data), Appended(len(self.taken) - 1))
 
 
+def nothing(_: object) -> None:
+    """Nobody was refused."""
+
+
 @pytest.fixture
 def log() -> Log:
     return Log()
@@ -48,7 +52,7 @@ def deferred(*values: bytes) -> tuple[Deferred, list[Pending[Appended]], Budget]
 def test_each_gets_what_comes_of_it(log: Log) -> None:
     log.waits = {b"later": Pending(), b"never": Pending()}
     line, (first, bad, later, never), _ = deferred(b"first", b"bad", b"later", b"never")
-    line.append_all(log.append)
+    line.append_all(log.append, nothing)
     assert done(first) == Appended(0)
     assert refusal(bad) == "bad"
     assert not later.done and not never.done
@@ -62,7 +66,7 @@ def test_each_gets_what_comes_of_it(log: Log) -> None:
 def test_who_is_told_and_appends_more_at_once_stands_behind_all_that_waited(log: Log, value: bytes) -> None:
     line, (first, _, _), _ = deferred(value, b"b", b"c")
     first.then(lambda _: log.append(memoryview(b"d"), True, False))
-    line.append_all(log.append)
+    line.append_all(log.append, nothing)
     assert log.taken[-3:] == [b"b", b"c", b"d"]
 
 
@@ -72,7 +76,7 @@ def test_the_one_before_them_is_told_first(log: Log) -> None:
     told: list[Pending[Appended]] = []
     head.then(told.append)
     behind.then(told.append)
-    line.append_all(log.append, first=(head, attempted(log.append, memoryview(b"a"), looked=True)))
+    line.append_all(log.append, nothing, first=(head, attempted(log.append, memoryview(b"a"), looked=True)))
     assert (log.taken, told) == ([b"a", b"b"], [head, behind])
 
 
@@ -81,7 +85,7 @@ def test_bytes_that_do_not_stay_are_copied(log: Log) -> None:
     data = bytearray(b"abc")
     line.add(memoryview(data), False)
     data[:] = b"xyz"
-    line.append_all(log.append)
+    line.append_all(log.append, nothing)
     assert log.taken == [b"abc"]
 
 
@@ -93,5 +97,5 @@ def test_they_are_charged_until_they_wait_no_more(log: Log, fails: bool) -> None
         line.fail(KafkaStorageError("no"))
         assert [refusal(each) for each in pending] == ["no", "no"]
     else:
-        line.append_all(log.append)
+        line.append_all(log.append, nothing)
     assert budget.used == 0
