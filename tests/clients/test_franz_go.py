@@ -29,6 +29,7 @@ SCENARIOS = {
     "admin-offsets": "start, end, committed, largest timestamp, after a time",
     "admin-configs": "configs of a topic and of the broker",
     "admin-metadata": "metadata and API versions",
+    "admin-cluster": "configs of a broker and of all, a replica's log dir, the quorum, features",
     "admin-changes": "more partitions, records deleted, configs altered, log dirs, offset for leader epoch",
 }
 RELEASES = (

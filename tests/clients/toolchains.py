@@ -218,6 +218,12 @@ def connect_build(client: Client, version: str, sources: Path) -> list[str]:
     return [*java, told, "org.apache.kafka.connect.cli.ConnectDistributed"]
 
 
+def tools_build(client: Client, version: str, sources: Path) -> list[str]:
+    """Fetch Kafka's command line tools: what comes out takes the class of one, and its arguments."""
+    *java, _ = maven_build(client, version, sources)
+    return [*java, "-Dorg.slf4j.simpleLogger.defaultLogLevel=off"]
+
+
 def pip_build(client: Client, version: str, sources: Path) -> list[str]:
     """Install Python libraries into a virtual environment of the program's own."""
     python = sources.parent / "venv" / "bin" / "python"
@@ -300,6 +306,13 @@ CONNECT = Client(
     build=connect_build,
     current=False,
 )
+KAFKA_TOOLS = Client(
+    name="kafka-tools",
+    tools=("java", "mvn"),
+    folders=("java-tools",),
+    versions={"4.4.0": Version(("kafka.version=4.4.0",))},
+    build=tools_build,
+)
 PLATFORMATIC = Client(
     name="platformatic-kafka",
     tools=("node", "npm"),
@@ -327,7 +340,7 @@ FAUST = Client(
 
 CLIENTS = (KAFKA_GO, JAVA, JAVA_OLD, FRANZ_GO, SARAMA, KAFKAJS)
 """They write for each other, and share groups."""
-ALONE = (STREAMS, CONNECT, PLATFORMATIC, QUIXSTREAMS, FAUST)
+ALONE = (STREAMS, CONNECT, KAFKA_TOOLS, PLATFORMATIC, QUIXSTREAMS, FAUST)
 """They have scenarios of their own only."""
 
 

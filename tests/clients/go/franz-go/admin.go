@@ -108,8 +108,9 @@ func adminConfigs(t *check.T) {
 	found := map[string]string{}
 	for _, config := range one.Configs {
 		found[config.Key] = fmt.Sprintf("%s %s", config.MaybeValue(), config.Source)
-		if config.Key == "retention.ms" {
-			t.Equal("synonyms end with the default", config.Synonyms[len(config.Synonyms)-1].Source, kmsg.ConfigSourceDefaultConfig)
+		if config.Key == "retention.ms" { // the default is another config's, log.retention.hours, and not told alone
+			t.Equal("synonyms", len(config.Synonyms), 1)
+			t.Equal("where it comes from", config.Synonyms[0].Source, kmsg.ConfigSourceDynamicTopicConfig)
 		}
 	}
 	t.Equal("retention", found["retention.ms"], "4242 DYNAMIC_TOPIC_CONFIG")
@@ -129,6 +130,68 @@ func adminConfigs(t *check.T) {
 	}
 	t.Equal("node id", values["node.id"], "1")
 	t.Equal("auto creation", values["auto.create.topics.enable"], "true")
+}
+
+func adminCluster(t *check.T) {
+	create(t, t.Topic, 1, nil)
+	adm := admin(t)
+	defer adm.Close()
+	name, slow, slower := "log.cleaner.delete.retention.ms", "81000", "82000"
+	alter := func(op kadm.IncrementalOp, value *string, brokers ...int32) error {
+		altered, err := adm.AlterBrokerConfigs(t, []kadm.AlterConfig{{Op: op, Name: name, Value: value}}, brokers...)
+		if err != nil {
+			return err
+		}
+		return altered[0].Err
+	}
+	told := func(described kadm.ResourceConfigs, err error) map[string]string {
+		t.Must("describing", err)
+		t.Must("describing", described[0].Err)
+		found := map[string]string{}
+		for _, config := range described[0].Configs {
+			found[config.Key] = fmt.Sprintf("%s %s", config.MaybeValue(), config.Source)
+		}
+		return found
+	}
+	t.Must("for all brokers", alter(kadm.SetConfig, &slow))
+	t.Equal("of all brokers", told(adm.DescribeBrokerConfigs(t)), map[string]string{name: "81000 DYNAMIC_DEFAULT_BROKER_CONFIG"})
+	t.Must("for this broker", alter(kadm.SetConfig, &slower, 1))
+	t.Equal("of this broker", told(adm.DescribeBrokerConfigs(t, 1))[name], "82000 DYNAMIC_BROKER_CONFIG")
+	t.Equal("of a topic", told(adm.DescribeTopicConfigs(t, t.Topic))["delete.retention.ms"], "82000 DYNAMIC_BROKER_CONFIG")
+	t.Must("this broker's end", alter(kadm.DeleteConfig, nil, 1))
+	t.Must("the end for all", alter(kadm.DeleteConfig, nil))
+	t.Equal("of a topic", told(adm.DescribeTopicConfigs(t, t.Topic))["delete.retention.ms"], "86400000 DEFAULT_CONFIG")
+	t.Equal("nothing is left", told(adm.DescribeBrokerConfigs(t)), map[string]string{})
+
+	move := kadm.AlterReplicaLogDirsReq{}
+	move.Add("/elsewhere", kadm.TopicsSet{t.Topic: {0: {}}})
+	moved, err := adm.AlterAllReplicaLogDirs(t, move)
+	t.Must("moving a replica", err)
+	moved.Each(func(one kadm.AlterReplicaLogDirsResponse) {
+		t.Is("a directory that is not there", one.Err, kerr.LogDirNotFound)
+	})
+
+	cl := client(t)
+	defer cl.Close()
+	ask := kmsg.NewPtrDescribeQuorumRequest()
+	topic, partition := kmsg.NewDescribeQuorumRequestTopic(), kmsg.NewDescribeQuorumRequestTopicPartition()
+	topic.Topic, topic.Partitions = "__cluster_metadata", append(topic.Partitions, partition)
+	ask.Topics = append(ask.Topics, topic)
+	quorum, err := ask.RequestWith(t, cl)
+	t.Must("the quorum", err)
+	t.Must("the quorum", kerr.ErrorForCode(quorum.ErrorCode))
+	found := quorum.Topics[0].Partitions[0]
+	t.Equal("leader", found.LeaderID, int32(1))
+	t.Equal("voters", len(found.CurrentVoters), 1)
+	t.Equal("nobody lags", found.CurrentVoters[0].LogEndOffset, found.HighWatermark)
+
+	update := kmsg.NewPtrUpdateFeaturesRequest()
+	feature := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+	feature.Feature, feature.MaxVersionLevel = "transaction.version", 2
+	update.ValidateOnly, update.FeatureUpdates = true, append(update.FeatureUpdates, feature)
+	updated, err := update.RequestWith(t, cl)
+	t.Must("updating features", err)
+	t.Is("a feature that is not there", kerr.ErrorForCode(updated.ErrorCode), kerr.InvalidUpdateVersion)
 }
 
 func adminMetadata(t *check.T) {

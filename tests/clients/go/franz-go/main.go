@@ -33,6 +33,7 @@ func main() {
 		"admin-configs":        adminConfigs,
 		"admin-metadata":       adminMetadata,
 		"admin-changes":        adminChanges,
+		"admin-cluster":        adminCluster,
 		"write":                write,
 		"read":                 read,
 		"members":              members,

@@ -326,7 +326,6 @@ final class Admins {
     static void absent(Check check) throws Exception {
         try (Admin admin = admin(check)) {
             unsupported(check, "createDelegationToken", () -> Check.get(admin.createDelegationToken().delegationToken()));
-            unsupported(check, "describeMetadataQuorum", () -> Check.get(admin.describeMetadataQuorum().quorumInfo()));
             unsupported(check, "unregisterBroker", () -> Check.get(admin.unregisterBroker(9).all()));
         }
     }

@@ -50,6 +50,8 @@ public final class Main {
         all.put("admin-reassignments", Clusters::reassignments);
         all.put("admin-replica-log-dirs", Clusters::replicaLogDirs);
         all.put("admin-features", Clusters::features);
+        all.put("admin-metadata-quorum", Clusters::metadataQuorum);
+        all.put("admin-broker-configs", Clusters::brokerConfigs);
         all.put("admin-groups-list", Groups::list);
         all.put("admin-groups-describe", Groups::describe);
         all.put("admin-groups-offsets", Groups::offsets);
