@@ -1,4 +1,4 @@
-"""``kgw plugins``: what is installed, and with ``--check`` whether it fits."""
+"""``kgw plugins``: what is installed, with ``--check`` whether it fits, and whether the core is compiled."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import traceback
 import click
 
 from kgw_core import plugins
+from kgw_core.records import walk
 
 
 @click.command("plugins")
 @click.option("--check", is_flag=True, help="Import each, and show the traceback of those that fail.")
 def command(check: bool) -> None:
-    """Show the plugins that are installed.
+    """Show the plugins that are installed, and whether the check of records is compiled code.
 
     With --check the status is 1 where one of them cannot be used.
     """
@@ -31,5 +32,6 @@ def command(check: bool) -> None:
                 click.echo("".join(traceback.format_exception(error.__cause__)).rstrip())
         else:
             click.echo(f"{line}: fits")
+    click.echo(f"check of records (kgw-core): {'compiled' if walk.COMPILED else 'pure Python'}")
     if failed:
         raise SystemExit(1)

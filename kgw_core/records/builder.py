@@ -137,7 +137,7 @@ def _body(timestamp_delta: int, offset_delta: int, record: Record) -> bytes:
 def _headers(headers: tuple[Header, ...]) -> bytes:
     parts = [encode_varint(len(headers))]
     for key, value in headers:
-        name = key.encode()
+        name = key.encode("utf-8", "surrogateescape")
         parts += encode_varint(len(name)), name
         if value is None:
             parts.append(_NULL)

@@ -22,7 +22,8 @@ _SAFE_BASE = 1 << 62
 class Record:
     """One record: key and value (``None`` is null), timestamp in milliseconds, headers in order, offset.
 
-    A header's value may be null, its key not; keys may repeat.
+    A header's value may be null, its key not; keys may repeat. Bytes of a key that are not UTF-8 are lone
+    surrogates in it, and :func:`build_batch` makes the same bytes of them (PEP 383).
     """
 
     __slots__ = ("headers", "key", "offset", "timestamp", "value")
@@ -133,33 +134,33 @@ def iter_records(batch: RecordBatch, *, max_inflated: int = MAX_INFLATED) -> Ite
 
             raw = data[at]
             at += 1
-            if raw == 1:
-                key = None
-            else:
-                if raw > 127:
-                    raw, at = read_raw32(data, at - 1)
-                if raw & 1:
-                    raise ValueError("its key has a negative length")
+            if raw > 127:
+                raw, at = read_raw32(data, at - 1)
+            if not raw & 1:
                 raw >>= 1
                 key = data[at : at + raw]
                 at += raw
+            elif raw == 1:
+                key = None
+            else:
+                raise ValueError("its key has a negative length")
 
             raw = data[at]
             at += 1
-            if raw == 1:
-                value = None
-            else:
-                if raw > 127:
-                    if (high := data[at]) < 128:
-                        raw += (high << 7) - 128
-                        at += 1
-                    else:
-                        raw, at = read_raw32(data, at - 1)
-                if raw & 1:
-                    raise ValueError("its value has a negative length")
+            if raw > 127:
+                if (high := data[at]) < 128:
+                    raw += (high << 7) - 128
+                    at += 1
+                else:
+                    raw, at = read_raw32(data, at - 1)
+            if not raw & 1:
                 raw >>= 1
                 value = data[at : at + raw]
                 at += raw
+            elif raw == 1:
+                value = None
+            else:
+                raise ValueError("its value has a negative length")
 
             headers: tuple[Header, ...]
             if data[at]:
@@ -195,10 +196,7 @@ def _read_headers(data: bytes, at: int) -> tuple[tuple[Header, ...], int]:
         if raw & 1:
             raise ValueError("a header's key has a negative length")
         end = at + (raw >> 1)
-        try:
-            key = str(data[at:end], "utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"a header's key is not UTF-8: {error.reason}") from None
+        key = str(data[at:end], "utf-8", "surrogateescape")
         raw, at = read_raw32(data, end)
         if raw == 1:
             headers.append((key, None))

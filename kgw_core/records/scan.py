@@ -63,7 +63,7 @@ def has_null_key(batch: RecordBatch, *, max_inflated: int = MAX_INFLATED) -> int
     """
     for index, (_, data, at) in enumerate(_walk(batch, max_inflated)):
         at = at + 1 if data[at] < 128 else _raw_offset_delta(data, at)[1]
-        if at < len(data) and data[at] == 1:
+        if at < len(data) and (data[at] == 1 or (data[at] > 127 and _raw_offset_delta(data, at)[0] == 1)):
             return index
     return None
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from kgw_core import plugins
 from kgw_core.cli import main
+from kgw_core.records import walk
 
 
 @pytest.fixture
@@ -23,6 +24,15 @@ def test_it_shows_what_is_installed() -> None:
     result = CliRunner().invoke(main, ["plugins"])
     assert result.exit_code == 0
     assert "storage memory (kgw-storage-memory 0.1.0)" in result.output.splitlines()
+
+
+@pytest.mark.parametrize(("compiled", "shown"), [(True, "compiled"), (False, "pure Python")])
+def test_it_says_in_which_form_records_are_checked(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool, shown: str
+) -> None:
+    monkeypatch.setattr(walk, "COMPILED", compiled)
+    result = CliRunner().invoke(main, ["plugins"])
+    assert result.output.splitlines()[-1] == f"check of records (kgw-core): {shown}"
 
 
 def test_check_tells_of_those_that_fit() -> None:

@@ -103,7 +103,6 @@ def test_many_records_have_deltas_of_every_width() -> None:
             1,
             "header's value has a negative",
         ),
-        (framed(b"\0" + v(0) + v(0) + v(-1) + v(-1) + v(1) + v(1) + b"\xff" + v(-1)), 1, "not UTF-8"),
         (framed(b"\0" + v(0) + v(0) + v(100) + b"k" + v(-1) + v(0)), 1, "ends before"),
         (framed(b"\0" + v(0) + v(0) + v(-1) + v(100) + b"v" + v(0)), 1, "ends before"),
         (framed(b"\0" + v(0) + v(0) + v(-1) + v(-1) + v(2**30)), 1, "ends before"),
@@ -181,3 +180,18 @@ def test_records_compare_by_what_they_hold() -> None:
     assert record != Record(b"k", b"", 5, (("h", b"x"),), 3)
     assert record != "something else"
     assert repr(record) == "Record(b'k', None, timestamp=5, headers=(('h', b'x'),), offset=3)"
+
+
+def test_the_key_of_a_header_may_be_any_bytes() -> None:
+    """Kafka takes it; a batch that holds it is compacted and converted like others."""
+    body = framed(b"\0" + v(0) + v(0) + v(-1) + v(-1) + v(1) + v(2) + b"\xffh" + v(1) + b"w")
+    (record,) = iter_records(raw_batch(body))
+    assert record.headers == (("\udcffh", b"w"),)
+    assert RecordBatch(build_batch([record])).payload == body
+
+
+def test_a_null_may_be_written_in_more_bytes_than_it_needs() -> None:
+    null = b"\x81\x00"
+    body = framed(b"\0" + v(0) + v(0) + null + null + v(1) + v(1) + b"h" + null)
+    (record,) = iter_records(raw_batch(body))
+    assert (record.key, record.value, record.headers) == (None, None, (("h", None),))

@@ -1,0 +1,3 @@
+from kgw_core.records.compression import Data
+
+def walk(data: Data, at: int, count: int, frame: bool = False, /) -> tuple[int, int, int] | None: ...

@@ -1,0 +1,181 @@
+"""The walk over all records of a batch: whether each is well formed, and their times, keys and offsets.
+
+Nothing is built of a record. :func:`walk` is compiled (``_walk.c``) where a compiler was at hand when the
+package was built; else, and wherever something is wrong, it is :func:`walk_python`, which says what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, TypeAlias
+
+from kgw_core.records.compression import Data
+from kgw_core.records.varint import read_raw32, read_raw64, zigzag
+
+NULL_KEY: Final = 1
+"""Flag: a record has no key."""
+OUT_OF_ORDER: Final = 2
+"""Flag: the offset deltas are not 0, 1, 2 …"""
+
+Walked: TypeAlias = tuple[int, int, int]
+"""Flags; the lowest and the highest timestamp delta of a record, in ms."""
+
+
+class Fault(NamedTuple):
+    """The first record that is not well formed: its place in the batch, from 0, and what is wrong."""
+
+    number: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"record {self.number}: {self.reason}"
+
+
+class Glance(NamedTuple):
+    """What is seen of a record in passing."""
+
+    number: int
+    time_delta: int
+    offset_delta: int
+    has_key: bool
+
+
+def walk_python(data: bytes, at: int, count: int, frame: bool = False) -> Walked | Fault:
+    """Look at ``count`` records, at least one, which have to fill ``data`` from ``at`` on.
+
+    Well formed is what every client can read: lengths and counts that fit each other, varints that fit the
+    32 or 64 bits of their field, no negative length but -1, which is null, for a key, a value and the value
+    of a header. Nobody uses a record's attributes, but kafka-python reads them as a varint, so they have to
+    be below 0x80; Sarama counts the bytes that a length needs, so it has to have no more. The key of a header
+    may be any bytes.
+
+    :param frame: look at the records' lengths and their number only; the figures are 0 then.
+    """
+    flags = 0
+    lowest, highest, last = 1 << 63, -1 << 63, -1
+    index = -1
+    try:
+        # This loop runs once a record. A length inside may lead it past the end of the record, which its last
+        # line finds out, or past the end of the data, which raises IndexError.
+        for index in range(count):
+            length = data[at]
+            at += 1
+            if length > 0x7F:
+                length, at = read_raw32(data, at - 1)
+                if not data[at - 1]:
+                    return Fault(index, "its length is written in more bytes than it needs")
+            start = at
+            if frame:
+                if length & 1:
+                    return Fault(index, f"its length is {zigzag(length)}")
+                at += length >> 1
+                continue
+            if data[at] > 0x7F:
+                return Fault(index, f"its attributes are {data[at]:#x}")
+            delta = data[at + 1]
+            at += 2
+            if delta > 0x7F:
+                delta, at = read_raw64(data, at - 1)
+            if delta != last:
+                last = delta
+                delta = delta >> 1 ^ -(delta & 1)
+                if delta > highest:
+                    highest = delta
+                if delta < lowest:
+                    lowest = delta
+            number = data[at]
+            at += 1
+            if number > 0x7F:
+                number, at = read_raw32(data, at - 1)
+            if number != index << 1:
+                flags |= OUT_OF_ORDER
+            size = data[at]
+            at += 1
+            if size > 0x7F:
+                size, at = read_raw32(data, at - 1)
+            if not size & 1:
+                at += size >> 1
+            elif size == 1:
+                flags |= NULL_KEY
+            else:
+                return Fault(index, f"its key has a length of {zigzag(size)}")
+            size = data[at]
+            at += 1
+            if size > 0x7F:
+                size, at = read_raw32(data, at - 1)
+            if not size & 1:
+                at += size >> 1
+            elif size != 1:
+                return Fault(index, f"its value has a length of {zigzag(size)}")
+            if data[at]:
+                at = _past_headers(data, at, start + (length >> 1))
+            else:
+                at += 1
+            if (at - start) << 1 != length:
+                return Fault(index, f"its fields take {at - start} bytes, its length is {zigzag(length)}")
+    except IndexError:
+        return Fault(index, "the batch ends before it does")
+    except ValueError as error:
+        return Fault(index, str(error))
+    if at != len(data):
+        if at > len(data):
+            return Fault(index, "its length runs over the batch")
+        return Fault(index, f"{len(data) - at} bytes follow it, though the batch says that it is the last")
+    return (0, 0, 0) if frame else (flags, lowest, highest)
+
+
+def _past_headers(data: bytes, at: int, end: int) -> int:
+    """:raises ValueError: not well formed. :raises IndexError: they end after the data."""
+    count, at = read_raw32(data, at)
+    if count & 1:
+        raise ValueError(f"it has {zigzag(count)} headers")
+    for number in range(count >> 1):
+        if at >= end:
+            raise ValueError(f"it ends in front of header {number} of {count >> 1}")
+        size, at = read_raw32(data, at)
+        if size & 1:
+            raise ValueError(f"the key of header {number} has a length of {zigzag(size)}")
+        size, at = read_raw32(data, at + (size >> 1))
+        if size != 1:
+            if size & 1:
+                raise ValueError(f"the value of header {number} has a length of {zigzag(size)}")
+            at += size >> 1
+    return at
+
+
+def walk_or_none(data: Data, at: int, count: int, frame: bool = False, /) -> Walked | None:
+    """:func:`walk_python`, of any bytes; None for a fault, and for no records."""
+    if count < 1:
+        return None
+    found = walk_python(bytes(data), at, count, frame)
+    return None if isinstance(found, Fault) else found
+
+
+walk: Callable[..., Walked | None] = walk_or_none
+"""``walk(data, at, count, frame=False)``: as :func:`walk_python`, of any bytes; None for a fault."""
+COMPILED = False
+"""Whether it is the compiled form."""
+
+try:
+    from kgw_core.records import _walk as _compiled
+except ImportError:
+    pass
+else:
+    walk = _compiled.walk
+    COMPILED = True
+
+
+def fault_in(data: Data, at: int, count: int, frame: bool = False) -> Fault:
+    """What is wrong where :func:`walk` gave None."""
+    found = walk_python(bytes(data), at, count, frame)
+    return found if isinstance(found, Fault) else Fault(0, "it is not well formed")
+
+
+def glances(data: bytes, at: int, count: int) -> Iterator[Glance]:
+    """One for each record, where :func:`walk` has found all of them well formed."""
+    for index in range(count):
+        length, at = read_raw32(data, at)
+        time, place = read_raw64(data, at + 1)
+        offset, place = read_raw32(data, place)
+        yield Glance(index, zigzag(time), zigzag(offset), read_raw32(data, place)[0] != 1)
+        at += length >> 1
