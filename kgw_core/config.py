@@ -142,7 +142,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Memory for the newest records of all topics where the storage is not memory, so that consumers at the
     end do not wait for it; 0 is none."""
     max_inflated_batch: PositiveSize = 64 * MiB
-    """What one compressed batch may grow to where it has to be decompressed; a larger one is refused."""
+    """What one compressed batch may grow to when it is decompressed; a larger one is refused."""
     max_topics: Count = 10_000
     """Topics that may exist; creating more is refused."""
     max_partitions: Count = 100_000
@@ -204,6 +204,10 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
     replication_factor: Literal["accept", "strict"] = "strict"
     """A client asks for more replicas than there are brokers: "strict" refuses as Kafka does, "accept"
     creates the topic with one."""
+    check_records: Literal["all", "frame", "header"] = "all"
+    """How closely a batch that is produced is looked at: "all" is every field of its records, as Kafka does,
+    "frame" their lengths and number, "header" nothing of them. On topics that are compacted, or have a
+    compression.type of their own, it is always "all"."""
     defaults: KafkaConfigs = {}
     """Configs of every topic that does not set them, by Kafka's names, such as retention.ms = 3600000."""
     retention_check_interval: Timeout = 300.0

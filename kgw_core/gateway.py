@@ -194,6 +194,7 @@ async def _serving(
         config.limits.tail_cache,
         Budget(config.limits.max_total_queued_bytes),
         background,
+        config.topics.check_records,
     )
     try:
         await logs.refused.load()

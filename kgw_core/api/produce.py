@@ -28,9 +28,9 @@ from kgw_core.errors import (
     UnknownTopicOrPartition,
     UnsupportedCompressionType,
 )
+from kgw_core.log.looking import NamesRecords
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
-from kgw_core.log.rewrite import RefusedRecords
 from kgw_core.pending import Pending
 from kgw_core.records.batch import ATTRIBUTES_AT, CODEC_MASK
 from kgw_core.records.compression import Codec
@@ -201,7 +201,7 @@ def _fail(
     where = str(log.tp) if log is not None else f"{data.name or data.topic_id.hex()}-{index}" if data else ""
     answer.error_code = context.failed(error, where)
     answer.error_message = str(error)
-    if isinstance(error, RefusedRecords):
+    if isinstance(error, NamesRecords):
         answer.record_errors = [BatchIndexAndErrorMessage(at, str(error)) for at in error.batch_indexes]
 
 

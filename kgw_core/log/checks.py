@@ -1,7 +1,7 @@
 """What is checked of a v2 batch that a client sends, from its 61-byte header and its checksum.
 
-Nothing here looks at the records inside. The order of the checks, and which error each gives, are
-Kafka's (``LogValidator``, ``UnifiedLog.analyzeAndValidateRecords``).
+The records inside are looked at in :mod:`kgw_core.log.looking`. The order of the checks, and which error each
+gives, are Kafka's (``LogValidator``, ``UnifiedLog.analyzeAndValidateRecords``).
 """
 
 from __future__ import annotations
@@ -35,14 +35,12 @@ max timestamp, producer id, producer epoch, base sequence, record count"""
 _HIGHEST_CODEC = 4
 
 
-def check_batch(data: memoryview, configs: TopicConfigs, now: int) -> Header:
-    """Return the header of the one batch that ``data`` is; ``now`` in ms since the epoch.
+def check_batch(data: memoryview, configs: TopicConfigs) -> Header:
+    """Return the header of the one batch that ``data`` is.
 
     :raises InvalidRecord: not exactly one whole batch, or its header contradicts itself.
     :raises CorruptMessage: a length or format that cannot be, or the CRC32C does not fit.
     :raises MessageTooLarge: larger than the topic's ``max.message.bytes``.
-    :raises InvalidTimestamp: typed LogAppendTime by the client, or outside the topic's
-        ``message.timestamp.before/after.max.ms``.
     :raises UnsupportedCompressionType: a codec that nobody has.
     """
     size = len(data)
@@ -50,7 +48,7 @@ def check_batch(data: memoryview, configs: TopicConfigs, now: int) -> Header:
         raise too_short(data)
     header: Header = HEADER.unpack_from(data)
     base, length, _, magic, crc, attributes, last_delta = header[:7]
-    base_time, max_time, producer, _, sequence, count = header[7:]
+    producer, _, sequence, count = header[9:]
     if magic != 2:
         raise wrong_magic(magic)
     if length + LOG_OVERHEAD != size:
@@ -71,6 +69,16 @@ def check_batch(data: memoryview, configs: TopicConfigs, now: int) -> Header:
         raise InvalidRecord(f"batch of producer {producer} has base sequence {sequence}")
     if attributes & CODEC_MASK > _HIGHEST_CODEC:
         raise UnsupportedCompressionType(f"compression codec {attributes & CODEC_MASK}")
+    return header
+
+
+def check_header_times(header: Header, configs: TopicConfigs, now: int) -> None:
+    """What can be told of the records' times without a look at them; ``now`` in ms since the epoch.
+
+    :raises InvalidTimestamp: typed LogAppendTime by the client, or outside the topic's
+        ``message.timestamp.before/after.max.ms``.
+    """
+    attributes, base_time, max_time = header[5], header[7], header[8]
     if attributes & LOG_APPEND_TIME:
         raise InvalidTimestamp("clients may not set the timestamp type to LogAppendTime")
     if not configs.log_append_time:
@@ -80,7 +88,6 @@ def check_batch(data: memoryview, configs: TopicConfigs, now: int) -> Header:
             raise InvalidTimestamp(
                 f"timestamps {base_time} to {max_time} are not between {earliest} and {latest}"
             )
-    return header
 
 
 def too_short(data: memoryview) -> InvalidRecord | CorruptMessage:

@@ -14,6 +14,7 @@ from kgw_core.clock import Clock
 from kgw_core.gathering import Gathering
 from kgw_core.log import compaction, snapshots
 from kgw_core.log.kept import Kept
+from kgw_core.log.looking import CheckRecords
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.refused import RefusedSequences
 from kgw_core.log.retention import CHECK_SECONDS, Retention
@@ -42,6 +43,7 @@ class LogManager:
     both are durable. ``tail_cache``: bytes for the newest batches, where the store has to wait.
     ``answers`` is charged with records that are read or converted for an answer. ``gathering`` is open while
     an append's outcome is told to all who wait for it. ``background`` runs what no request waits for.
+    ``check_records``: how closely the records of what is appended are looked at.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class LogManager:
         tail_cache: int = 0,
         answers: Budget | None = None,
         background: Background | None = None,
+        check_records: CheckRecords = "all",
     ) -> None:
         capabilities = store.capabilities()
         self.store = store
@@ -65,6 +68,7 @@ class LogManager:
         self.clock = clock
         self.spawn = spawn
         self.max_inflated = max_inflated
+        self.check_records: CheckRecords = check_records
         self.budget = budget or Budget(UNLIMITED)
         self.answers = answers or Budget(UNLIMITED)
         # append_now takes offsets from the core: a store that numbers records goes through the queue.

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from kgw_core import workers
+from kgw_core.clock import sleep
 from kgw_core.errors import (
     InvalidTxnState,
     KafkaError,
@@ -28,18 +29,18 @@ from kgw_core.errors import (
     UnknownTopicOrPartition,
 )
 from kgw_core.log import snapshots
-from kgw_core.log.checks import check_batch
+from kgw_core.log.checks import Header, check_batch
 from kgw_core.log.deferred import Deferred, Outcome, attempted
-from kgw_core.log.failures import explained, is_certain, retriable
+from kgw_core.log.failures import explained, retriable
+from kgw_core.log.looking import TakesLong, look, looked_into
 from kgw_core.log.opening import Opened, opened
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.log.queue import AppendQueue, Flight
 from kgw_core.log.reading import ReadableLog
-from kgw_core.log.resolving import until_known
-from kgw_core.log.rewrite import looked_into, rewritten, takes_long
+from kgw_core.log.resolving import FIRST_DELAY, LONGEST_DELAY, is_certain, stored_at
 from kgw_core.log.room import check_room, give_room, take_room
 from kgw_core.pending import Pending
-from kgw_core.records.batch import HEADER_SIZE, TRANSACTIONAL
+from kgw_core.records.batch import HEADER, HEADER_SIZE, TRANSACTIONAL, set_log_append_time
 from kgw_core.spi.storage import Batch, Buffer, OffsetConflict, TopicPartition
 from kgw_core.topics.catalog import TopicState
 
@@ -139,7 +140,7 @@ class PartitionLog(ReadableLog):
                 return self._defer(data, stable)
             configs = self._topic.configs
             now = manager.clock.time_ms()
-            header = check_batch(data, configs, now)
+            header: Header = HEADER.unpack_from(data) if looked else check_batch(data, configs)
             attributes = header[5]
             if attributes & TRANSACTIONAL:
                 raise InvalidTxnState(
@@ -157,12 +158,18 @@ class PartitionLog(ReadableLog):
                     manager.refused.check(self.tp, producer_id, header[10], first)
             max_timestamp = header[8]
             log_append_time = -1
-            if configs.rewrites or configs.compact:
-                if not looked and takes_long(data, configs):
+            if not looked:
+                try:
+                    found, max_timestamp = look(
+                        data, header, configs, now, manager.check_records, manager.max_inflated, True
+                    )
+                except TakesLong:
                     return self._look_first(data, stable)
-                data, max_timestamp, log_append_time, stable = rewritten(
-                    data, configs, now, stable, manager.max_inflated, looked
-                )
+                if found is not data:
+                    data, stable = found, True
+            if configs.log_append_time:
+                set_log_append_time(data, now)
+                log_append_time = max_timestamp = now
             span = header[6] + 1
             result: Appended | Pending[Appended]
             if self._immediate:
@@ -250,7 +257,10 @@ class PartitionLog(ReadableLog):
         manager = self._manager
         found: Outcome | memoryview
         try:
-            found = await workers.in_thread(looked_into, data, self._topic.configs, manager.max_inflated)
+            configs, now = self._topic.configs, manager.clock.time_ms()
+            found = await workers.in_thread(
+                looked_into, data, configs, now, manager.check_records, manager.max_inflated
+            )
         except Exception as error:
             found = error.with_traceback(None) if isinstance(error, KafkaError) else error
         finally:
@@ -314,12 +324,20 @@ class PartitionLog(ReadableLog):
             "storage failed on %s, and may have written all the same: %r; asking it what it has",
             self.tp, error, exc_info=error,
         )  # fmt: skip
-        try:
-            base = await until_known(
-                self.tp, flight, self.high_watermark, manager.store, manager.ledger, manager.background
-            )
-        except (UnknownTopicOrPartition, OffsetConflict) as answer:
-            return answer
+        delay = FIRST_DELAY
+        while True:
+            try:
+                base = await stored_at(self.tp, flight.batches, self.high_watermark, manager.store)
+                if base is not None:
+                    manager.ledger.committed(self.tp, base + flight.span)  # whether it can now
+                break
+            except (UnknownTopicOrPartition, OffsetConflict) as answer:
+                return answer
+            except Exception as again:
+                if delay == FIRST_DELAY:
+                    logger.warning("%s: the store cannot say what it has: %r; asking again", self.tp, again)
+                await sleep(manager.clock, delay)
+                delay = min(2 * delay, LONGEST_DELAY)
         if base is None:
             logger.warning("%s: %d batch(es) were not stored", self.tp, len(flight.batches))
             return KafkaStorageError(f"storage failed on {self.tp}, and has not stored it: {error}")

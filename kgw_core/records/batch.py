@@ -22,6 +22,7 @@ LOG_OVERHEAD = 12
 MAGIC_AT = 16
 CRC_AT = 17
 ATTRIBUTES_AT = 21
+MAX_TIMESTAMP_AT = 35
 
 CODEC_MASK = 0x07
 LOG_APPEND_TIME = 0x08
@@ -36,7 +37,6 @@ NO_SEQUENCE = -1
 NO_LEADER_EPOCH = -1
 
 _MAX_INT64 = 0x7FFF_FFFF_FFFF_FFFF
-_MAX_TIMESTAMP_AT = 35
 _CRC = struct.Struct(">I")
 _INT64 = struct.Struct(">q")
 _INT32 = struct.Struct(">i")
@@ -245,5 +245,5 @@ def set_log_append_time(buffer: bytearray | memoryview, timestamp_ms: int, *, at
     """
     size = RecordBatch(buffer, at).size
     buffer[at + ATTRIBUTES_AT + 1] |= LOG_APPEND_TIME
-    _INT64.pack_into(buffer, at + _MAX_TIMESTAMP_AT, timestamp_ms)
+    _INT64.pack_into(buffer, at + MAX_TIMESTAMP_AT, timestamp_ms)
     _CRC.pack_into(buffer, at + CRC_AT, crc32c(memoryview(buffer)[at + ATTRIBUTES_AT : at + size]))

@@ -30,7 +30,12 @@ _FIRST = 16 * 1024
 _TOO_SMALL = "failed to write whole buffer"  # what Rust's Write::write_all says of a full slice
 
 
-def inflate_into(name: str, decompress_into: Callable[[Any, Any], int], data: Data, limit: int) -> bytes:
+def most_blocks(limit: int) -> int:
+    """Blocks that a frame of at most ``limit`` bytes may have: one of few bytes takes time too."""
+    return 1000 + limit // 64
+
+
+def inflate_view(name: str, decompress_into: Callable[[Any, Any], int], data: Data, limit: int) -> memoryview:
     """Run one of cramjam's ``decompress_into`` with a buffer that grows fourfold up to ``limit`` bytes.
 
     :raises InflatedTooLarge: ``limit`` bytes do not hold it.
@@ -45,11 +50,16 @@ def inflate_into(name: str, decompress_into: Callable[[Any, Any], int], data: Da
             if _TOO_SMALL not in str(error):
                 raise CorruptMessage(f"{name}: {error}") from None
         else:
-            return bytes(memoryview(out)[:made])
+            return memoryview(out)[:made]
         if size >= limit:
             raise InflatedTooLarge(f"{name}: inflates to more than {limit} bytes")
         del out  # before the next one is made
         size = min(limit, 4 * size)
+
+
+def inflate_into(name: str, decompress_into: Callable[[Any, Any], int], data: Data, limit: int) -> bytes:
+    """:func:`inflate_view`, as bytes."""
+    return bytes(inflate_view(name, decompress_into, data, limit))
 
 
 def inflate_gzip(data: Data, limit: int) -> bytes:

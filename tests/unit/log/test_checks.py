@@ -14,7 +14,7 @@ from kgw_core.errors import (
     MessageTooLarge,
     UnsupportedCompressionType,
 )
-from kgw_core.log.checks import check_batch
+from kgw_core.log.checks import check_batch, check_header_times
 from kgw_core.records import HEADER_SIZE, Codec
 from kgw_core.topics.configs import TopicConfigs
 
@@ -23,7 +23,8 @@ HOUR = 3_600_000
 
 
 def check(data: bytes | bytearray, **configs: str) -> None:
-    check_batch(memoryview(data), TopicConfigs.of({k.replace("_", "."): v for k, v in configs.items()}), NOW)
+    topic = TopicConfigs.of({k.replace("_", "."): v for k, v in configs.items()})
+    check_header_times(check_batch(memoryview(data), topic), topic, NOW)
 
 
 def refused(data: bytes | bytearray, error: type[KafkaError], match: str = ".", **configs: str) -> None:
@@ -34,7 +35,7 @@ def refused(data: bytes | bytearray, error: type[KafkaError], match: str = ".", 
 
 def test_a_good_batch_gives_its_header() -> None:
     data = batch("a", "b", producer_id=9, producer_epoch=1, base_sequence=4)
-    header = check_batch(memoryview(data), PLAIN, NOW)
+    header = check_batch(memoryview(data), PLAIN)
     assert header[0] == 0
     assert header[6] == 1
     assert header[9:] == (9, 1, 4, 2)

@@ -1,8 +1,9 @@
-"""Topics whose batches are looked into: what takes long is done in a thread, and nothing overtakes it."""
+"""Where batches are looked at: what takes long is done in a thread, and nothing overtakes it."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,18 +13,17 @@ import pytest
 from broker_kit import NOW, Kit, SlowStore, altered, batch, done, numbered, turns, values_of, view, waiting
 
 from kgw_core import workers
-from kgw_core.errors import CorruptMessage, InvalidRecord, UnknownTopicOrPartition
-from kgw_core.log import partition
+from kgw_core.errors import InvalidRecord, MessageTooLarge, UnknownTopicOrPartition
+from kgw_core.log import looking, partition
+from kgw_core.log.looking import HERE_INFLATED, HERE_PACKED, RefusedRecords
 from kgw_core.log.producers import Appended
-from kgw_core.log.rewrite import INLINE, RefusedRecords
 from kgw_core.pending import Pending
 from kgw_core.records import Codec, build_batch, compress
 from kgw_core.records.batch import HEADER_SIZE, LOG_OVERHEAD
 from kgw_core.records.compression import RECORD_COST
+from kgw_core.records.varint import encode_varint
 
 pytestmark = pytest.mark.anyio
-
-LARGE = "x" * INLINE
 
 
 async def appended(outcome: Any) -> Appended:
@@ -34,12 +34,22 @@ async def appended(outcome: Any) -> Appended:
 
 
 def keyed(value: str, codec: Codec = Codec.NONE) -> memoryview:
+    """One record: looked at on the event loop."""
     return view(build_batch([(b"k", value.encode(), NOW)], codec=codec))
+
+
+def many(*values: str, key: bytes | None = b"k", **options: Any) -> memoryview:
+    """More records than :class:`Gate` lets be looked at on the event loop."""
+    return view(build_batch([(key, value.encode(), NOW) for value in (*values, "last")], **options))
 
 
 def bomb(count: int) -> memoryview:
     """``count`` records of seven bytes, with keys, in a few hundred bytes."""
-    payload = compress(Codec.ZSTD, bytes((12, 0, 0, 0, 0, 1, 0)) * count)
+    records = bytearray()
+    for offset in range(count):
+        body = bytes((0, 0)) + encode_varint(offset) + bytes((0, 1, 0))
+        records += encode_varint(len(body)) + body
+    payload = compress(Codec.ZSTD, records)
     head = batch("v")[:HEADER_SIZE]
     size = HEADER_SIZE - LOG_OVERHEAD + len(payload)
     return view(
@@ -53,34 +63,68 @@ def bomb(count: int) -> memoryview:
     )
 
 
-@pytest.mark.parametrize("codec", [Codec.NONE, Codec.ZSTD])
-async def test_a_large_batch_is_looked_into_in_a_thread_and_a_small_one_at_once(
-    kit: Kit, codec: Codec, monkeypatch: pytest.MonkeyPatch
+class Threads:
+    """Which threads looked into a batch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[int] = []
+        looked_into = partition.looked_into
+
+        def noted(*arguments: Any) -> memoryview:
+            self.seen.append(threading.get_ident())
+            return looked_into(*arguments)
+
+        monkeypatch.setattr(partition, "looked_into", noted)
+
+
+async def test_what_takes_long_is_looked_into_in_a_thread_and_the_rest_at_once(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads: list[int] = []
-    looked_into = partition.looked_into
-
-    def noted(*arguments: Any) -> memoryview:
-        threads.append(threading.get_ident())
-        return looked_into(*arguments)
-
-    monkeypatch.setattr(partition, "looked_into", noted)
-    log = await kit.log("t", cleanup_policy="compact")
-    assert log.append(keyed("small", codec), False) == Appended(0)
-    assert threads == []
-    data = keyed(8 * LARGE, codec)
-    outcome = log.append(data, False)
-    data[:] = b"\0" * len(data)
-    assert await appended(outcome) == Appended(1)
-    assert threads and threading.get_ident() not in threads
-    assert values_of(log.read_now(0, 1 << 20) or ()) == [b"small", 8 * LARGE.encode()]
+    threads = Threads(monkeypatch)
+    log = await kit.log("t")
+    packing = await kit.log("u", compression_type="lz4")
+    noise = random.Random(1).randbytes(HERE_INFLATED)
+    zeros = bytes(HERE_INFLATED)
+    for at, small in enumerate(
+        (
+            build_batch([(b"k", noise[:500_000], NOW)]),
+            build_batch([(b"k", b"v", NOW)] * 500),
+            build_batch([(b"k", zeros[:500_000], NOW)], codec=Codec.GZIP),
+        )
+    ):
+        assert log.append(view(small), False).base_offset in (0, 1, 501), at
+    assert packing.append(keyed("x" * 1000), False) == Appended(0)
+    assert threads.seen == []
+    monkeypatch.setattr(looking, "HERE_RECORDS", 499)
+    for long in (
+        build_batch([(b"k", b"v", NOW)] * 500),
+        build_batch([(b"k", noise[: HERE_INFLATED // 3], NOW)], codec=Codec.ZSTD),
+        build_batch([(b"k", zeros, NOW)], codec=Codec.ZSTD),
+    ):
+        await appended(log.append(view(long), False))
+    await appended(packing.append(keyed("x" * HERE_PACKED), False))
+    assert len(threads.seen) == 4
+    assert threading.get_ident() not in threads.seen
     assert kit.logs.budget.used == 0
 
 
+async def test_the_bytes_may_change_while_a_thread_looks_at_them(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Gate(monkeypatch).open()
+    log = await kit.log("t")
+    data = many("first")
+    outcome = log.append(data, False)
+    data[:] = b"\0" * len(data)
+    assert await appended(outcome) == Appended(0)
+    assert values_of(log.read_now(0, 1 << 20) or ()) == [b"first", b"last"]
+
+
 class Gate:
-    """Holds the thread until the test lets it go."""
+    """Has batches of two records or more looked into in a thread, and holds it until the test lets it go."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(looking, "HERE_RECORDS", 1)
         self._go = threading.Event()
         looked_into: Callable[..., memoryview] = partition.looked_into
 
@@ -100,35 +144,34 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
 
 
 async def test_what_comes_meanwhile_waits_and_keeps_its_order(kit: Kit, gate: Gate) -> None:
-    log = await kit.log("t", cleanup_policy="compact")
-    other = await kit.log("u", cleanup_policy="compact")
-    pending = [log.append(keyed(value), False) for value in ("a" + LARGE, "b", "c" + LARGE, "d")]
+    log = await kit.log("t")
+    other = await kit.log("u")
+    pending = [log.append(data, False) for data in (many("a"), keyed("b"), many("c"), keyed("d"))]
     assert all(isinstance(each, Pending) for each in pending)
-    assert kit.logs.budget.used > 2 * len(LARGE)
+    assert kit.logs.budget.used > 2 * len(many("a"))
     assert other.append(keyed("other"), False) == Appended(0), "another partition does not wait"
     gate.open()
-    assert [await appended(each) for each in pending] == [Appended(at) for at in range(4)]
+    assert [await appended(each) for each in pending] == [Appended(at) for at in (0, 2, 3, 5)]
     values = values_of(log.read_now(0, 1 << 20) or ())
-    assert [value[:1] for value in values if value] == [b"a", b"b", b"c", b"d"]
+    assert values == [b"a", b"last", b"b", b"c", b"last", b"d"]
     assert kit.logs.budget.used == 0
 
 
 async def test_an_idempotent_producer_sends_on_and_again(kit: Kit, gate: Gate) -> None:
     log = await kit.log("t", compression_type="gzip")
-    large = view(build_batch([(b"k", LARGE.encode(), NOW)], producer_id=7, producer_epoch=0, base_sequence=0))
-    first = log.append(large, False)
-    second = log.append(view(numbered(7, 1)), False)
-    again = log.append(view(numbered(7, 1)), False)
+    first = log.append(many("a", producer_id=7, producer_epoch=0, base_sequence=0), False)
+    second = log.append(view(numbered(7, 2)), False)
+    again = log.append(view(numbered(7, 2)), False)
     gate.open()
     assert await appended(first) == Appended(0)
-    assert await appended(second) == Appended(1)
-    assert await appended(again) == Appended(1), "a duplicate"
-    assert log.high_watermark == 2
+    assert await appended(second) == Appended(2)
+    assert await appended(again) == Appended(2), "a duplicate"
+    assert log.high_watermark == 3
 
 
 async def test_one_that_is_refused_lets_the_others_through(kit: Kit, gate: Gate) -> None:
     log = await kit.log("t", cleanup_policy="compact")
-    bad = log.append(view(batch(LARGE, key=None)), False)  # without a key
+    bad = log.append(many("v", key=None), False)
     good = log.append(keyed("good"), False)
     gate.open()
     with pytest.raises(RefusedRecords):
@@ -139,7 +182,7 @@ async def test_one_that_is_refused_lets_the_others_through(kit: Kit, gate: Gate)
 async def test_what_a_refusal_sets_off_does_not_overtake_what_came_before_it(kit: Kit, gate: Gate) -> None:
     """A connection that gets its answer starts at once what it has held back."""
     log = await kit.log("t", cleanup_policy="compact")
-    bad = waiting(log.append(view(batch(LARGE, key=None)), False))
+    bad = waiting(log.append(many("v", key=None), False))
     second = log.append(keyed("second"), False)
     bad.then(lambda _: log.append(keyed("third"), False))
     gate.open()
@@ -148,8 +191,8 @@ async def test_what_a_refusal_sets_off_does_not_overtake_what_came_before_it(kit
 
 
 async def test_a_topic_that_is_deleted_meanwhile(kit: Kit, gate: Gate) -> None:
-    log = await kit.log("t", cleanup_policy="compact")
-    pending = [log.append(keyed(LARGE), False), log.append(keyed("b"), False)]
+    log = await kit.log("t")
+    pending = [log.append(many("a"), False), log.append(keyed("b"), False)]
     await kit.catalog.delete("t")
     gate.open()
     for each in pending:
@@ -161,11 +204,11 @@ async def test_a_topic_that_is_deleted_meanwhile(kit: Kit, gate: Gate) -> None:
 async def test_a_store_that_waits(slow: Kit, store: SlowStore, gate: Gate) -> None:
     store.patient = False
     log = await slow.log("t", compression_type="zstd")
-    pending = [waiting(log.append(keyed(value), False)) for value in ("a" + LARGE, "b")]
+    pending = [waiting(log.append(data, False)) for data in (many("a"), keyed("b"))]
     gate.open()
     for each in pending:
         await appended(each)
-    assert [done(each) for each in pending] == [Appended(0), Appended(1)]
+    assert [done(each) for each in pending] == [Appended(0), Appended(2)]
     await turns()
     assert slow.logs.budget.used == 0
 
@@ -187,7 +230,7 @@ async def test_no_more_threads_than_two_at_a_time() -> None:
 async def test_a_batch_of_more_records_than_there_is_room_for_is_refused(kit: Kit) -> None:
     kit.logs.max_inflated = 1000 * RECORD_COST
     log = await kit.log("t", cleanup_policy="compact")
-    with pytest.raises(CorruptMessage, match="a batch of 1001 records is not looked into, at most 1000 are"):
+    with pytest.raises(MessageTooLarge, match="a batch of 1001 records is not looked into, at most 1000 are"):
         log.append(bomb(1001), False)
     assert log.append(bomb(1000), False) == Appended(0)
     with pytest.raises(InvalidRecord):

@@ -38,10 +38,10 @@ from kgw_core.errors import (
     UnknownLeaderEpoch,
     UnknownTopicOrPartition,
 )
+from kgw_core.log.looking import RefusedRecords
 from kgw_core.log.manager import PRODUCER_EXPIRATION_MS
 from kgw_core.log.producers import Appended
 from kgw_core.log.resolving import FIRST_DELAY
-from kgw_core.log.rewrite import RefusedRecords
 from kgw_core.records import Codec, build_batch
 from kgw_core.spi.storage import Bounds, OffsetConflict, TopicPartition
 from kgw_core.testing.faults import FaultyStore
@@ -180,7 +180,7 @@ class TestRewriting:
 
     async def test_a_batch_that_repacking_makes_too_large_is_refused(self, kit: Kit) -> None:
         log = await kit.log(compression_type="uncompressed", max_message_bytes="1000")
-        with pytest.raises(MessageTooLarge, match="repacked with uncompressed"):
+        with pytest.raises(MessageTooLarge, match="repacked with none"):
             log.append(view(batch("a" * 5000, codec=Codec.ZSTD)), False)
         assert log.high_watermark == 0
 

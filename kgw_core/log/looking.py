@@ -1,0 +1,301 @@
+"""What is looked at in the records of a batch that a client sends, and what is put right in it.
+
+All records are walked over, as in Kafka's ``LogValidator``. A batch is refused as a whole where some of them
+are not well formed, or have times or lack keys where the topic does not take that; the refusal names them.
+Kafka looks less closely where a batch is compressed, and takes some that its own consumers cannot read:
+docs/reference/corrupt-batches.md has them all. The max timestamp in the header becomes that of the records,
+and a timestamp type that is not the topic's is taken off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Final, Literal, TypeAlias
+
+from kgw_core.errors import CorruptMessage, InvalidRecord, InvalidTimestamp, MessageTooLarge
+from kgw_core.log.checks import Header, check_header_times
+from kgw_core.log.rewrite import repacked, set_times, target_codec
+from kgw_core.records import walk as walking
+from kgw_core.records.batch import (
+    CODEC_MASK,
+    DELETE_HORIZON,
+    HEADER,
+    HEADER_SIZE,
+    LOG_APPEND_TIME,
+    NO_TIMESTAMP,
+)
+from kgw_core.records.compression import RECORD_COST, SMALLEST, Data
+from kgw_core.records.inflate import InflatedTooLarge
+from kgw_core.records.pieces import inflate_arrived
+from kgw_core.records.walk import OUT_OF_ORDER, Fault, Glance
+from kgw_core.topics.configs import TopicConfigs
+
+CheckRecords: TypeAlias = Literal["all", "frame", "header"]
+"""``topics.check_records``: look at all of each record, at its length only, or at the batch's header only."""
+
+MOST_NAMED: Final = 1000
+"""Records that a refusal names at most."""
+
+HERE_SLOWLY: Final = 1_000
+"""Records that are looked at in Python on the event loop: about a millisecond of it."""
+HERE_RECORDS: Final = 100_000 if walking.COMPILED else HERE_SLOWLY
+"""Records that are walked over there: the same."""
+HERE_INFLATED: Final = 1 << 20
+"""Bytes that are inflated there: one to three milliseconds."""
+HERE_PACKED: Final = 64 << 10
+"""Bytes that are compressed there: the same."""
+_USUAL_RATIO: Final = 4
+
+_NOT_THEIRS: Final = LOG_APPEND_TIME | DELETE_HORIZON
+"""Attributes that only a broker sets."""
+_UNUSUAL: Final = CODEC_MASK | _NOT_THEIRS
+_NO_TIMES: Final = (NO_TIMESTAMP, NO_TIMESTAMP)
+_MIN_INT64, _MAX_INT64 = -(1 << 63), (1 << 63) - 1
+
+
+class TakesLong(Exception):
+    """Looking at the records would hold up the event loop."""
+
+
+class NamesRecords:
+    """Of an error: what it says is true of the records of a batch with these indexes (KIP-467)."""
+
+    batch_indexes: list[int]
+
+
+class RefusedRecords(NamesRecords, InvalidRecord):
+    """Records that are not well formed, or have no key on a compacted topic."""
+
+    def __init__(self, message: str, batch_indexes: list[int]) -> None:
+        super().__init__(message)
+        self.batch_indexes = batch_indexes
+
+
+class RefusedTimestamps(NamesRecords, InvalidTimestamp):
+    """Records with times that the topic does not take."""
+
+    def __init__(self, message: str, batch_indexes: list[int]) -> None:
+        super().__init__(message)
+        self.batch_indexes = batch_indexes
+
+
+def look(
+    data: memoryview,
+    header: Header,
+    configs: TopicConfigs,
+    now: int,
+    checking: CheckRecords,
+    max_inflated: int,
+    here: bool,
+) -> tuple[memoryview, int]:
+    """Return the batch as it is to be stored, but for offset and LogAppendTime, and its max timestamp.
+
+    ``data`` is changed in place where its header is put right. What is returned is other memory where the
+    records are packed anew: for a codec that the topic sets, or because not every client reads them as they
+    came.
+
+    :param now: ms since the epoch.
+    :param max_inflated: bytes that the records may decompress to.
+    :param here: on the event loop: give up where it would take long.
+    :raises TakesLong: it would.
+    :raises RefusedRecords: records that are not well formed, or without a key on a compacted topic.
+    :raises RefusedTimestamps: records outside ``message.timestamp.before/after.max.ms``, or with a timestamp
+        type that is not a client's to set.
+    :raises InvalidRecord: the records cannot be decompressed.
+    :raises MessageTooLarge: they decompress to more than ``max_inflated``, or the batch, packed anew, is over
+        ``max.message.bytes``.
+    """
+    _, _, _, _, _, attributes, _, base_time, max_time, _, _, _, count = header
+    if (
+        not attributes & _UNUSUAL
+        and not configs.rewrites
+        and not configs.compact
+        and checking == "all"
+        and count <= HERE_RECORDS
+        and (found := walking.walk(data, HEADER_SIZE, count)) is not None
+    ):
+        flags, earliest, latest = found
+        if (
+            flags < OUT_OF_ORDER
+            and base_time + latest == max_time
+            and NO_TIMESTAMP <= max_time <= now + configs.timestamp_after_max_ms
+            and base_time + earliest >= now - configs.timestamp_before_max_ms
+            and count * RECORD_COST <= max_inflated
+        ):
+            return data, max_time  # nearly all batches: the rest is for the others
+    return _look_closely(data, header, configs, now, checking, max_inflated, here)
+
+
+def _look_closely(
+    data: memoryview,
+    header: Header,
+    configs: TopicConfigs,
+    now: int,
+    checking: CheckRecords,
+    max_inflated: int,
+    here: bool,
+) -> tuple[memoryview, int]:
+    attributes, base_time, max_time, count = header[5], header[7], header[8], header[12]
+    codec = attributes & CODEC_MASK
+    target = target_codec(configs, codec)
+    if here and (codec or count > HERE_RECORDS or target != codec):
+        _check_short(header[1], count, codec, target)
+    if checking != "all" and target == codec and not configs.compact:
+        _look_less(data, header, configs, now, checking, max_inflated, here)
+        return data, max_time
+
+    records: Data = data
+    at, readable = HEADER_SIZE, True
+    if codec:
+        records, readable = _inflated(data, codec, max_inflated, here)
+        at = 0
+    if count * RECORD_COST > max_inflated:
+        _check_count(count, len(records) - at, max_inflated)
+    found = walking.walk(records, at, count)
+    if found is None:
+        _check_few(here, count)
+        raise _not_well_formed(walking.fault_in(records, at, count))
+    flags, earliest, latest = found
+    if flags:
+        _check_flags(flags, records, at, count, configs, here)
+    earliest += base_time
+    latest += base_time
+    if configs.log_append_time:
+        if attributes & LOG_APPEND_TIME:
+            raise _wrong_type(count)
+        if earliest < _MIN_INT64 or latest > _MAX_INT64:
+            _check_times(records, at, count, base_time, _MIN_INT64, _MAX_INT64, here)
+        latest = max_time
+    else:
+        if attributes & LOG_APPEND_TIME:
+            _check_claimed(max_time, count, configs, now)
+        first, last = now - configs.timestamp_before_max_ms, now + configs.timestamp_after_max_ms
+        if (latest > last or earliest < first or latest > _MAX_INT64) and (earliest, latest) != _NO_TIMES:
+            first, last = max(first, _MIN_INT64), min(last, _MAX_INT64)
+            _check_times(records, at, count, base_time, first, last, here)
+        if latest < NO_TIMESTAMP:
+            latest = NO_TIMESTAMP
+    if latest != max_time or attributes & _NOT_THEIRS:
+        set_times(data, attributes & ~_NOT_THEIRS, latest)
+    if target != codec or not readable:
+        data = repacked(data, target, records if codec else data[HEADER_SIZE:], configs)
+    return data, latest
+
+
+def looked_into(
+    data: memoryview, configs: TopicConfigs, now: int, checking: CheckRecords, max_inflated: int
+) -> memoryview:
+    """The batch as :func:`look` returns it, in a thread."""
+    header = HEADER.unpack_from(data)
+    return _look_closely(data, header, configs, now, checking, max_inflated, here=False)[0]
+
+
+def _check_short(size: int, count: int, codec: int, target: int) -> None:
+    """:raises TakesLong: as far as the header tells it."""
+    if count > HERE_RECORDS or (codec and size * _USUAL_RATIO > HERE_INFLATED):
+        raise TakesLong
+    if target != codec and size * (_USUAL_RATIO if codec else 1) > HERE_PACKED:
+        raise TakesLong
+
+
+def _look_less(
+    data: memoryview,
+    header: Header,
+    configs: TopicConfigs,
+    now: int,
+    checking: CheckRecords,
+    max_inflated: int,
+    here: bool,
+) -> None:
+    """With ``topics.check_records`` other than "all": the records' lengths and number, or nothing of them."""
+    check_header_times(header, configs, now)
+    if checking == "header":
+        return
+    records: Data = data
+    at, codec, count = HEADER_SIZE, header[5] & CODEC_MASK, header[12]
+    if codec:
+        records, _ = _inflated(data, codec, max_inflated, here)
+        at = 0
+    if walking.walk(records, at, count, True) is None:
+        _check_few(here, count)
+        raise _not_well_formed(walking.fault_in(records, at, count, True))
+
+
+def _inflated(data: memoryview, codec: int, max_inflated: int, here: bool) -> tuple[Data, bool]:
+    """The records of a compressed batch, and whether every client can read what they are compressed to."""
+    try:
+        return inflate_arrived(
+            codec, data[HEADER_SIZE:], min(max_inflated, HERE_INFLATED) if here else max_inflated
+        )
+    except InflatedTooLarge as error:
+        if here and max_inflated > HERE_INFLATED:
+            raise TakesLong from None
+        raise MessageTooLarge(str(error)) from None
+    except CorruptMessage as error:  # the CRC was right: it was sent so, and sending it again would not help
+        raise InvalidRecord(f"the records cannot be decompressed: {error}") from None
+
+
+def _check_count(count: int, size: int, max_inflated: int) -> None:
+    """:raises MessageTooLarge: ``size`` bytes can be so many records, which are more than are looked at."""
+    if count * SMALLEST <= size:
+        raise MessageTooLarge(
+            f"a batch of {count} records is not looked into, at most {max_inflated // RECORD_COST} are"
+        )
+
+
+def _check_few(here: bool, count: int) -> None:
+    """:raises TakesLong: what is wrong with the records is for a thread to find out."""
+    if here and count > HERE_SLOWLY:
+        raise TakesLong
+
+
+def _not_well_formed(fault: Fault) -> RefusedRecords:
+    return RefusedRecords(str(fault), [fault.number])
+
+
+def _check_flags(flags: int, records: Data, at: int, count: int, configs: TopicConfigs, here: bool) -> None:
+    """:raises RefusedRecords: the offset deltas do not count up, or a key is wanted and there is none."""
+    if flags & OUT_OF_ORDER:
+        _check_few(here, count)
+        wrong = _culprits(records, at, count, lambda glance: glance.offset_delta != glance.number)
+        raise RefusedRecords("the records' offset deltas are not 0, 1, 2 and so on", wrong)
+    if configs.compact:
+        _check_few(here, count)
+        wrong = _culprits(records, at, count, lambda glance: not glance.has_key)
+        raise RefusedRecords("compacted topics take no record without a key", wrong)
+
+
+def _check_times(
+    records: Data, at: int, count: int, base_time: int, first: int, last: int, here: bool
+) -> None:
+    """:raises RefusedTimestamps: of the records that have a time some have one outside of the bounds."""
+    _check_few(here, count)
+
+    def outside(glance: Glance) -> bool:
+        time = base_time + glance.time_delta
+        return time != NO_TIMESTAMP and not first <= time <= last
+
+    if wrong := _culprits(records, at, count, outside):
+        raise RefusedTimestamps(f"records have timestamps that are not between {first} and {last}", wrong)
+
+
+def _check_claimed(max_time: int, count: int, configs: TopicConfigs, now: int) -> None:
+    """The batch says LogAppendTime, so that all its records have its max timestamp: Kafka's rule then.
+
+    :raises RefusedTimestamps: it is none, or outside the bounds.
+    """
+    first, last = now - configs.timestamp_before_max_ms, now + configs.timestamp_after_max_ms
+    if max_time == NO_TIMESTAMP or not first <= max_time <= last:
+        raise _wrong_type(count)
+
+
+def _wrong_type(count: int) -> RefusedTimestamps:
+    everyone = list(range(min(count, MOST_NAMED)))
+    return RefusedTimestamps("clients may not set the timestamp type to LogAppendTime", everyone)
+
+
+def _culprits(records: Data, at: int, count: int, wrong: Callable[[Glance], bool]) -> list[int]:
+    """Indexes of the first of the records, which are well formed, that are wrong."""
+    found = (glance.number for glance in walking.glances(bytes(records), at, count) if wrong(glance))
+    return list(islice(found, MOST_NAMED))

@@ -1,0 +1,127 @@
+"""The compressed part of a batch as Kafka's broker and Java clients read it, and whether others can.
+
+Gzip members, xerial streams and LZ4 frames may follow each other, and something else may follow them. Kafka
+takes that: it reads all members and ignores what is behind them, reads all streams, and of frames the first.
+Others do not: librdkafka reads one member and one stream, and fails at what is behind a frame; clients in
+Python fail at what is behind a member. Zstandard frames may follow each other for everybody.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import cramjam
+
+from kgw_core.errors import CorruptMessage
+from kgw_core.records.compression import Codec, Data, decompress
+from kgw_core.records.inflate import InflatedTooLarge, inflate_into, inflate_view, most_blocks
+from kgw_core.records.snappy import decompress_snappy, may_have_two_streams
+
+_MOST_MEMBERS = 100
+"""Gzip members that are gone through one by one, where something other than a member follows them."""
+_MEMBER_HEAD = 10
+
+_LZ4_MAGIC = b"\x04\x22\x4d\x18"
+_VERSION, _INDEPENDENT = 0x40, 0x20
+_BLOCK_CHECKSUM, _CONTENT_SIZE, _CONTENT_CHECKSUM = 0x10, 0x08, 0x04
+_RESERVED_FLAGS = 0x83
+"""Of the version the second bit, a reserved one, and a dictionary, which Kafka has none of."""
+_BLOCK_SIZES = {0x40: 64 << 10, 0x50: 256 << 10, 0x60: 1 << 20, 0x70: 4 << 20}
+_STORED = 0x8000_0000
+
+
+def inflate_arrived(codec: int, data: Data, limit: int) -> tuple[Data, bool]:
+    """What ``data``, compressed with ``codec`` (not ``NONE``), inflates to, and whether all clients read it.
+
+    :raises InflatedTooLarge: to more than ``limit`` bytes, or in more blocks than are worth as much.
+    :raises CorruptMessage: Kafka does not read it, or most clients do not.
+    :raises UnsupportedCompressionType: an unknown codec number.
+    """
+    if not len(data):
+        raise CorruptMessage(f"{Codec.of_number(codec).label}: no bytes to decompress")
+    if codec == Codec.GZIP:
+        return _gzip(data, limit)
+    if codec == Codec.LZ4:
+        end = _lz4_end(memoryview(data), limit)
+        frame = memoryview(data)[:end]
+        return inflate_view("lz4", cramjam.lz4.decompress_into, frame, limit), end == len(data)
+    if codec == Codec.ZSTD:
+        return inflate_view("zstd", cramjam.zstd.decompress_into, data, limit), True
+    if codec == Codec.SNAPPY:
+        return decompress_snappy(data, limit), not may_have_two_streams(data)
+    return decompress(codec, data, limit), True
+
+
+def _gzip(data: Data, limit: int) -> tuple[bytes, bool]:
+    out, rest = _gzip_member(data, limit)
+    if not rest:
+        return out, True
+    if not _begins_member(rest):
+        return out, False
+    try:
+        return inflate_into("gzip", cramjam.gzip.decompress_into, data, limit), False
+    except InflatedTooLarge:
+        raise
+    except CorruptMessage:
+        pass  # which something behind the last member may be the reason for
+    parts = [out]
+    while _begins_member(rest):
+        if len(parts) == _MOST_MEMBERS:
+            raise CorruptMessage(f"gzip: more than {_MOST_MEMBERS} members and something else behind them")
+        limit -= len(out)
+        out, rest = _gzip_member(rest, limit)
+        parts.append(out)
+    return b"".join(parts), False
+
+
+def _begins_member(rest: bytes) -> bool:
+    """What does not begin one is not looked at, as in Java's reader."""
+    return len(rest) >= _MEMBER_HEAD and rest.startswith(b"\x1f\x8b\x08")
+
+
+def _gzip_member(data: Data, limit: int) -> tuple[bytes, bytes]:
+    """What the first member inflates to, and what follows it."""
+    member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        out = member.decompress(data, limit + 1)  # 0 would mean no limit
+    except zlib.error as error:
+        raise CorruptMessage(f"gzip: {error}") from None
+    if len(out) > limit:
+        raise InflatedTooLarge(f"gzip: inflates to more than {limit} bytes")
+    if not member.eof:
+        raise CorruptMessage("gzip: cut short")
+    return out, member.unused_data
+
+
+def _lz4_end(data: memoryview, limit: int) -> int:
+    """Where the first frame ends. Its checksums are left to the decompressor.
+
+    :raises CorruptMessage: it is cut short, or one that Kafka's reader does not read: blocks that depend on
+        each other, a dictionary, a block larger than the frame says.
+    """
+    if data[:4] != _LZ4_MAGIC or len(data) < 7:
+        raise CorruptMessage("lz4: there is no frame")
+    flags, size = data[4], data[5]
+    largest = _BLOCK_SIZES.get(size)
+    if flags & (_VERSION | _INDEPENDENT | _RESERVED_FLAGS) != _VERSION | _INDEPENDENT or largest is None:
+        raise CorruptMessage(
+            f"lz4: a frame with the flags {flags:#04x} {size:#04x}, which Kafka does not read"
+        )
+    at = 7 + (8 if flags & _CONTENT_SIZE else 0)
+    after = 4 if flags & _BLOCK_CHECKSUM else 0
+    for _ in range(most_blocks(limit)):
+        word = int.from_bytes(data[at : at + 4], "little")
+        at += 4
+        if at > len(data):
+            break
+        if not word:
+            at += 4 if flags & _CONTENT_CHECKSUM else 0
+            if at > len(data):
+                break
+            return at
+        if word & ~_STORED > largest:
+            raise CorruptMessage(f"lz4: a block of {word & ~_STORED} bytes in a frame of at most {largest}")
+        at += (word & ~_STORED) + after
+    else:
+        raise InflatedTooLarge(f"lz4: more than {most_blocks(limit)} blocks")
+    raise CorruptMessage("lz4: cut short")
