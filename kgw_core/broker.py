@@ -19,7 +19,7 @@ from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
-from kgw_core.spi.state import StateStore
+from kgw_core.state.promised import PromisedState
 from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog
 
@@ -35,7 +35,7 @@ class Broker:
     config: Config
     configs: DynamicConfigs
     features: Features
-    state: StateStore
+    state: PromisedState
     cluster_id: str
     catalog: Catalog[PartitionLog]
     auto_creation: AutoCreation

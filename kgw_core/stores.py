@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import anyio
 
 from kgw_core.background import told
-from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore
+from kgw_core.state.promised import PromisedState
 
 logger = logging.getLogger("kgw")
 
@@ -27,7 +27,7 @@ class Stores:
     """``store`` and ``state``. ``serves`` is to be set before a client may be answered: until then a gateway
     that ends leaves everything as it was."""
 
-    def __init__(self, store: LogStore, state: StateStore) -> None:
+    def __init__(self, store: LogStore, state: PromisedState) -> None:
         self.store = store
         self.state = state
         self.serves = False
@@ -59,7 +59,7 @@ class Stores:
         if self._unclosed:
             raise StopError("\n".join(self._unclosed))
 
-    async def _close(self, what: str, store: LogStore | StateStore) -> None:
+    async def _close(self, what: str, store: LogStore | PromisedState) -> None:
         with anyio.CancelScope(shield=True):
             try:
                 await (store.close() if self.serves else store.abandon())

@@ -29,21 +29,21 @@ from kgw_core.wire.messages.describe_quorum import (
 TOPIC = "__cluster_metadata"
 
 
-async def handle(request: DescribeQuorumRequest, context: RequestContext) -> DescribeQuorumResponse:
+def handle(request: DescribeQuorumRequest, context: RequestContext) -> DescribeQuorumResponse:
     """The quorum of one."""
     asked = [
         (topic.topic_name, [each.partition_index for each in topic.partitions]) for topic in request.topics
     ]
     if asked == [(TOPIC, [0])]:
-        return await _quorum(context)
+        return _quorum(context)
     return _refused(
         request, UnknownTopicOrPartition("This server does not host this topic-partition."), context
     )
 
 
-async def _quorum(context: RequestContext) -> DescribeQuorumResponse:
+def _quorum(context: RequestContext) -> DescribeQuorumResponse:
     broker = context.broker
-    end = await broker.state.commit({})
+    end = broker.state.version
     now, leader = broker.clock.time_ms(), broker.placement.controller()
     partition = DescribeQuorumResponsePartitionData(
         partition_index=0,

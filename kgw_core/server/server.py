@@ -51,7 +51,7 @@ class Server:
     ) -> None:
         self.dispatcher = dispatcher
         self.gathering = gathering or Gathering()
-        self.limits = limits
+        self.limits = self._settings = limits
         self.budget = budget or Budget(limits.max_total_in_flight_bytes)
         self.budget.on_exhausted = self._exhausted
         self.shared = memoryview(bytearray(min(SHARED_SIZE, limits.max_request_size + PREFIX)))
@@ -112,11 +112,18 @@ class Server:
         self.connections.add(connection)
         self._per_address[peer[0]] += 1
         if len(self.connections) > self.limits.max_connections:
-            return f"more than {self.limits.max_connections} connections (limits.max_connections)"
+            said = self._said_by("max_connections", "max.connections")
+            return f"more than {self.limits.max_connections} connections ({said})"
         most = self.limits.max_connections_per_address
         if most is not None and self._per_address[peer[0]] > most:
-            return f"more than {most} connections from {peer[0]} (limits.max_connections_per_address)"
+            said = self._said_by("max_connections_per_address", "max.connections.per.ip")
+            return f"more than {most} connections from {peer[0]} ({said})"
         return None
+
+    def _said_by(self, setting: str, config: str) -> str:
+        """The setting that a limit comes from, or the config where it was set at run time."""
+        changed = getattr(self.limits, setting) != getattr(self._settings, setting)
+        return config if changed else f"limits.{setting}"
 
     def gone(self, connection: Connection) -> None:
         """The connection is closed."""

@@ -26,9 +26,12 @@ class PromisedState(StateStore):
         super().__init__()
         self.inner = inner
         self.name = inner.name  # type: ignore[misc] # of the store that is meant
+        self.version = 0
+        """Of the last commit that is known to be there; 0 where there was none."""
 
     async def open(self) -> None:
         await self.inner.open()
+        self._seen(await self.inner.commit({}))
 
     async def close(self) -> None:
         await self.inner.close()
@@ -48,9 +51,13 @@ class PromisedState(StateStore):
     async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
         """:raises MessageTooLarge: nothing was written. :raises Exception: as the store's."""
         check_changes(changes)
-        return await self.inner.commit(changes, if_versions)
+        return self._seen(await self.inner.commit(changes, if_versions))
 
     def commit_now(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
         """:raises MessageTooLarge: nothing was written. :raises Exception: as the store's."""
         check_changes(changes)
-        return self.inner.commit_now(changes, if_versions)
+        return self._seen(self.inner.commit_now(changes, if_versions))
+
+    def _seen(self, version: int) -> int:
+        self.version = max(self.version, version)
+        return version

@@ -16,7 +16,7 @@ from kgw_core.topics.changes import Change, applied
 from kgw_core.topics.configs import topic_defaults, validate
 from kgw_core.topics.definitions import TOPIC_CONFIGS
 from kgw_core.topics.levels import Level, merged
-from kgw_core.topics.values import INT, LIST, LONG, Definition, Value, parse, to_text
+from kgw_core.topics.values import LIST, Definition, Value, parse, to_text
 
 COMPACTION_PAUSE = "log.cleaner.backoff.ms"
 CONNECTIONS = "max.connections"
@@ -43,34 +43,21 @@ def _default_of_topics(definition: Definition) -> Definition:
     )
 
 
-_OWN = (
-    Definition(COMPACTION_PAUSE, LONG, "15000", "Time between two looks for topics to compact.", low=1),
-    Definition(CONNECTIONS, INT, "2147483647", "Most connections open at once.", low=1),
-    Definition(
-        CONNECTIONS_PER_ADDRESS, INT, "2147483647", "Most connections open at once from one address.", low=1
-    ),
-    Definition(
-        PRODUCER_EXPIRATION,
-        INT,
-        "86400000",
-        "Time after which an idle producer's sequence numbers are forgotten.",
-        low=1,
+def _own(name: str) -> Definition:
+    config = BROKER_CONFIGS[name]
+    return Definition(name, config.type, config.default, config.doc, low=1, effective=True)
+
+
+_ALL = (
+    *map(_own, (COMPACTION_PAUSE, CONNECTIONS, CONNECTIONS_PER_ADDRESS, PRODUCER_EXPIRATION)),
+    *(
+        _default_of_topics(definition)
+        for definition in TOPIC_CONFIGS.values()
+        if definition.effective and not definition.obsolete
     ),
 )
-
 DYNAMIC_CONFIGS: dict[str, Definition] = {
-    definition.name: definition
-    for definition in sorted(
-        (
-            *_OWN,
-            *(
-                _default_of_topics(each)
-                for each in TOPIC_CONFIGS.values()
-                if each.effective and not each.obsolete
-            ),
-        ),
-        key=lambda definition: definition.name,
-    )
+    definition.name: definition for definition in sorted(_ALL, key=lambda each: each.name)
 }
 """By broker's name, in the order of names."""
 

@@ -38,6 +38,7 @@ from kgw_core.server.dispatch import Answer, Dispatcher
 from kgw_core.server.server import Server
 from kgw_core.spi.storage import Append, Batch, Capabilities, LogStore, Run, Topic
 from kgw_core.state.memory import MemoryStateStore
+from kgw_core.state.promised import PromisedState
 from kgw_core.testing.faults import FaultyStore
 from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog, TopicState
@@ -286,7 +287,7 @@ class Kit:
             log_factory=self.logs.make_log,
         )
         self.catalog.on_deleted(_close_logs)
-        self.state = MemoryStateStore()
+        self.state = PromisedState(MemoryStateStore())
         self.broker = Broker(
             config=config,
             configs=DynamicConfigs(self.state, self.spawn, str(config.node_id), static_level(config), 20.0),

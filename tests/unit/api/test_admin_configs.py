@@ -241,7 +241,7 @@ async def test_what_is_set_at_run_time_wins_over_the_settings_and_its_end_brings
     await kit.close()
 
 
-async def test_connections_are_limited_at_run_time(kit: Kit) -> None:
+async def test_connections_are_limited_at_run_time(kit: Kit, caplog: pytest.LogCaptureFixture) -> None:
     first = Peer(kit.server)
     await change_broker(kit, "", ("max.connections", SET, "1"))
     second = Peer(kit.server)
@@ -253,6 +253,8 @@ async def test_connections_are_limited_at_run_time(kit: Kit) -> None:
     assert (first.transport.closed, third.transport.closed, fourth.transport.closed) == (False, False, True)
     await change_broker(kit, "", ("max.connections", DELETE, None), ("max.connections.per.ip", DELETE, None))
     assert kit.server.limits == kit.config.limits
+    assert "more than 1 connections (max.connections)" in caplog.text
+    assert "more than 2 connections from 192.0.2.7 (max.connections.per.ip)" in caplog.text
 
 
 async def test_producers_are_forgotten_sooner(kit: Kit) -> None:

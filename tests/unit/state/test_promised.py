@@ -7,7 +7,7 @@ from kgw_storage_memory.store import MemoryStore
 
 from kgw_core.errors import MessageTooLarge
 from kgw_core.gateway import running
-from kgw_core.spi.state import MOST_KEY, MOST_VALUE, Changes
+from kgw_core.spi.state import MOST_KEY, MOST_VALUE, Changes, VersionConflict
 from kgw_core.state.memory import MemoryStateStore
 from kgw_core.state.promised import PromisedState
 from kgw_core.testing.gateway import free_config
@@ -46,3 +46,17 @@ async def test_the_rooms_of_a_gateway_have_no_other_way() -> None:
         assert isinstance(state, PromisedState)
         assert state.name == "memory"
         assert gateway.broker.producer_ids._state is state
+
+
+async def test_the_version_of_the_last_commit_is_known_from_the_beginning() -> None:
+    inner = MemoryStateStore()
+    before = await inner.commit({b"a/1": b"1"})
+    state = PromisedState(inner)
+    await state.open()
+    assert state.version == before
+    for commit in range(2):
+        version = state.commit_now({b"a/1": b"2"}) if commit else await state.commit({b"a/1": b"2"})
+        assert state.version == version > before
+    with pytest.raises(VersionConflict):
+        await state.commit({b"a/1": b"3"}, {b"a/1": before})
+    assert state.version == version

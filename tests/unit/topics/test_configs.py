@@ -391,6 +391,20 @@ def test_describe_broker_tells_the_gateways_values_then_what_holds_here_then_kaf
     assert one(entries, "ssl.key.password").sensitive is True
 
 
+def test_what_changes_at_run_time_is_what_kafka_changes_and_has_an_effect_here() -> None:
+    path = Path(__file__).parent / "kafka-4.4.0-dynamic-configs.txt"
+    kafkas = {line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")}
+    assert set(DYNAMIC_CONFIGS) <= kafkas
+    fixed = {name for name in kafkas & set(BROKER_CONFIGS) if BROKER_CONFIGS[name].setting is not None}
+    without_effect = {
+        synonym
+        for definition in TOPIC_CONFIGS.values()
+        if not definition.effective
+        for synonym, _ in definition.synonyms
+    }
+    assert fixed - set(DYNAMIC_CONFIGS) - without_effect == {"listeners"}
+
+
 def test_describe_broker_can_be_limited_to_names() -> None:
     assert [entry.name for entry in describe_broker([], ["node.id", "nope"])] == ["node.id"]
 
