@@ -1,4 +1,4 @@
-"""Generate ``kgw_core/wire/messages``, ``index.py``, ``hot`` and the list of disagreements.
+"""Generate ``kgw_core/wire/messages``, ``index.py`` and the list of disagreements.
 
     python -m tools.generate_messages [--newer JAR] [--older JAR]
 
@@ -8,14 +8,12 @@ Without paths, Maven fetches the two jars into a temporary folder. The output de
 from __future__ import annotations
 
 import argparse
-import importlib
 import tempfile
 from pathlib import Path
 
 from tools.kafka_schema import MessageDef, fetch_jar, load_jar
 from tools.merge_schema import Union
 from tools.names import module_name
-from tools.write_hot import HOT, write_hot
 from tools.write_messages import HEADER, write_index, write_module
 
 NEWER = "4.4.0"
@@ -42,36 +40,16 @@ def generate(newer: Path, older: Path) -> None:
     }
     package = '"""Every message, one module an API. Load one by name: :func:`kgw_core.wire.message`."""'
     files[WIRE / "messages" / "__init__.py"] = f"{HEADER}\n{package}\n"
-    files[WIRE / "index.py"] = write_index(union.messages, union.superseded, HOT)
+    files[WIRE / "index.py"] = write_index(union.messages, union.superseded)
     title = f"Where kafka-clients {NEWER} and {OLDER} disagree about a version that both define."
     files[REPORT] = "\n".join([title, "", *sorted(union.disagreements), ""])
     for stale in set((WIRE / "messages").glob("*.py")) - set(files):
         stale.unlink()
     for path, text in files.items():
         _write(path, text)
-    _write(
-        WIRE / "hot" / "__init__.py", f'{HEADER}\n"""Committed codecs of the messages that count most."""\n'
-    )
-    importlib.invalidate_caches()
-    importlib.reload(importlib.import_module("kgw_core.wire.index"))  # what is loaded may be the one before
-    for module, text in hot_files().items():
-        _write(WIRE / "hot" / f"{module}.py", text)
     print(
         f"{len(union.messages)} messages, {len(files) - 3} modules; {len(union.disagreements)} disagreements"
     )
-
-
-def hot_files() -> dict[str, str]:
-    """Module name -> text of each committed module of codecs, from the message classes as they are."""
-    from kgw_core.wire.base import Message
-    from kgw_core.wire.index import MESSAGES
-
-    files = {}
-    for module in HOT:
-        home = importlib.import_module(f"kgw_core.wire.messages.{module}")
-        classes: list[type[Message]] = [getattr(home, n) for n, m in sorted(MESSAGES.items()) if m == module]
-        files[module] = write_hot(module, classes)
-    return files
 
 
 def _write(path: Path, text: str) -> None:
@@ -80,7 +58,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Generate the message classes and codecs.")
+    parser = argparse.ArgumentParser(description="Generate the message classes.")
     parser.add_argument("--newer", type=Path, help=f"kafka-clients-{NEWER}.jar")
     parser.add_argument("--older", type=Path, help=f"kafka-clients-{OLDER}.jar")
     options = parser.parse_args()

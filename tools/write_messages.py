@@ -165,7 +165,7 @@ def _spell(versions: set[int], of: set[int]) -> str:
     return f"{low}" if low == high else f"{low}-{high}"
 
 
-def write_index(messages: dict[str, MessageDef], superseded: set[str], hot: tuple[str, ...]) -> str:
+def write_index(messages: dict[str, MessageDef], superseded: set[str]) -> str:
     """The module that says where everything is, so that nothing but what is used is imported."""
     lines = [
         HEADER,
@@ -213,12 +213,5 @@ def write_index(messages: dict[str, MessageDef], superseded: set[str], hot: tupl
     lines += [
         "}",
         '"""Api key -> the API."""',
-        "",
-        "HOT: Final = frozenset(",
-        "    {",
-        *(f'        "{module}",' for module in sorted(hot)),
-        "    }",
-        ")",
-        '"""Modules whose codecs are committed in :mod:`kgw_core.wire.hot`."""',
     ]
     return "\n".join(lines) + "\n"

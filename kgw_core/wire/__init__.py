@@ -150,6 +150,6 @@ def _join(message: Message, version: int, parts: Sequence[Buffer]) -> bytes:
     try:
         return b"".join(parts)
     except TypeError as error:  # a value that is no bytes went through, as a str does
-        from kgw_core.wire.failures import unencodable
+        from kgw_core.wire.explain import unencodable
 
         raise unencodable(message, version, error) from error

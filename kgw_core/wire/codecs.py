@@ -1,13 +1,11 @@
-"""Find the codec of a message and version: a committed one (``hot/``), or one compiled now and kept."""
+"""Find the codec of a message and version: it is compiled when it is first asked for, and kept."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from kgw_core.wire.base import Buffer, Message
-from kgw_core.wire.index import HOT, MESSAGES
 
 M = TypeVar("M", bound=Message)
 
@@ -15,8 +13,6 @@ Write: TypeAlias = Callable[[Buffer], object]
 Decoder: TypeAlias = Callable[[memoryview, int], tuple[M, int]]
 CountedDecoder: TypeAlias = Callable[[memoryview, int, int], tuple[M, int, int]]
 Encoder: TypeAlias = Callable[[M, Write], None]
-Codecs: TypeAlias = dict[str, tuple[tuple[int, int, Callable[..., Any], Callable[..., Any]], ...]]
-"""What a hot module offers: by message, (first version, last version, decoder, encoder)."""
 
 _decoders: dict[tuple[type[Message], int], Callable[..., Any]] = {}
 _counted: dict[tuple[type[Message], int], Callable[..., Any]] = {}
@@ -32,7 +28,7 @@ def decoder(message_class: type[M], version: int) -> Decoder[M]:
     """
     found = _decoders.get((message_class, version))
     if found is None:
-        found = _decoders[message_class, version] = _find(message_class, version, "decode")
+        found = _decoders[message_class, version] = _compiled(message_class, version, "decode")
     return found
 
 
@@ -44,9 +40,7 @@ def counted_decoder(message_class: type[M], version: int) -> CountedDecoder[M]:
     """
     found = _counted.get((message_class, version))
     if found is None:
-        from kgw_core.wire.emit.compiling import compile_codec
-
-        found = _counted[message_class, version] = compile_codec(message_class, version, "count")
+        found = _counted[message_class, version] = _compiled(message_class, version, "count")
     return found
 
 
@@ -59,7 +53,7 @@ def encoder(message_class: type[M], version: int) -> Encoder[M]:
     """
     found = _encoders.get((message_class, version))
     if found is None:
-        found = _encoders[message_class, version] = _find(message_class, version, "encode")
+        found = _encoders[message_class, version] = _compiled(message_class, version, "encode")
     return found
 
 
@@ -73,14 +67,7 @@ def source(message_class: type[Message], version: int, direction: Literal["decod
     return "\n".join(codec_source(message_class, version, direction).lines) + "\n"
 
 
-def _find(cls: type[Message], version: int, direction: str) -> Callable[..., Any]:
-    module = MESSAGES.get(cls.NAME)
-    if module in HOT:
-        codecs: Codecs = import_module(f"kgw_core.wire.hot.{module}").CODECS
-        for low, high, decode, encode in codecs[cls.NAME]:
-            if low <= version <= high:
-                return decode if direction == "decode" else encode
+def _compiled(cls: type[Message], version: int, direction: Literal["decode", "count", "encode"]) -> Any:
     from kgw_core.wire.emit.compiling import compile_codec
 
-    found: Callable[..., Any] = compile_codec(cls, version, direction)
-    return found
+    return compile_codec(cls, version, direction)

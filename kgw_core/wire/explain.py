@@ -6,6 +6,7 @@ from typing import Any
 
 from kgw_core.wire.base import Message, Struct
 from kgw_core.wire.emit.plan import FieldPlan, StructPlan, plan_message
+from kgw_core.wire.failures import MalformedMessage
 from kgw_core.wire.primitives import MAX_STRING
 
 _RANGES = {
@@ -16,6 +17,12 @@ _RANGES = {
     "H": (0, (1 << 16) - 1),
     "I": (0, (1 << 32) - 1),
 }
+
+
+def unencodable(message: Message, version: int, error: Exception) -> MalformedMessage:
+    """The one error that an encoder raises for a value that cannot be written. Looks for the culprit anew."""
+    found = explain(message, version) or str(error)
+    return MalformedMessage(f"{message.NAME} v{version}: {found}")
 
 
 def explain(message: Message, version: int) -> str | None:

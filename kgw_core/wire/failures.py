@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 
 from kgw_core.errors import InvalidRequest, UnsupportedVersion
-from kgw_core.wire.base import Message
 
 
 class MalformedMessage(InvalidRequest):
@@ -80,11 +79,3 @@ def bad_uuid(field: str) -> Bad:
 def unsupported(what: str, field: str) -> UnsupportedVersion:
     """A value set for which the version has no place."""
     return UnsupportedVersion(f"{what} has no place for {field}, which is set")
-
-
-def unencodable(message: Message, version: int, error: Exception) -> MalformedMessage:
-    """The one error that an encoder raises for a value that cannot be written. Looks for the culprit anew."""
-    from kgw_core.wire.explain import explain
-
-    found = explain(message, version) or str(error)
-    return MalformedMessage(f"{message.NAME} v{version}: {found}")

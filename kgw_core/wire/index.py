@@ -328,20 +328,3 @@ APIS: Final[dict[int, Api]] = {
     94: Api(94, "UnregisterController", "UnregisterControllerRequest", "UnregisterControllerResponse", 0, 0, 0, 0, ("broker", "controller")),
 }
 """Api key -> the API."""
-
-HOT: Final = frozenset(
-    {
-        "api_versions",
-        "fetch",
-        "find_coordinator",
-        "heartbeat",
-        "list_offsets",
-        "metadata",
-        "offset_commit",
-        "offset_fetch",
-        "produce",
-        "request_header",
-        "response_header",
-    }
-)
-"""Modules whose codecs are committed in :mod:`kgw_core.wire.hot`."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,13 +16,9 @@ import atheris  # optional: pip install atheris
 
 with atheris.instrument_imports(include=["kgw_core.wire", "kgw_core.records"]):
     from kgw_core.records import Codec
-    from kgw_core.wire import index
     from tests.fuzz import in_process, seeds
     from tests.fuzz.batches import batch
     from tests.fuzz.message_sets import message_set
-
-    for module in index.HOT:
-        import_module(f"kgw_core.wire.hot.{module}")
 
 FOUND = Path(__file__).parents[2] / "build" / "fuzz"
 

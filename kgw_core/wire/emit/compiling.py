@@ -14,11 +14,13 @@ from kgw_core.wire.emit.decoding import decoder_source
 from kgw_core.wire.emit.encoding import encoder_source
 from kgw_core.wire.emit.plan import plan_message
 from kgw_core.wire.emit.text import Text, struct_definition
+from kgw_core.wire.explain import unencodable
 
 _HELPERS: dict[str, Any] = {
     **vars(base),
     **vars(failures),
     **vars(primitives),
+    "unencodable": unencodable,
     "Struct": struct.Struct,
     "pack": struct.pack,
     "unpack_from": struct.unpack_from,

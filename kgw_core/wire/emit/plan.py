@@ -7,8 +7,7 @@ Plans compare by value, so versions with the same layout have equal plans.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kgw_core.wire.base import ZERO_UUID, Field, Message, Struct
 
@@ -26,8 +25,7 @@ FORMATS = {
 SIZES = {"?": 1, "b": 1, "B": 1, "x": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8, "d": 8, "16s": 16}
 
 
-@dataclass(frozen=True)
-class FieldPlan:
+class FieldPlan(NamedTuple):
     """One field in one version."""
 
     attr: str
@@ -48,8 +46,7 @@ class FieldPlan:
     ignorable: bool
 
 
-@dataclass(frozen=True)
-class StructPlan:
+class StructPlan(NamedTuple):
     """One struct in one version."""
 
     cls: type[Struct]

@@ -74,7 +74,7 @@ def test_edits_that_hypothesis_thinks_of_are_read_or_refused(vectors, data):
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=60))
-def test_noise_is_read_or_refused_as_any_hot_request(data):
+def test_noise_is_read_or_refused_as_any_request(data):
     for name in ("ProduceRequest", "FetchRequest", "MetadataRequest", "OffsetCommitRequest", "RequestHeader"):
         cls = wire.message(name)
         for version in (cls.VERSIONS[0], cls.VERSIONS[1]):
@@ -82,10 +82,9 @@ def test_noise_is_read_or_refused_as_any_hot_request(data):
 
 
 def test_no_small_frame_makes_the_decoder_allocate_much(vectors):
-    """Each place of a message in turn claims a huge length; 25 rows of the hot messages, every byte."""
-    rows = [v for v in vectors if wire.index.MESSAGES[v.message] in wire.index.HOT and 0 < len(v.data) < 400][
-        :25
-    ]
+    """Each place of a message in turn claims a huge length; 25 rows of what clients send most, every byte."""
+    often = ("Produce", "Fetch", "Metadata", "ListOffsets", "OffsetCommit", "OffsetFetch", "FindCoordinator")
+    rows = [v for v in vectors if v.message.startswith(often) and 0 < len(v.data) < 400][:25]
     for v in rows:
         wire.decoder(wire.message(v.message), v.version)
     tracemalloc.start()
@@ -153,7 +152,7 @@ def test_a_negative_length_is_refused_unless_it_is_null(length):
 
 
 def test_null_where_there_is_no_null_is_refused():
-    with pytest.raises(MalformedMessage, match=r"HeartbeatRequest v0-2: group_id is null, .* at byte 2"):
+    with pytest.raises(MalformedMessage, match=r"HeartbeatRequest v0: group_id is null, .* at byte 2"):
         wire.decode(wire.message("HeartbeatRequest"), 0, struct.pack(">h", -1))
     with pytest.raises(MalformedMessage, match=r"HeartbeatRequest v4: group_id is null, .* at byte 1"):
         wire.decode(wire.message("HeartbeatRequest"), 4, b"\0")

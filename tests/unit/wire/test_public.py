@@ -23,21 +23,16 @@ def run(program):
 def test_importing_wire_imports_no_message_and_no_emitter():
     loaded = run("import sys, kgw_core.wire; print(*[m for m in sys.modules if m.startswith('kgw_core.')])")
     assert "kgw_core.wire" in loaded
-    assert not [
-        m
-        for m in loaded
-        if m.startswith(("kgw_core.wire.messages", "kgw_core.wire.hot", "kgw_core.wire.emit"))
-    ]
+    assert not [m for m in loaded if m.startswith(("kgw_core.wire.messages", "kgw_core.wire.emit"))]
 
 
-def test_using_a_hot_message_imports_that_message_alone():
+def test_using_a_message_imports_that_message_alone():
     loaded = run(
         "import sys; from kgw_core import wire; wire.decoder(wire.message('ProduceRequest'), 9);"
         "print(*[m for m in sys.modules if m.startswith('kgw_core.wire.')])"
     )
-    parts = ("kgw_core.wire.messages.", "kgw_core.wire.hot.", "kgw_core.wire.emit")
-    found = [m for m in loaded if m.startswith(parts)]
-    assert sorted(found) == ["kgw_core.wire.hot.produce", "kgw_core.wire.messages.produce"]
+    found = [m for m in loaded if m.startswith("kgw_core.wire.messages.")]
+    assert found == ["kgw_core.wire.messages.produce"]
 
 
 def test_every_message_is_found_by_its_name():
