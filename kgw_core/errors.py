@@ -6,19 +6,27 @@ which of them a client may retry are Kafka's (``org.apache.kafka.common.protocol
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+MOST_SAID: Final = 2000
+"""Characters of a message that are told. A client may have chosen what it names, at any length, and a string
+of a response has at most 32,767 bytes."""
 
 
 class KafkaError(Exception):
     """A failure that a client is told of by its code.
 
     ``str(error)`` is the message for people: it says what was found, and goes to the client where the
-    response has a place for it.
+    response has a place for it. Of a long one it is the beginning.
     """
 
     code: ClassVar[int] = -1
     name: ClassVar[str] = "UNKNOWN_SERVER_ERROR"
     retriable: ClassVar[bool] = False
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID]}… ({len(text)} characters)"
 
 
 class Unanswerable(Exception):

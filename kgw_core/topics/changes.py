@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
-from kgw_core.errors import InvalidRequest
+from kgw_core.errors import InvalidConfig, InvalidRequest
 
 SET, DELETE, APPEND, SUBTRACT = range(4)
 OPERATIONS = {SET: "SET", DELETE: "DELETE", APPEND: "APPEND", SUBTRACT: "SUBTRACT"}
+
+MOST_TEXT: Final = 32_767
+"""Bytes of the longest string that a message of the protocol has."""
 
 Change = tuple[str, int, str | None]
 """Name of the config, operation, value."""
@@ -21,6 +25,7 @@ def applied(
     ``items(name)`` gives the list that APPEND and SUBTRACT start from, and raises where there is none.
 
     :raises InvalidRequest: a name twice, a null where a value is needed, an unknown operation.
+    :raises InvalidConfig: a list that has become too long.
     :raises KafkaError: what ``items`` raises.
     """
     result, seen = dict(values), set()
@@ -36,6 +41,8 @@ def applied(
         if text is None:
             raise InvalidRequest(f"Null value not supported for : {name}")
         result[name] = text if operation == SET else _joined(items(name), operation, text)
+        if len(result[name].encode()) > MOST_TEXT:
+            raise InvalidConfig(f"{name} would be longer than the {MOST_TEXT} bytes that can be told of it")
     return result
 
 

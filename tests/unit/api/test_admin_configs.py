@@ -10,7 +10,13 @@ from broker_kit import Kit, Peer, a_kit, batch, numbered, turns, view
 from kgw_storage_memory.store import MemoryStore
 
 from kgw_core.api.config_resources import BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC
-from kgw_core.errors import InvalidTimestamp, KafkaStorageError, MessageTooLarge
+from kgw_core.errors import (
+    InvalidConfig,
+    InvalidRequest,
+    InvalidTimestamp,
+    KafkaStorageError,
+    MessageTooLarge,
+)
 from kgw_core.pending import Pending
 from kgw_core.records import RecordBatch
 from kgw_core.testing.faults import FaultyStore
@@ -141,6 +147,18 @@ async def test_the_codec_and_its_level_change_at_once(kit: Kit, codec: str, leve
             await appended.wait()
         sizes.append((await kit.store.bounds(log.tp)).size - before)
     assert sizes[1] < sizes[0] < len(text)
+
+
+async def test_a_list_grows_only_as_far_as_it_can_be_told(kit: Kit) -> None:
+    await kit.topic("t")
+    name, grown = "leader.replication.throttled.replicas", 0
+    for begin in range(0, 8000, 2000):
+        pairs = ",".join(f"{number}:1" for number in range(begin, begin + 2000))
+        answer = await change(kit, (name, APPEND, pairs))
+        assert answer.error_code in (0, InvalidConfig.code)
+        grown += answer.error_code == 0
+    assert 0 < grown < 4
+    assert len((await described(kit, TOPIC, "t"))[name].value) > 10_000
 
 
 # -- what else there is to describe
@@ -314,6 +332,19 @@ async def test_a_state_that_fails_refuses_the_change_of_a_broker(
     (response,) = (await kit.ask(request, 1)).responses
     assert response.error_code == KafkaStorageError.code
     assert kit.broker.configs.typed == {}
+
+
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("kind", [TOPIC, BROKER, GROUP, CLIENT_METRICS])
+async def test_a_refusal_of_many_or_long_names_can_be_told(kit: Kit, kind: int, version: int) -> None:
+    """More than a string of the answer can hold."""
+    await kit.topic("1")
+    many = [Change(f"no.such.config.{number}", SET, None if kind == TOPIC else "v") for number in range(4000)]
+    for changes in (many, [Change("n" * 32_767, SET, "v" * 32_767)], [Change("n" * 32_767, 9, "v")]):
+        request = IncrementalAlterConfigsRequest([Changes(kind, "1", changes)])
+        (response,) = (await kit.ask(request, version)).responses
+        assert response.error_code in (InvalidRequest.code, InvalidConfig.code)
+        assert response.error_message
 
 
 async def test_all_that_has_configs_is_listed(kit: Kit) -> None:

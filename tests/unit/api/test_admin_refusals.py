@@ -87,7 +87,7 @@ async def test_a_refusal_can_be_encoded_and_carries_the_error(
 ) -> None:
     api = registry.load()[api_of(request_).key]
     context = RequestContext(kit.broker, kit.client, api.name, version)
-    error = ClusterAuthorizationFailed("not you")
+    error = ClusterAuthorizationFailed("not you: " + "\U0001f600" * 40_000)
     encoded = wire.encode(api.refuse(request_, error, context), version)
     answer: Any = wire.decode(wire.message(f"{api.name}Response"), version, encoded)
     assert f"error_code={error.code}" in repr(answer)
