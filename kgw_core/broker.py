@@ -52,9 +52,10 @@ class Broker:
 
 class RequestContext:
     """One request. ``own_bytes``: size of the memory that the request alone is in, whose bytes stay as they
-    are and may be kept; 0 where they are gone after the call."""
+    are and may be kept; 0 where they are gone after the call. ``entries``: how many its arrays have, if they
+    are very many; else 0."""
 
-    __slots__ = ("api", "broker", "client", "own_bytes", "version")
+    __slots__ = ("api", "broker", "client", "entries", "own_bytes", "version")
 
     def __init__(self, broker: Broker, client: Client, api: str, version: int, own_bytes: int = 0) -> None:
         self.broker = broker
@@ -62,6 +63,7 @@ class RequestContext:
         self.api = api
         self.version = version
         self.own_bytes = own_bytes
+        self.entries = 0
 
     def failed(self, error: KafkaError, where: str = "") -> int:
         """Report that the answer carries ``error`` for ``where``; return its code. Nobody needs its traceback

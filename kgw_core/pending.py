@@ -94,3 +94,9 @@ class Pending(Generic[T]):
             self.then(wake)
             await future
         return self.result()
+
+
+class Alone(Pending[T]):
+    """The answer to a request that no later one of its connection may overtake, whatever the two are."""
+
+    __slots__ = ()

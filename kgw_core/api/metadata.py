@@ -12,9 +12,9 @@ v13 rebootstrap.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio.lowlevel
 
@@ -47,7 +47,10 @@ BY_ID = 12
 HAVE_ID = (10, 11)
 """These versions have a place for an id, which no broker takes (KAFKA-12701)."""
 TOPICS = 20
-"""Topics that are looked for at once, however many partitions each has."""
+"""Topics that are looked for at once, to see how many partitions they have."""
+
+Found: TypeAlias = TopicState[PartitionLog] | MetadataResponseTopic
+"""A topic that is there, or the answer for one that is not."""
 
 
 def handle(
@@ -63,14 +66,18 @@ def handle(
     if wanted is None or (context.version == 0 and not wanted):
         states = list(catalog.by_name.values())
         if catalog.partition_count > MANY:
-            return large(partial(_all_in_turns, states, request, context))
+            return large(partial(_in_turns, states, request, context))
         return _response(request, context, [_topic(state, request, context) for state in states])
     missing = [topic.name for topic in wanted if topic.name is not None and topic.name not in catalog.by_name]
     if missing and context.broker.config.topics.auto_create and request.allow_auto_topic_creation:
         return _create_first(request, context, missing)
-    if len(wanted) > TOPICS and catalog.partition_count > MANY:
-        return large(partial(_found_in_turns, wanted, request, context))
-    return _response(request, context, [_found(topic, request, context) for topic in wanted])
+    if len(wanted) > TOPICS and max(catalog.partition_count, len(wanted)) > MANY:
+        later = (_found(topic, request, context) for topic in wanted)
+        return large(partial(_in_turns, later, request, context))
+    found = [_found(topic, request, context) for topic in wanted]
+    if catalog.partition_count > MANY and sum(len(each.partitions) for each in found) > MANY:
+        return large(partial(_in_turns, found, request, context))
+    return _response(request, context, [_topic(each, request, context) for each in found])
 
 
 async def _create_first(
@@ -83,26 +90,15 @@ async def _create_first(
             await context.broker.auto_creation.ensure(name)
         except KafkaError as error:
             failures[name] = error
-    topics = []
-    for topic in request.topics or ():
+
+    def found(topic: MetadataRequestTopic) -> Found:
         failure = failures.get(topic.name) if topic.name is not None else None
-        if failure is not None:
-            topics.append(_missing(topic, failure, request, context))
-        else:
-            topics.append(_found(topic, request, context))
-    return _response(request, context, topics)
+        return _missing(topic, failure, request, context) if failure else _found(topic, request, context)
+
+    return await _in_turns(map(found, request.topics or ()), request, context)
 
 
-async def _found_in_turns(
-    wanted: list[MetadataRequestTopic], request: MetadataRequest, context: RequestContext
-) -> MetadataResponse:
-    topics = [_found(topic, request, context) async for topic in in_turns(wanted, TOPICS)]
-    return _response(request, context, topics)
-
-
-def _found(
-    topic: MetadataRequestTopic, request: MetadataRequest, context: RequestContext
-) -> MetadataResponseTopic:
+def _found(topic: MetadataRequestTopic, request: MetadataRequest, context: RequestContext) -> Found:
     catalog = context.broker.catalog
     try:
         if topic.name is None or topic.topic_id != ZERO_UUID:
@@ -116,7 +112,7 @@ def _found(
                 raise UnknownTopicOrPartition(f"there is no topic '{topic.name}'")
     except (UnknownTopicId, UnknownTopicOrPartition, InvalidTopicException) as error:
         return _missing(topic, error, request, context)
-    return _topic(state, request, context)
+    return state
 
 
 def _missing(
@@ -129,25 +125,43 @@ def _missing(
     return MetadataResponseTopic(code, name, topic.topic_id)
 
 
-def _topic(
-    state: TopicState[PartitionLog], request: MetadataRequest, context: RequestContext
-) -> MetadataResponseTopic:
+def _topic(found: Found, request: MetadataRequest, context: RequestContext) -> MetadataResponseTopic:
+    if isinstance(found, MetadataResponseTopic):
+        return found
     placement = context.broker.placement
-    return _with_partitions(state, [_partition(log, placement) for log in state.partitions], request)
+    return _with_partitions(found, [_partition(log, placement) for log in found.partitions], request)
 
 
-async def _all_in_turns(
-    states: list[TopicState[PartitionLog]], request: MetadataRequest, context: RequestContext
+async def _in_turns(
+    found: Iterable[Found], request: MetadataRequest, context: RequestContext
 ) -> MetadataResponse:
+    """The answer, made in steps of so many topics and partitions."""
     placement = context.broker.placement
-    topics: dict[str, MetadataResponseTopic] = {}
-    pairs = ((state, log) for state in states for log in state.partitions)
-    async for of, log in in_turns(pairs):
-        topic = topics.get(of.name)
-        if topic is None:
-            topic = topics[of.name] = _with_partitions(of, [], request)
-        topic.partitions.append(_partition(log, placement))
-    return _response(request, context, list(topics.values()))
+    topics: list[MetadataResponseTopic] = []
+    async for topic, log in in_turns(_each(found, request)):
+        if log is None:
+            topics.append(topic)
+        else:
+            topic.partitions.append(_partition(log, placement))
+    return _response(request, context, topics)
+
+
+def _each(
+    found: Iterable[Found], request: MetadataRequest
+) -> Iterator[tuple[MetadataResponseTopic, PartitionLog | None]]:
+    """Each topic's answer by itself, without partitions, and then with each of its logs."""
+    for each in found:
+        if isinstance(each, MetadataResponseTopic):
+            yield each, None
+            continue
+        if each.deleted:  # meanwhile
+            if request.topics:
+                yield MetadataResponseTopic(UnknownTopicOrPartition.code, each.name, each.id_bytes), None
+            continue
+        answer = _with_partitions(each, [], request)
+        yield answer, None
+        for log in each.partitions:
+            yield answer, log
 
 
 def _partition(log: PartitionLog, placement: Placement) -> MetadataResponsePartition:

@@ -15,6 +15,7 @@ from kgw_core.gathering import Gathering
 from kgw_core.log import compaction, snapshots
 from kgw_core.log.kept import Kept
 from kgw_core.log.looking import CheckRecords
+from kgw_core.log.openers import Openers
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.refused import RefusedSequences
 from kgw_core.log.retention import CHECK_SECONDS, Retention
@@ -26,6 +27,7 @@ from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore, TopicPartition
 from kgw_core.topics.catalog import TopicState
+from kgw_core.topics.turns import Turns
 
 PRODUCER_EXPIRATION_MS = 86_400_000
 """How long a partition remembers a producer that is silent (Kafka's ``producer.id.expiration.ms``)."""
@@ -88,6 +90,8 @@ class LogManager:
         self.gathering = Gathering()
         self.writers = Writers(store, self.gathering, spawn)
         self.refused = RefusedSequences(self.background, PRODUCER_EXPIRATION_MS, state if durable else None)
+        self.opening, self.changing = Turns(), Turns()  # of logs, each by its partition
+        self.openers = Openers(spawn)
         self.logs: dict[PartitionLog, None] = {}
         """All that were made and not forgotten."""
         self.retention = Retention(store, clock, lambda: self.logs, retention_interval)

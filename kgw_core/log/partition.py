@@ -17,8 +17,6 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import anyio
-
 from kgw_core import workers
 from kgw_core.clock import sleep
 from kgw_core.errors import (
@@ -39,6 +37,7 @@ from kgw_core.log.queue import AppendQueue, Flight
 from kgw_core.log.reading import ReadableLog
 from kgw_core.log.resolving import FIRST_DELAY, LONGEST_DELAY, is_certain, stored_at
 from kgw_core.log.room import check_room, give_room, take_room
+from kgw_core.log.waiting import tell_appended, tell_changed
 from kgw_core.pending import Pending
 from kgw_core.records.batch import HEADER, HEADER_SIZE, TRANSACTIONAL, set_log_append_time
 from kgw_core.spi.storage import Batch, Buffer, OffsetConflict, TopicPartition
@@ -59,7 +58,7 @@ _new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python functio
 class PartitionLog(ReadableLog):
     """The log of one partition. Not thread-safe; all of it runs on the event loop."""
 
-    __slots__ = ("_deferred", "_immediate", "_opening", "producers", "queue", "unsaved")
+    __slots__ = ("_deferred", "_immediate", "producers", "queue", "unsaved")
 
     def __init__(self, tp: TopicPartition, topic: TopicState[PartitionLog], manager: LogManager) -> None:
         super().__init__(tp, topic, manager)
@@ -69,7 +68,6 @@ class PartitionLog(ReadableLog):
         """Bytes appended, or read when it was opened, since the last snapshot of the producers."""
         self._immediate = manager.immediate  # off while an append's outcome is not known
         self._deferred: Deferred | None = None  # there while anything has to wait
-        self._opening: anyio.Lock | None = None
 
     # -- opening
 
@@ -80,9 +78,7 @@ class PartitionLog(ReadableLog):
         """
         if self.ready:
             return
-        if self._opening is None:
-            self._opening = anyio.Lock()
-        async with self._opening:
+        async with self._manager.opening.of(self.tp):
             if self.ready:
                 return
             try:
@@ -115,13 +111,7 @@ class PartitionLog(ReadableLog):
             self._deferred = None
             deferred.append_all(self.append, self._remember_refused)
         if moved:
-            self.waiting.changed()
-
-    async def _open_for_appends(self) -> None:
-        try:
-            await self.open()
-        except KafkaError as error:
-            logger.warning("%s cannot be opened: %s", self.tp, error)
+            tell_changed(self.waiting)
 
     # -- appending
 
@@ -198,7 +188,7 @@ class PartitionLog(ReadableLog):
             if manager.refused.active:
                 manager.refused.taken(self.tp, producer_id)
         if self.waiting and type(result) is not Pending:
-            self.waiting.appended(len(data))
+            tell_appended(self.waiting, len(data))
         return result
 
     def _failed_at_once(
@@ -238,7 +228,7 @@ class PartitionLog(ReadableLog):
         check_room(manager.budget, self.tp)
         if self._deferred is None:
             self._deferred = Deferred(manager.budget, looking=False)
-            manager.spawn(self._open_for_appends())
+            manager.openers.open(self)
         return self._deferred.add(data, stable)
 
     def _look_first(self, data: memoryview, stable: bool) -> Pending[Appended]:
@@ -353,7 +343,7 @@ class PartitionLog(ReadableLog):
             self._immediate = manager.immediate
         written.resolve(appended)
         if self.waiting:
-            self.waiting.appended(written.size)
+            tell_appended(self.waiting, written.size)
         self.unsaved += written.size
         if self.unsaved >= snapshots.EVERY_BYTES and manager.snapshots is not None:
             self.unsaved = 0
@@ -393,4 +383,4 @@ class PartitionLog(ReadableLog):
         self._failed(UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted"), -1)
         self._manager.ledger.closed(self.tp)
         self._manager.forget(self)
-        self.waiting.changed()
+        tell_changed(self.waiting)

@@ -75,20 +75,24 @@ class AppendQueue:
 
     def __init__(self, manager: LogManager) -> None:
         self._manager = manager
-        self.waiting: list[Queued] = []
+        self.waiting: Sequence[Queued] = ()  # not a list yet, which the garbage collector would track
         self.in_flight: Flight | None = None
 
     def put(self, batch: Batch, log_append_time: int, producer_id: int) -> Pending[Appended]:
         """Its bytes have to stay as they are."""
         pending: Pending[Appended] = Pending()
-        self.waiting.append(Queued(batch, pending, log_append_time, producer_id))
+        queued = Queued(batch, pending, log_append_time, producer_id)
+        if isinstance(self.waiting, list):
+            self.waiting.append(queued)
+        else:
+            self.waiting = [queued]
         self._manager.budget.take(len(batch.data) + QUEUED)
         return pending
 
     def depart(self, most: int) -> Flight:
         """What the store is to append now, ``most`` bytes of it or one batch."""
         flight = self.in_flight = Flight(self.waiting, most)
-        self.waiting = self.waiting[len(flight.batches) :]
+        self.waiting = self.waiting[len(flight.batches) :] or ()
         return flight
 
     def landed(self) -> Flight:
@@ -100,7 +104,7 @@ class AppendQueue:
 
     def fail(self, failure: KafkaError) -> None:
         """What waits will not be handed over; of what is in flight the store has to tell."""
-        items, self.waiting = self.waiting, []
+        items, self.waiting = self.waiting, ()
         for item in items:
             give_room(self._manager.budget, item.batch.data)
             item.pending.fail(failure)

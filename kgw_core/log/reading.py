@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
-
-import anyio
 
 from kgw_core.errors import FencedLeaderEpoch, OffsetOutOfRange, UnknownLeaderEpoch, UnknownTopicOrPartition
 from kgw_core.log.acknowledged import acknowledged
 from kgw_core.log.failures import explained
-from kgw_core.log.waiting import Waiting
+from kgw_core.log.waiting import Waiting, tell_changed
 from kgw_core.spi.storage import Run, TopicPartition
 from kgw_core.topics.catalog import TopicState
 
@@ -28,7 +27,6 @@ class ReadableLog(ABC):
     """
 
     __slots__ = (
-        "_changing",
         "_manager",
         "_topic",
         "high_watermark",
@@ -47,8 +45,7 @@ class ReadableLog(ABC):
         self.start = 0
         self.high_watermark = 0
         self.leader_epoch = 0
-        self.waiting = Waiting()
-        self._changing: anyio.Lock | None = None
+        self.waiting: Waiting = {}
 
     @property
     def topic(self) -> TopicState[PartitionLog]:
@@ -155,15 +152,13 @@ class ReadableLog(ABC):
                 self._manager.ledger.trimmed(self.tp, before)
                 if self._manager.tails is not None:
                     self._manager.tails.drop(self.tp, before)
-                self.waiting.changed()
+                tell_changed(self.waiting)
         return self.start
 
-    def changing(self) -> anyio.Lock:
+    def changing(self) -> AbstractAsyncContextManager[None]:
         """Held while the store takes something away: a trim and a replacement never overlap, and the log is
         not opened meanwhile."""
-        if self._changing is None:
-            self._changing = anyio.Lock()
-        return self._changing
+        return self._manager.changing.of(self.tp)
 
     def replaced(self, first: int, end: int) -> None:
         """Compaction has put other batches in place of those from ``first`` up to ``end``."""

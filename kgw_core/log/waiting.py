@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from kgw_core.clock import Clock, Timer
 
+Waiting: TypeAlias = "dict[WaitingFetch, None]"
+"""The fetches that wait on one log. A plain dict: an empty one is not tracked by the garbage collector."""
 
-class Waiting(dict["WaitingFetch", None]):
-    """The fetches that wait on one log."""
 
-    __slots__ = ()
+def tell_appended(waiting: Waiting, size: int) -> None:
+    """``size`` bytes more may be read."""
+    for fetch in list(waiting):
+        fetch.appended(size)
 
-    def appended(self, size: int) -> None:
-        """``size`` bytes more may be read."""
-        for fetch in list(self):
-            fetch.appended(size)
 
-    def changed(self) -> None:
-        """The log is other than they know it: they read again."""
-        for fetch in list(self):
-            fetch.changed()
+def tell_changed(waiting: Waiting) -> None:
+    """The log is other than they know it: they read again."""
+    for fetch in list(waiting):
+        fetch.changed()
 
 
 class Watched(Protocol):

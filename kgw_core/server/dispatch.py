@@ -17,7 +17,7 @@ from kgw_core.broker import Broker, RequestContext
 from kgw_core.errors import KafkaError, Unanswerable, UnknownServerError
 from kgw_core.events import Client
 from kgw_core.pending import Pending
-from kgw_core.server.large import LARGE, Asked, Turns
+from kgw_core.server.large import LARGE, Asked, Steps, Turns
 from kgw_core.wire import (
     Buffer,
     MalformedMessage,
@@ -29,7 +29,7 @@ from kgw_core.wire import (
     response_header_version,
 )
 from kgw_core.wire.base import Message
-from kgw_core.wire.codecs import CountedDecoder, counted_decoder
+from kgw_core.wire.codecs import StepwiseDecoder, at_once, stepwise_decoder
 from kgw_core.wire.failures import TooMany
 from kgw_core.wire.messages.request_header import RequestHeader
 
@@ -54,7 +54,7 @@ class Route:
     __slots__ = (
         "api",
         "decode",
-        "decode_counted",
+        "decode_in_steps",
         "encode",
         "flexible_request",
         "flexible_response",
@@ -66,7 +66,7 @@ class Route:
         self.api = api
         self.version = version
         self.decode = decoder(message(definition.request), version)
-        self.decode_counted: CountedDecoder[Message] | None = None  # made when a large one comes
+        self.decode_in_steps: StepwiseDecoder[Message] | None = None  # made when a large one comes
         self.encode = encoder(message(definition.response), version)
         self.flexible_request = request_header_version(api.key, version) == 2
         self.flexible_response = response_header_version(api.key, version) == 1
@@ -135,22 +135,23 @@ class Dispatcher:
 
     # -- large requests
 
-    def read_counted(self, route: Route, frame: memoryview, client: Client) -> tuple[Any, int]:
-        """The request in a frame of any size, and how many entries its arrays have.
+    def read_in_steps(self, route: Route, frame: memoryview, client: Client) -> Steps:
+        """The request in a frame of any size, and how many entries its arrays have; others may have their
+        turn at each yield.
 
         :raises Unanswerable: it is none, or has more than limits.max_request_entries.
         """
         most = self._broker.config.limits.max_request_entries
-        if route.decode_counted is None:
+        if route.decode_in_steps is None:
             definition = index.APIS[route.api.key]
-            route.decode_counted = counted_decoder(message(definition.request), route.version)
+            route.decode_in_steps = stepwise_decoder(message(definition.request), route.version)
         try:
             if route.flexible_request:
-                header, at, _ = counted_decoder(RequestHeader, 2)(frame, 0, most)
+                header, at, _ = at_once(stepwise_decoder(RequestHeader, 2)(frame, 0, most))
             else:
                 header, at = decoder(RequestHeader, 1)(frame, 0)
             client.client_id = header.client_id
-            request, _, left = route.decode_counted(frame, at, most)
+            request, _, left = yield from route.decode_in_steps(frame, at, most)
         except MalformedMessage as error:
             if isinstance(error.__cause__, TooMany):
                 told = f"{route.api.name} v{route.version} with more than {most} entries"

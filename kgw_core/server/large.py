@@ -1,15 +1,16 @@
-"""Requests and answers of many entries: one at a time, so that other connections get turns between them.
+"""Requests and answers of many entries: one at a time and in steps, so that others get turns between them.
 
-A request of some ten thousand entries takes a tenth of a second of the event loop, and many clients may send
-one. Each waits for its turn, is decoded with a limit of entries, and its answer is encoded in a thread. So
-are answers of many entries to small requests (:mod:`kgw_core.api.large`).
+A request of 100,000 entries takes a quarter of a second to decode, and many clients may send one. It waits
+for its turn, is decoded in steps and with a limit of entries, and its answer is encoded in a thread. So are
+answers of many entries to small requests (:mod:`kgw_core.api.large`). A large frame of few entries is handled
+at once.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -18,7 +19,7 @@ from kgw_core import workers
 from kgw_core.api.large import LargeAnswer
 from kgw_core.broker import RequestContext
 from kgw_core.events import Client
-from kgw_core.pending import Pending
+from kgw_core.pending import Alone, Pending
 
 if TYPE_CHECKING:
     from kgw_core.server.dispatch import Answer, Dispatcher, Route
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
 LARGE: Final = 16 << 10
 """A frame of more bytes may have so many entries that they are counted."""
 HEAVY: Final = 1000
-"""A request of more entries waits for its turn."""
+"""The answer to a request of more entries is encoded in a thread."""
 _PRODUCE = 0
+
+
+Steps: TypeAlias = Generator[None, None, tuple[Any, int]]
+"""Reading a request; what it gives is the request, and how many entries its arrays have."""
 
 
 class Asked(NamedTuple):
@@ -64,58 +69,47 @@ class Turns:
         stable: bool,
         spawn: Callable[[Any], object],
     ) -> Answer | Pending[Answer]:
-        """Begin with the request in ``frame``: at once with a Produce, which others that come after it may
-        not overtake, and of which only the answer waits for its turn; else in its turn.
+        """Begin with the request in ``frame``: at once where it has few entries, else in its turn.
 
         :raises Unanswerable: as :meth:`Dispatcher.start`.
         """
         dispatcher = self._dispatcher
-        if route.api.key == _PRODUCE:
-            request, entries = dispatcher.read_counted(route, frame, client)
-            context = dispatcher.context(route, client, frame, stable)
+        steps: Steps = dispatcher.read_in_steps(route, frame, client)
+        try:
+            next(steps)
+        except StopIteration as end:
+            request, entries = end.value
             if entries <= HEAVY:
+                context = dispatcher.context(route, client, frame, stable)
                 return dispatcher.handle(route, correlation, request, context)
-            return self._at_once(Asked(route, correlation, request, context, entries), spawn)
-        if not stable:  # the bytes are gone when this call returns
-            frame = memoryview(bytearray(frame))
-        answer: Pending[Answer] = Pending()
+            steps = _read(request, entries)
+        else:
+            if not stable:  # the bytes are gone when this call returns
+                frame = memoryview(bytearray(frame))
+                steps = dispatcher.read_in_steps(route, frame, client)
+        # Others of its connection must not overtake a Produce that is not appended yet.
+        answer: Pending[Answer] = Alone() if route.api.key == _PRODUCE else Pending()
         gone: list[bool] = []
         answer.on_abandon = lambda: gone.append(True)
-        spawn(self._run(route, correlation, frame, client, answer, gone))
-        return answer
-
-    def _at_once(self, asked: Asked, spawn: Callable[[Any], object]) -> Pending[Answer]:
-        answer: Pending[Answer] = Pending()
-        response, failure = asked.handled()
-        if isinstance(response, Pending):
-            answer.on_abandon = response.abandon
-
-        async def finish() -> None:
-            try:
-                answer.resolve(await self._encoded(asked, response, failure, answer))
-            except Exception as error:
-                answer.fail(error)
-
-        spawn(finish())
+        context = dispatcher.context(route, client, frame, stable=True)
+        spawn(self._run(Asked(route, correlation, None, context), steps, answer, gone))
         return answer
 
     async def _run(
         self,
-        route: Route,
-        correlation: int,
-        frame: memoryview,
-        client: Client,
+        asked: Asked,
+        steps: Steps,
         answer: Pending[Answer],
         gone: list[bool],
     ) -> None:
         try:
             async with self._turn:
-                await anyio.lowlevel.checkpoint()  # others run between two of them
-                if gone:
+                read = await _in_turns(steps, gone)
+                if read is None:
                     return
-                request, entries = self._dispatcher.read_counted(route, frame, client)
-                context = self._dispatcher.context(route, client, frame, stable=True)
-                asked = Asked(route, correlation, request, context, entries)
+                context = asked.context
+                context.entries = read[1]
+                asked = Asked(asked.route, asked.correlation, read[0], context, read[1])
                 response, failure = asked.handled()
             if isinstance(response, Pending):
                 answer.on_abandon = response.abandon
@@ -167,3 +161,23 @@ class Turns:
             return await workers.in_thread(self._dispatcher.encoded, route, correlation, response)
         except Exception as error:
             return self._dispatcher.instead(route, correlation, request, error, context)
+
+
+def _read(request: Any, entries: int) -> Steps:
+    """No steps: it is read."""
+    yield from ()
+    return request, entries
+
+
+async def _in_turns(steps: Steps, gone: list[bool]) -> tuple[Any, int] | None:
+    """What the steps give, with turns for others between them; None where the client has gone meanwhile."""
+    while True:
+        await anyio.lowlevel.checkpoint()
+        if gone:
+            steps.close()
+            return None
+        try:
+            next(steps)
+        except StopIteration as end:
+            read: tuple[Any, int] = end.value
+            return read

@@ -1,8 +1,8 @@
 """The order of one connection's requests: which may start, and which answers may leave.
 
 Requests start in the order of their arrival, and answers leave in it. A request starts when everything before
-it has been answered, except that a Produce may overlap earlier Produces (clients rely on both). What may not
-start yet is held.
+it has been answered, except that a Produce may overlap earlier Produces (clients rely on both), unless one of
+them is appended in steps. What may not start yet is held.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from kgw_core.api.produce_legacy import FIRST_V2
-from kgw_core.pending import Pending
+from kgw_core.pending import Alone, Pending
 from kgw_core.server.dispatch import Answer
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Line:
     def started(self, frame: memoryview, answer: Pending[Answer]) -> None:
         """This one has started, and its answer is not there yet."""
         size = len(frame)
-        if _is_produce(frame):
+        if type(answer) is not Alone and _is_produce(frame):
             self._only_produces = self._only_produces or not self.answers
         else:
             self._only_produces = False

@@ -1,8 +1,8 @@
-"""One at a time for each name."""
+"""One at a time for each key, such as a name."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -12,10 +12,10 @@ class Turns:
     """Locks by key that exist while somebody holds or awaits them."""
 
     def __init__(self) -> None:
-        self._turns: dict[str, _Turn] = {}
+        self._turns: dict[Hashable, _Turn] = {}
 
     @asynccontextmanager
-    async def of(self, key: str) -> AsyncIterator[None]:
+    async def of(self, key: Hashable) -> AsyncIterator[None]:
         """Wait until nobody else is inside with the same ``key``; first come, first served."""
         turn = self._turns.setdefault(key, _Turn())
         turn.users += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from kgw_core.wire.base import Buffer, Message
@@ -11,11 +11,12 @@ M = TypeVar("M", bound=Message)
 
 Write: TypeAlias = Callable[[Buffer], object]
 Decoder: TypeAlias = Callable[[memoryview, int], tuple[M, int]]
-CountedDecoder: TypeAlias = Callable[[memoryview, int, int], tuple[M, int, int]]
+Steps: TypeAlias = Generator[None, None, tuple[M, int, int]]
+StepwiseDecoder: TypeAlias = Callable[[memoryview, int, int], Steps[M]]
 Encoder: TypeAlias = Callable[[M, Write], None]
 
 _decoders: dict[tuple[type[Message], int], Callable[..., Any]] = {}
-_counted: dict[tuple[type[Message], int], Callable[..., Any]] = {}
+_stepwise: dict[tuple[type[Message], int], Callable[..., Any]] = {}
 _encoders: dict[tuple[type[Message], int], Callable[..., Any]] = {}
 
 
@@ -32,16 +33,27 @@ def decoder(message_class: type[M], version: int) -> Decoder[M]:
     return found
 
 
-def counted_decoder(message_class: type[M], version: int) -> CountedDecoder[M]:
-    """The same with a limit: ``(buf, pos, left) -> (message, pos, left)``, where `left` is how many entries
-    all arrays may have together. Compiled on first use.
+def stepwise_decoder(message_class: type[M], version: int) -> StepwiseDecoder[M]:
+    """The same for large messages: a generator ``(buf, pos, left)`` that yields after some hundred entries
+    each, and returns ``(message, pos, left)``. `left` is how many entries all arrays may have together.
+    Compiled on first use.
 
     :raises ValueError: there is no such version of the message.
     """
-    found = _counted.get((message_class, version))
+    found = _stepwise.get((message_class, version))
     if found is None:
-        found = _counted[message_class, version] = _compiled(message_class, version, "count")
+        found = _stepwise[message_class, version] = _compiled(message_class, version, "step")
     return found
+
+
+def at_once(steps: Steps[M]) -> tuple[M, int, int]:
+    """The result, without a turn for others. :raises MalformedMessage: as the steps do."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: tuple[M, int, int] = end.value
+            return result
 
 
 def encoder(message_class: type[M], version: int) -> Encoder[M]:
@@ -67,7 +79,7 @@ def source(message_class: type[Message], version: int, direction: Literal["decod
     return "\n".join(codec_source(message_class, version, direction).lines) + "\n"
 
 
-def _compiled(cls: type[Message], version: int, direction: Literal["decode", "count", "encode"]) -> Any:
+def _compiled(cls: type[Message], version: int, direction: Literal["decode", "step", "encode"]) -> Any:
     from kgw_core.wire.emit.compiling import compile_codec
 
     return compile_codec(cls, version, direction)

@@ -29,17 +29,17 @@ _HELPERS: dict[str, Any] = {
 
 
 def codec_source(cls: type[Message], version: int, direction: str) -> Text:
-    """The source of one codec; `direction` is "decode", "count" (decode with a limit) or "encode".
+    """The source of one codec; `direction` is "decode", "step" (decode in steps, with a limit) or "encode".
 
     ValueError for a version there is not.
     """
     plan = plan_message(cls, version)
     what = f"{cls.NAME} v{version}"
-    if direction in ("decode", "count"):
-        return decoder_source(f"{direction}_{cls.NAME}_v{version}", what, plan, counted=direction == "count")
+    if direction in ("decode", "step"):
+        return decoder_source(f"{direction}_{cls.NAME}_v{version}", what, plan, in_steps=direction == "step")
     if direction == "encode":
         return encoder_source(f"encode_{cls.NAME}_v{version}", what, version, plan)
-    raise ValueError(f'direction is "decode", "count" or "encode", not {direction!r}')
+    raise ValueError(f'direction is "decode", "step" or "encode", not {direction!r}')
 
 
 def compile_codec(cls: type[Message], version: int, direction: str) -> Any:
@@ -55,7 +55,7 @@ def compile_codec(cls: type[Message], version: int, direction: str) -> Any:
             namespace[name] = eval(struct_definition(name), {"Struct": struct.Struct})
         elif name in module:
             namespace[name] = module[name]
-        elif name != "Write":
+        elif name not in ("Write", "Iterator"):
             namespace[name] = _HELPERS[name]
     code = compile(source, filename, "exec", __future__.annotations.compiler_flag, dont_inherit=True)
     exec(code, namespace)

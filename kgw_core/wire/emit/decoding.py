@@ -10,27 +10,36 @@ from __future__ import annotations
 from kgw_core.wire.emit.plan import FieldPlan, StructPlan, min_size
 from kgw_core.wire.emit.text import Text, size_of, struct_name
 
+STEP = 500
+"""Entries that a decoder in steps reads before it lets others have their turn."""
 
-def decoder_source(name: str, what: str, plan: StructPlan, *, counted: bool = False) -> Text:
+
+def decoder_source(name: str, what: str, plan: StructPlan, *, in_steps: bool = False) -> Text:
     """The function `name`; `what` is how errors call the message ("ProduceRequest v9-12").
 
-    `counted`: it takes `left` as well, how many entries all arrays (and tagged sections) may have together,
-    and gives what is left of it.
+    `in_steps`: it takes `left` as well, how many entries all arrays (and tagged sections) may have together,
+    and gives what is left of it; and it is a generator, which yields after each :data:`STEP` entries and
+    returns its result.
     """
     cls = plan.cls.__name__
     text = _Decoding()
-    text.counted = counted
+    text.in_steps = in_steps
     text.use(cls)
     with text.block("try:"):
         text.add(f"m = {text.use('new')}({cls})")
         text.struct(plan, "m")
         text.flush()
-        text.add("return m, pos, left" if counted else "return m, pos")
+        text.add("return m, pos, left" if in_steps else "return m, pos")
     with text.block(f"except {text.use('DECODE_ERRORS')} as error:"):
         text.add(f'raise {text.use("malformed")}("{what}", pos, error) from error')
     head = [f"def {name}(buf: memoryview, pos: int) -> tuple[{cls}, int]:"]
-    if counted:
-        head = [f"def {name}(buf: memoryview, pos: int, left: int) -> tuple[{cls}, int, int]:"]
+    if in_steps:
+        head = [
+            f"def {name}(buf: memoryview, pos: int, left: int) -> Iterator[None]:",
+            f"    rest = {STEP}",
+            "    if rest == 0:  # never: a generator, whatever the message has",
+            "        yield",
+        ]
     if any("size" in line for line in text.lines):
         head.append("    size = len(buf)")
     text.lines[:0] = head
@@ -38,11 +47,11 @@ def decoder_source(name: str, what: str, plan: StructPlan, *, counted: bool = Fa
 
 
 class _Decoding(Text):
-    counted = False
+    in_steps = False
 
     def count(self) -> None:
         """`n` entries follow."""
-        if self.counted:
+        if self.in_steps:
             self.add("left -= n")
             with self.block("if left < 0:"):
                 self.add(f"raise {self.use('too_many')}(left)")
@@ -151,6 +160,11 @@ class _Decoding(Text):
         self.add(f"{items}: list[{kind}] = []")
         self.add(f"{target} = {items}")
         with self.block("for _ in range(n):"):
+            if self.in_steps:
+                self.add("rest -= 1")
+                with self.block("if not rest:"):
+                    self.add(f"rest = {STEP}")
+                    self.add("yield")
             if element.struct is not None:
                 var = self.fresh("m")
                 self.add(f"{var} = {self.use('new')}({kind})")
@@ -186,7 +200,7 @@ class _Decoding(Text):
         self.flush("B")
         if not plan.tagged:
             with self.block("if n:"):
-                if self.counted:
+                if self.in_steps:
                     self.add(f"n, _ = {self.use('read_uvarint')}(buf, pos - 1)")
                     self.count()
                 self.add(f"pos = {self.use('skip_tags')}(buf, pos - 1)")

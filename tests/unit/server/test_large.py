@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from broker_kit import Kit, Peer, a_client, a_frame, a_kit, a_server, batch, turns, values_of
 
@@ -18,6 +19,7 @@ from kgw_core.errors import KafkaError, PolicyViolation, Unanswerable, UnknownSe
 from kgw_core.pending import Pending
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.large import HEAVY, LARGE
+from kgw_core.wire.emit import decoding
 from kgw_core.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 from kgw_core.wire.messages.offset_fetch import (
     OffsetFetchRequest,
@@ -69,10 +71,10 @@ def dispatcher(kit: Kit, handler: Handler) -> Dispatcher:
     return Dispatcher(kit.broker, {OFFSET_FETCH: handler.api()})
 
 
-async def throttle(answer: Any) -> int:
-    assert isinstance(answer, Pending)
-    with anyio.fail_after(5):
-        data = await answer.wait()
+async def throttle(data: Any) -> int:
+    if isinstance(data, Pending):
+        with anyio.fail_after(5):
+            data = await data.wait()
     assert isinstance(data, bytes)
     return int.from_bytes(data[8:12], "big")
 
@@ -137,11 +139,38 @@ async def test_more_entries_than_allowed_end_the_connection_and_name_the_setting
     await kit.close()
 
 
-async def test_one_that_is_malformed_ends_the_connection(kit: Kit) -> None:
-    frame = memoryview(a_frame(OFFSET_FETCH, VERSION, 7, many())[:-50])
-    answer: Any = dispatcher(kit, Handler()).start(frame, kit.client, True)
+@pytest.mark.parametrize("topics", [HEAVY // 4, 3 * HEAVY])
+async def test_one_that_is_malformed_ends_the_connection(kit: Kit, topics: int) -> None:
+    request = OffsetFetchRequest("g", [OffsetFetchRequestTopic("t" * 100, [1])] * topics)
+    frame = memoryview(a_frame(OFFSET_FETCH, VERSION, 7, request)[:-50])
     with pytest.raises(Unanswerable, match="OffsetFetch v5: OffsetFetchRequest v5"):
-        await throttle(answer)
+        await throttle(dispatcher(kit, Handler()).start(frame, kit.client, True))
+
+
+@pytest.mark.parametrize("stable", [False, True])
+async def test_others_get_turns_while_one_is_decoded(kit: Kit, stable: bool) -> None:
+    handler = Handler()
+    count = 40 * decoding.STEP
+    answer = start(kit, handler, OffsetFetchRequest("g", [OffsetFetchRequestTopic("", [])] * count))
+    assert isinstance(answer, Pending)
+    turns = 0
+    while not handler.seen:
+        await anyio.lowlevel.checkpoint()
+        turns += 1
+    assert turns >= 40
+    assert await throttle(answer) == 5
+
+
+async def test_one_whose_client_goes_while_it_is_decoded_is_not_handled(kit: Kit) -> None:
+    handler = Handler()
+    topics = [OffsetFetchRequestTopic("", [])] * (40 * decoding.STEP)
+    answer = start(kit, handler, OffsetFetchRequest("g", topics))
+    assert isinstance(answer, Pending)
+    await turns(10)
+    answer.abandon()
+    await turns(100)
+    assert handler.seen == []
+    assert await throttle(start(kit, handler, many())) == 5
 
 
 async def test_one_whose_client_has_gone_before_its_turn_is_not_handled(kit: Kit) -> None:

@@ -106,6 +106,36 @@ async def test_others_get_their_turns_while_all_topics_are_told(kit: Kit) -> Non
     assert [len(topic.partitions) for topic in response.topics] == [1000] * 4
 
 
+async def test_one_topic_of_many_partitions_that_is_asked_for_by_name_is_told_in_turns(kit: Kit) -> None:
+    await kit.topic("t", 3000)
+    request = MetadataRequest([MetadataRequestTopic(name="t"), MetadataRequestTopic(name="u")], False)
+    answer = kit.start(request, 9)
+    assert isinstance(answer, Pending)
+    count = 0
+    while not answer.done:
+        await anyio.lowlevel.checkpoint()
+        count += 1
+    assert count >= 3000 // large_answers.STEP
+    topics = kit.decode(answer.result(), request, 9).topics
+    assert [(topic.name, topic.error_code, len(topic.partitions)) for topic in topics] == [
+        ("t", 0, 3000),
+        ("u", 3, 0),
+    ]
+
+
+async def test_a_topic_that_is_deleted_before_its_turn_is_unknown(kit: Kit, all_are_large: Any) -> None:
+    for name in ("a", "b"):
+        await kit.topic(name, 3)
+    all_are_large()
+    for request in (MetadataRequest(None), MetadataRequest([MetadataRequestTopic(name="b")], False)):
+        await kit.catalog.ensure("b", 3)
+        answer = kit.start(request, 9)
+        await kit.catalog.delete("b")
+        assert isinstance(answer, Pending)
+        topics = kit.decode(await answer.wait(), request, 9).topics
+        assert ("b", 0) not in [(topic.name, topic.error_code) for topic in topics]
+
+
 TOPICS = [f"t{number}" for number in range(300)]
 ALL_PARTITIONS = [DeleteRecordsPartition(number, 0) for number in range(300)]
 NEW_CONFIG = [AlterableConfig("retention.ms", 0, "5")]

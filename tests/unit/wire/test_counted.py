@@ -8,7 +8,7 @@ import pytest
 
 from kgw_core import wire
 from kgw_core.wire import MalformedMessage
-from kgw_core.wire.codecs import counted_decoder
+from kgw_core.wire.codecs import at_once, stepwise_decoder
 from kgw_core.wire.failures import TooMany
 from kgw_core.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 from kgw_core.wire.messages.offset_fetch import (
@@ -23,14 +23,14 @@ def test_they_decode_every_request_to_the_same_message(vectors):
             continue
         cls = wire.message(row.message)
         expected, end = wire.decoder(cls, row.version)(memoryview(row.data), 0)
-        decoded, at, left = counted_decoder(cls, row.version)(memoryview(row.data), 0, 1000)
+        decoded, at, left = at_once(stepwise_decoder(cls, row.version)(memoryview(row.data), 0, 1000))
         assert (decoded, at) == (expected, end)
         assert 0 <= left <= 1000
 
 
 def counted(message, version, limit):
     data = memoryview(wire.encode(message, version))
-    return counted_decoder(type(message), version)(data, 0, limit)[2]
+    return at_once(stepwise_decoder(type(message), version)(data, 0, limit))[2]
 
 
 def test_all_arrays_count_together():
@@ -52,7 +52,7 @@ def test_more_than_allowed_is_refused_before_it_is_made():
 def test_sections_of_tagged_fields_count():
     body = bytearray(wire.encode(MetadataRequest([]), 9)[:-1])
     body += b"\xe8\x07" + b"".join(struct.pack("BBB", 0x80 | at & 0x7F, at >> 7 | 4, 0) for at in range(1000))
-    decode = counted_decoder(MetadataRequest, 9)
-    assert decode(memoryview(body), 0, 1000)[1:] == (len(body), 0)
+    decode = stepwise_decoder(MetadataRequest, 9)
+    assert at_once(decode(memoryview(body), 0, 1000))[1:] == (len(body), 0)
     with pytest.raises(MalformedMessage, match="more than allowed"):
-        decode(memoryview(body), 0, 999)
+        at_once(decode(memoryview(body), 0, 999))
