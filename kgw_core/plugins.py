@@ -169,8 +169,8 @@ def _kinds() -> dict[str, _Kind]:
 
     kinds = (
         _Kind("storage", "kgw_register_storage", storage.LogStore, storage.API_VERSION),
-        _Kind("ledger", "kgw_register_offset_ledger", OffsetLedger, storage.API_VERSION),
-        _Kind("state", "kgw_register_group_state", state.StateStore, state.API_VERSION),
+        _Kind("ledger", "kgw_register_ledger", OffsetLedger, storage.API_VERSION),
+        _Kind("state", "kgw_register_state", state.StateStore, state.API_VERSION),
     )
     return {kind.name: kind for kind in kinds}
 

@@ -1,19 +1,23 @@
 """The state records of groups: what is kept, and as which bytes.
 
-A record replaces what was kept under its key, so a replay may take the keys in any order. Values are
-msgpack arrays; a newer version may append fields, which older ones ignore.
+A record replaces what was kept under its key, so a replay may take the keys in any order. A key begins with
+the slot of its group (:mod:`kgw_core.groups.slots`): ``groups/<slot>/g/<group>`` and ``groups/<slot>/o/…``.
+Values are msgpack arrays; a newer version may append fields, which older ones ignore.
 """
 
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from kgw_core.groups.slots import slot_of
+
 PREFIX = b"groups/"
-GROUPS = b"groups/g/"
-OFFSETS = b"groups/o/"
+_GROUP, _OFFSET = b"g/", b"o/"
+_SLOT = len("00/")
 
 Kept: TypeAlias = Literal["Empty", "CompletingRebalance", "Stable"]
 """The states that a group may be kept in."""
@@ -97,15 +101,22 @@ _decode_group = msgspec.msgpack.Decoder(GroupRecord).decode
 _decode_offset = msgspec.msgpack.Decoder(Committed).decode
 
 
+@lru_cache(maxsize=10_000)
+def slot_prefix(group_id: str) -> bytes:
+    """What the keys of all groups of this one's slot begin with."""
+    return b"%b%02d/" % (PREFIX, slot_of(group_id))
+
+
 def group_key(group_id: str) -> bytes:
     """The key of a group."""
-    return GROUPS + group_id.encode()
+    return b"%b%b%b" % (slot_prefix(group_id), _GROUP, group_id.encode())
 
 
 def offset_prefix(group_id: str, topic: str) -> bytes:
     """What the keys of a group's offsets of a topic begin with; the partition follows."""
     group = group_id.encode()
-    return b"%b%b%b%b" % (OFFSETS, _LENGTH.pack(len(group)), group, topic.encode())
+    prefix = slot_prefix(group_id)
+    return b"%b%b%b%b%b" % (prefix, _OFFSET, _LENGTH.pack(len(group)), group, topic.encode())
 
 
 def encode(record: Record) -> tuple[bytes, bytes | None]:
@@ -118,23 +129,31 @@ def encode(record: Record) -> tuple[bytes, bytes | None]:
 
 
 def decode(key: bytes, value: bytes) -> PutGroup | PutOffset:
-    """The record that was kept as ``value`` under ``key``.
+    """The record that was kept as ``value`` under ``key``, also under a key without a slot (0.1.0).
 
     :raises ValueError: it is none.
     """
-    if key.startswith(GROUPS):
-        return PutGroup(key[len(GROUPS) :].decode(), _decode_group(value))
-    if not key.startswith(OFFSETS):
+    rest = key.removeprefix(PREFIX)
+    if not has_no_slot(key):
+        rest = rest[_SLOT:]
+    if rest.startswith(_GROUP):
+        return PutGroup(rest[len(_GROUP) :].decode(), _decode_group(value))
+    if not rest.startswith(_OFFSET):
         raise ValueError(f"no record of a group has the key {key!r}")
-    at = len(OFFSETS)
+    at = len(_OFFSET)
     try:
-        (length,) = _LENGTH.unpack_from(key, at)
-        (partition,) = _PARTITION.unpack_from(key, len(key) - _PARTITION.size)
+        (length,) = _LENGTH.unpack_from(rest, at)
+        (partition,) = _PARTITION.unpack_from(rest, len(rest) - _PARTITION.size)
     except struct.error:
         raise ValueError(f"no offset has the key {key!r}") from None
     at += _LENGTH.size
-    if at + length + _PARTITION.size > len(key):
+    if at + length + _PARTITION.size > len(rest):
         raise ValueError(f"no offset has the key {key!r}")
-    group_id = key[at : at + length].decode()
-    topic = key[at + length : -_PARTITION.size].decode()
+    group_id = rest[at : at + length].decode()
+    topic = rest[at + length : -_PARTITION.size].decode()
     return PutOffset(group_id, topic, partition, _decode_offset(value))
+
+
+def has_no_slot(key: bytes) -> bool:
+    """Whether this is a key of release 0.1.0, to be moved to the one that :func:`encode` gives."""
+    return key.startswith((PREFIX + _GROUP, PREFIX + _OFFSET))

@@ -24,7 +24,7 @@ from kgw_core.groups.coordinator import Coordinator
 from kgw_core.groups.deadlines import NEVER
 from kgw_core.groups.events import Effects, Join, Joined, Leaving, Now, Sync, Synced, Write
 from kgw_core.groups.group import Group
-from kgw_core.groups.records import PREFIX, Committed, DropOffset, decode, encode
+from kgw_core.groups.records import PREFIX, Committed, DropOffset, decode, encode, has_no_slot
 from kgw_core.pending import Pending
 from kgw_core.spi.state import StateStore, check_changes
 from kgw_core.state.writer import StateWriter
@@ -316,9 +316,14 @@ class GroupService:
         coordinator.groups.clear()  # a try before this one may have failed half way
         await self.writer.take_over()
         count = 0
+        moved: dict[bytes, bytes | None] = {}
         async for entry in self.writer.store.scan(PREFIX):
             try:
-                coordinator.apply(decode(entry.key, entry.value))
+                record = decode(entry.key, entry.value)
+                coordinator.apply(record)
+                if has_no_slot(entry.key):
+                    moved[entry.key] = None
+                    moved[encode(record)[0]] = entry.value
             except _UNREADABLE as error:
                 logger.error("what is kept under %r is left alone: %r", entry.key, error)
             count += 1
@@ -326,6 +331,14 @@ class GroupService:
                 await anyio.lowlevel.checkpoint()
         if count:
             logger.info("%d groups loaded", len(coordinator.groups))
+        await self._move(moved)
+
+    async def _move(self, changes: dict[bytes, bytes | None]) -> None:
+        """Move what release 0.1.0 has kept to the keys of its slots. A key goes with the commit that puts
+        the new one, so that a crash in between leaves each record once."""
+        keys = list(changes)
+        for at in range(0, len(keys), 2 * _PIECE):
+            await self.writer.committed({key: changes[key] for key in keys[at : at + 2 * _PIECE]})
 
     def _begin(self) -> None:
         self._run(self.coordinator.loaded(self._now()))

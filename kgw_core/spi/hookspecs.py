@@ -27,10 +27,10 @@ def kgw_register_storage() -> Sequence[type[LogStore]]:  # type: ignore[empty-bo
 
 
 @hookspec
-def kgw_register_offset_ledger() -> Sequence[type[OffsetLedger]]:  # type: ignore[empty-body]
+def kgw_register_ledger() -> Sequence[type[OffsetLedger]]:  # type: ignore[empty-body]
     """Return the :class:`~kgw_core.spi.ledger.OffsetLedger` classes of this plugin."""
 
 
 @hookspec
-def kgw_register_group_state() -> Sequence[type[StateStore]]:  # type: ignore[empty-body]
+def kgw_register_state() -> Sequence[type[StateStore]]:  # type: ignore[empty-body]
     """Return the :class:`~kgw_core.spi.state.StateStore` classes of this plugin."""

@@ -8,9 +8,9 @@ The contract. *The core promises:*
 
 1. Keys are not empty and at most 65,535 bytes, values at most 16 MiB. A key begins with the name of the
    room that owns it and a slash (``groups/…``).
-2. One gateway writes at a time. Its rooms do call :meth:`StateStore.commit` at the same time, for keys of
-   their own. Only what is the cluster's (its id, the producer ids that are free) is changed by each that
-   starts, with ``if_versions``.
+2. Several gateways may write, and the rooms of one do so at the same time. ``if_versions`` decides between
+   them: a room that several write for expects the version that it has read (what is the cluster's, such as
+   its id), or that of a fence, which whoever takes the room over moves (groups, by slot in their keys).
 3. A commit is never cancelled because a client went away. A ``get`` or ``scan`` may be cancelled.
 4. ``open`` is called once before anything else, ``close`` once after the last call has returned.
 

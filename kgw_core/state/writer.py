@@ -21,12 +21,16 @@ from uuid import uuid4
 import anyio
 
 from kgw_core.errors import KafkaError, KafkaStorageError, NotCoordinator
+from kgw_core.pending import Pending
 from kgw_core.spi.state import ABSENT, Changes, StateStore, VersionConflict
 
 logger = logging.getLogger(__name__)
 
 MOST_CHANGES = 2_000
 """Keys that are put into one commit, unless one submission alone has more."""
+
+MOST_BYTES = 8 << 20
+"""Bytes of keys and values that are put into one commit, unless one submission alone has more."""
 
 RETRY_SECONDS = 0.5
 """Between two questions to a store that cannot say what it has."""
@@ -99,6 +103,12 @@ class StateWriter:
             self._writing = True
             self._spawn(self._run())
 
+    async def committed(self, changes: Changes) -> None:
+        """Return when ``changes`` are there. :raises Exception: why they are not."""
+        outcome: Pending[None] = Pending()
+        self.submit(changes, lambda error: outcome.resolve(None) if error is None else outcome.fail(error))
+        await outcome.wait()
+
     async def _run(self) -> None:
         try:
             while self._queue:
@@ -109,10 +119,11 @@ class StateWriter:
                 self._idle.set()
 
     def _take(self) -> list[tuple[Changes, Done]]:
-        size = taken = 0
+        count = size = taken = 0
         for changes, _ in self._queue:
-            size += len(changes)
-            if taken and size > MOST_CHANGES:
+            count += len(changes)
+            size += sum(len(key) + len(value or b"") for key, value in changes.items())
+            if taken and (count > MOST_CHANGES or size > MOST_BYTES):
                 break
             taken += 1
         batch, self._queue = self._queue[:taken], self._queue[taken:]

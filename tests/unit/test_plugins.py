@@ -101,7 +101,7 @@ class Mine(OffsetLedger):
     open = reserve = committed = released = trimmed = None
 
 @hookimpl
-def kgw_register_offset_ledger():
+def kgw_register_ledger():
     return [Mine]
 """
     install("kgw-ledger-mine", "1", "ledger.mine", source)

@@ -75,5 +75,5 @@ def test_the_entry_points_register_both_stores() -> None:
     [storage] = entry_points(group="kgw", name="storage.sqlite")
     [state] = entry_points(group="kgw", name="state.sqlite")
     assert storage.load().kgw_register_storage() == [SqliteStore]
-    assert state.load().kgw_register_group_state() == [SqliteStateStore]
+    assert state.load().kgw_register_state() == [SqliteStateStore]
     assert SqliteStore.name == SqliteStateStore.name == "sqlite"

@@ -15,7 +15,7 @@ def kgw_register_storage() -> list[type[LogStore]]:
 
 
 @hookimpl
-def kgw_register_group_state() -> list[type[StateStore]]:
+def kgw_register_state() -> list[type[StateStore]]:
     from kgw_storage_sqlite.state import SqliteStateStore
 
     return [SqliteStateStore]
