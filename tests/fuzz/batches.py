@@ -18,6 +18,9 @@ from kgw_core.wire.messages.produce import (
     ProduceResponse,
     TopicProduceData,
 )
+from tests.corrupt.answers import KGW, answers
+from tests.corrupt.asking import TAKEN
+from tests.corrupt.kinds import KINDS
 from tests.fuzz import seeds
 from tests.fuzz.attack import CLOSED, SILENT, Attack, Finding, Link, framed
 from tests.fuzz.frames import rounds
@@ -27,6 +30,7 @@ FIELDS = (
     "base_offset", "length", "leader_epoch", "magic", "crc", "attributes", "last_offset_delta",
     "base_timestamp", "max_timestamp", "producer_id", "producer_epoch", "base_sequence", "count",
 )  # fmt: skip
+TOPICS = ("fuzz", "squeezed", "compacted")
 VERSIONS = range(3, 14)
 ZSTD = 7
 BY_ID = 13
@@ -65,7 +69,7 @@ def _flipped_payload(rng: random.Random) -> bytearray:
 
 
 def _future(rng: random.Random) -> bytearray:
-    return with_fields(batch(rng), max_timestamp=int(time.time() * 1000) + 10_000_000_000)
+    return build_batch([(b"k", b"v", int(time.time() * 1000) + 10_000_000_000)])
 
 
 def _cut(rng: random.Random) -> bytearray:
@@ -95,7 +99,6 @@ WRONG: dict[str, tuple[Wrong, set[int]]] = {
     "base offset": (_in_field("base_offset", 1, -1, 2**63 - 1, -(2**63)), {INVALID}),
     "control bit": (lambda rng: build_batch([(b"\0\0\0\1", b"\0" * 6)], control=True), {INVALID}),
     "codec 5 to 7": (_in_field("attributes", 5, 6, 7), {CODEC}),
-    "LogAppendTime": (_in_field("attributes", 8), {TIMESTAMP}),
     "from the future": (_future, {TIMESTAMP}),
     "sequence without a number": (
         lambda rng: batch(rng, producer_id=5, producer_epoch=0, base_sequence=-1),
@@ -114,23 +117,31 @@ WRONG: dict[str, tuple[Wrong, set[int]]] = {
 INSIDE: dict[str, tuple[Wrong, set[int]]] = {
     "garbage where records should be": (
         lambda rng: with_fields(batch(rng)[:HEADER_SIZE] + rng.randbytes(50), length=50 + 49),
-        {CORRUPT, INVALID},
+        {INVALID},
     ),
     "garbage where gzip, snappy, LZ4, zstd should be": (
         lambda rng: with_fields(
             batch(rng)[:HEADER_SIZE] + rng.randbytes(50), length=50 + 49, attributes=rng.randint(1, 4)
         ),
-        {CORRUPT, INVALID},
+        {INVALID},
     ),
-    "compressed and cut": (lambda rng: _compressed_cut(rng), {CORRUPT, INVALID, CODEC}),
+    "compressed and cut": (lambda rng: _compressed_cut(rng), {INVALID}),
 }
-"""Wrong inside: seen where the gateway has to look inside, as on a compacted topic."""
+"""Header and CRC are right."""
 
 
 def _compressed_cut(rng: random.Random) -> bytearray:
     data = batch(rng, Codec(rng.randint(1, 4)))
     data = data[: rng.randrange(HEADER_SIZE, len(data))]
     return with_fields(data, length=len(data) - LOG_OVERHEAD)
+
+
+GOOD: dict[str, Wrong] = {
+    "a good one": batch,
+    "max timestamp wrong": _in_field("max_timestamp", -1, 0, 5, 2**62),
+    "LogAppendTime": _in_field("attributes", 8),
+}
+"""What is taken, with a header that is put right."""
 
 
 def produce(topic: str, records: bytes | bytearray | None, version: int, acks: int = -1) -> bytes:
@@ -154,12 +165,11 @@ def corrupt_batches(attack: Attack) -> None:
     rng = attack.rng
     for _ in rounds(attack, 2):
         with attack.link() as link:
-            for what, (make, codes) in WRONG.items():
-                for topic in ("fuzz", "squeezed", "compacted"):
+            for what, (make, codes) in (WRONG | INSIDE).items():
+                for topic in TOPICS:
                     _expect(attack, link, what, topic, make(rng), codes)
-            for what, (make, codes) in INSIDE.items():
-                _expect(attack, link, what, "compacted", make(rng), codes)
-            _expect(attack, link, "a good one", "fuzz", batch(rng), {0})
+            for what, make in GOOD.items():
+                _expect(attack, link, what, rng.choice(TOPICS), make(rng), {0})
         make = rng.choice(list(WRONG.values()))[0]
         with attack.link() as link:
             link.send(produce("fuzz", make(rng), 9, acks=0))
@@ -184,6 +194,23 @@ def _expect(
     attack.count(error_name(code) if code else "NONE (a good one)")
 
 
+def known_kinds(attack: Attack) -> None:
+    """Each kind of docs/reference/corrupt-batches.md, on every topic: refused where its table says so."""
+    table = {
+        kind: answers(KGW)[kind.key].code for kind in KINDS if kind.topic == "plain" and kind.group != "bomb"
+    }
+    for _ in rounds(attack, 1):
+        with attack.link() as link:
+            for kind, name in table.items():
+                for topic in TOPICS:
+                    link.send(produce(topic, kind.make(int(time.time() * 1000)), 9))
+                    code = code_of(link.answer(), 9)
+                    keyless = topic == "compacted" and code == INVALID  # one that is right has no key
+                    if not keyless and error_name(code) != ("NONE" if name == TAKEN else name):
+                        raise Finding(f"{kind.id} on {topic}: got {error_name(code)}, not {name}")
+                    attack.count(error_name(code))
+
+
 def random_batches(attack: Attack) -> None:
     """Valid batches with bytes flipped, and the CRC made anew so that only what they say is wrong."""
     from tests.fuzz.mutate import flipped
@@ -195,5 +222,5 @@ def random_batches(attack: Attack) -> None:
             if turn % 3 and len(data) > HEADER_SIZE:
                 data = with_fields(data)
             version = rng.choice([each for each in VERSIONS if each < BY_ID])
-            link.send(produce(rng.choice(("fuzz", "squeezed", "compacted")), data, version))
+            link.send(produce(rng.choice(TOPICS), data, version))
             attack.count(error_name(code_of(link.answer(), version)))

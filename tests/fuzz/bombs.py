@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import struct
-import time
 from functools import cache
 
-from kgw_core import wire
 from kgw_core.errors import error_name
 from kgw_core.records import HEADER_SIZE, Codec, compress
 from kgw_core.records.batch import LOG_OVERHEAD
-from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
-from kgw_core.wire.messages.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from tests.fuzz import seeds
 from tests.fuzz.attack import Attack, Finding, framed
-from tests.fuzz.batches import batch, code_of, produce, with_fields
+from tests.fuzz.batches import TOPICS, batch, code_of, produce, with_fields
 from tests.fuzz.frames import rounds
 from tests.fuzz.message_sets import message
 from tests.fuzz.mutate import uvarint
@@ -51,14 +47,12 @@ def batch_bomb(attack: Attack, codec: Codec, inflated: int = INFLATED) -> bytear
 
 
 def in_batches(attack: Attack) -> None:
-    """On topics whose batches are looked into: refused."""
+    """Refused on every topic."""
     _make_all()
     for _ in rounds(attack, 1):
         with attack.link() as link:
-            for topic in ("squeezed", "compacted"):
+            for topic in TOPICS:
                 for codec in (Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD):
-                    if topic == "squeezed" and codec == Codec.GZIP:
-                        continue  # it has the topic's codec already and is not looked into
                     link.send(produce(topic, batch_bomb(attack, codec), 9))
                     _refused(attack, code_of(link.answer(), 9), f"{codec.label} on {topic}")
 
@@ -98,39 +92,6 @@ def many_at_once(attack: Attack) -> None:
         finally:
             for link in links:
                 link.socket.close()
-
-
-def kept(attack: Attack) -> None:
-    """Stored unseen, as any compressed batch is, then asked for in ways that look inside."""
-    _make_all()
-    topic = f"bomb-{attack.rng.randrange(10**9)}"
-    with attack.link() as link:
-        link.send(create_topic(topic))
-        link.answer()
-        for codec in (Codec.GZIP, Codec.ZSTD, Codec.LZ4):
-            link.send(produce(topic, batch_bomb(attack, codec), 9))
-            if code := code_of(link.answer(), 9):
-                raise Finding(f"a batch that nobody has to look into got {error_name(code)}")
-        now = int(time.time() * 1000)
-        for offset in range(3):
-            part = FetchPartition(0, fetch_offset=offset, partition_max_bytes=1 << 20)
-            fetch = FetchRequest(
-                -1, max_wait_ms=0, min_bytes=1, topics=[FetchTopic(topic, partitions=[part])]
-            )
-            for version in (0, 2, 3):
-                link.send(framed(seeds.header(1, version) + wire.encode(fetch, version)))
-                if not isinstance(link.answer(20), bytes):
-                    raise Finding(f"Fetch v{version} of a bomb was not answered")
-                attack.count("Fetch answered")
-        for timestamp in (now - 60_000, now, -3, 0):
-            asked = ListOffsetsRequest(
-                -1, 0, [ListOffsetsTopic(topic, [ListOffsetsPartition(0, timestamp=timestamp)])]
-            )
-            version = 7
-            link.send(framed(seeds.header(2, version) + wire.encode(asked, version)))
-            if not isinstance(link.answer(20), bytes):
-                raise Finding("ListOffsets into a bomb was not answered")
-            attack.count("ListOffsets answered")
 
 
 def create_topic(topic: str) -> bytes:

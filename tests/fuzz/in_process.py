@@ -29,7 +29,10 @@ from kgw_core.records import (
     max_time_record,
     parse_control,
     upconvert,
+    walk,
 )
+from kgw_core.records.compression import RECORD_COST
+from kgw_core.records.record import MAX_INT64, MIN_INT64
 from tests.fuzz import mutate, seeds
 from tests.fuzz.attack import Finding
 from tests.fuzz.batches import batch, with_fields
@@ -67,6 +70,7 @@ def read_batch(data: bytes) -> str:
     try:
         for each in iter_batches(data):
             each.check_crc()
+            check_walk(each)
             for look in (
                 lambda each: list(iter_records(each, max_inflated=LIMIT)),
                 lambda each: has_null_key(each, max_inflated=LIMIT),
@@ -80,6 +84,24 @@ def read_batch(data: bytes) -> str:
     except KafkaError as error:
         return type(error).__name__
     return outcome
+
+
+def check_walk(batch: RecordBatch) -> None:
+    """Both forms of the walk find the same, and what it passes the strict reader reads."""
+    count = batch.record_count
+    try:
+        data = batch.inflate(LIMIT)
+    except KafkaError:
+        return
+    walked = walk.walk(data, 0, count)
+    if walked != walk.walk_or_none(data, 0, count):
+        raise Finding(f"the walk over {count} records is {walked}, in Python another: {data.hex()}")
+    if walked is not None and count * RECORD_COST <= LIMIT and not walked[0] & walk.OUT_OF_ORDER:
+        times = [batch.base_timestamp + delta for delta in walked[1:]]
+        if MIN_INT64 <= min(times) <= max(times) <= MAX_INT64 and batch.last_offset_delta >= count - 1:
+            found = [record.timestamp for record in iter_records(batch, max_inflated=LIMIT)]
+            if not batch.log_append_time and [min(found), max(found)] != times:
+                raise Finding(f"the walk found times {times}, the reader {min(found)} to {max(found)}")
 
 
 def _records(batch: RecordBatch) -> list[Record]:
