@@ -1,7 +1,8 @@
 """DescribeProducers: the producers that a partition remembers (KIP-664).
 
-Behaviour: ``lastTimestamp`` is when the gateway took the producer's last batch, after a restart the batch's
-own largest timestamp. No transaction is open, so there is no coordinator epoch and no start offset.
+Behaviour: ``lastTimestamp`` is when the gateway took the producer's last batch. After a restart it is the
+largest timestamp in the batch, or the time of the restart where that cannot be when it came. No transaction
+is open, so there is no coordinator epoch and no start offset.
 """
 
 from __future__ import annotations

@@ -5,6 +5,11 @@ Behaviour:
 - A time, and -3 (the record with the largest timestamp), look into the store.
 - -4 earliest local is the log start; -5 latest tiered and -6 earliest pending upload have no offset, as
   there is no tiered storage.
+- The leader epoch in an answer is that of the record's batch, for the latest offset the log's.
+- A partition that is named twice in a request gets one answer, INVALID_REQUEST; a topic that is, one entry.
+- v0 lists offsets downwards, as Kafka up to 3.x did: starts of segments, the log's end first. A time asks for
+  segments that were not written to after it. The log is one segment here, and a time ends it: the first
+  offset that was written after that, and the log start; nothing if all was.
 
 Versions: v1 is the first with one offset a partition · v2 isolation level · v4 leader epoch · v7 -3
 (KIP-734) · v8 -4 (KIP-405) · v9 -5 (KIP-1005) · v11 -6 (KIP-1023).
@@ -13,7 +18,7 @@ Versions: v1 is the first with one offset a partition · v2 isolation level · v
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -24,7 +29,7 @@ from kgw_core.errors import (
     UnknownTopicOrPartition,
     UnsupportedVersion,
 )
-from kgw_core.log.lookup import offset_for_time, offset_of_max_time
+from kgw_core.log.lookup import Found, epoch_at, offset_for_time, offset_of_max_time
 from kgw_core.log.partition import PartitionLog
 from kgw_core.wire.messages.list_offsets import (
     ListOffsetsPartition,
@@ -54,37 +59,44 @@ def handle(
     request: ListOffsetsRequest, context: RequestContext
 ) -> ListOffsetsResponse | Coroutine[Any, Any, ListOffsetsResponse]:
     """Answer at once where nothing has to be looked up in the store."""
-    seen: set[tuple[str, int]] = set()
-    twice: set[tuple[str, int]] = set()
-    topics = []
-    to_do: list[tuple[ListOffsetsPartition, ListOffsetsPartitionResponse, str]] = []
+    wanted: dict[str, dict[int, ListOffsetsPartition | None]] = {}
     for topic in request.topics:
-        partitions = []
+        partitions = wanted.setdefault(topic.name, {})
         for asked in topic.partitions:
-            key = (topic.name, asked.partition_index)
-            (twice if key in seen else seen).add(key)
-            answer = ListOffsetsPartitionResponse(asked.partition_index)
-            partitions.append(answer)
-            to_do.append((asked, answer, topic.name))
-        topics.append(ListOffsetsTopicResponse(topic.name, partitions))
-    response = ListOffsetsResponse(0, topics)
-    lookups: list[tuple[ListOffsetsPartition, ListOffsetsPartitionResponse, PartitionLog]] = []
-    for asked, answer, name in to_do:
-        try:
-            if (name, asked.partition_index) in twice:
-                raise InvalidRequest(f"{name}-{asked.partition_index} is asked for twice")
-            log = _find_log(name, asked.partition_index, context)
-            if context.version < SINCE.get(asked.timestamp, 0) or asked.timestamp < EARLIEST_PENDING_UPLOAD:
-                raise UnsupportedVersion(
-                    f"timestamp {asked.timestamp} cannot be asked for in ListOffsets v{context.version}"
-                )
-            if log.ready and asked.timestamp in (LATEST, EARLIEST):
-                _answer_known(asked, answer, log, request, context)
-            else:
-                lookups.append((asked, answer, log))
-        except KafkaError as error:
-            _fail(answer, error, context, name)
+            index = asked.partition_index
+            partitions[index] = None if index in partitions else asked
+    response = ListOffsetsResponse(0, [])
+    lookups: list[Lookup] = []
+    for name, partitions in wanted.items():
+        answers = [ListOffsetsPartitionResponse(index) for index in partitions]
+        response.topics.append(ListOffsetsTopicResponse(name, answers))
+        for answer, entry in zip(answers, partitions.values(), strict=True):
+            try:
+                if entry is None:
+                    raise InvalidRequest(f"{name}-{answer.partition_index} is asked for twice")
+                _check_version(entry.timestamp, context)
+                lookup = Lookup(entry, answer, _find_log(name, entry.partition_index, context))
+                if not _answered(lookup, request, context):
+                    lookups.append(lookup)
+            except KafkaError as error:
+                _fail(answer, error, context, name)
     return _look_up(request, response, lookups, context) if lookups else response
+
+
+class Lookup(NamedTuple):
+    """One partition that is asked for, what it is answered, and its log."""
+
+    asked: ListOffsetsPartition
+    answer: ListOffsetsPartitionResponse
+    log: PartitionLog
+
+
+def _check_version(timestamp: int, context: RequestContext) -> None:
+    """:raises UnsupportedVersion: ``timestamp`` is a special one that this version does not have."""
+    if context.version < SINCE.get(timestamp, 0) or timestamp < EARLIEST_PENDING_UPLOAD:
+        raise UnsupportedVersion(
+            f"timestamp {timestamp} cannot be asked for in ListOffsets v{context.version}"
+        )
 
 
 def _find_log(name: str, index: int, context: RequestContext) -> PartitionLog:
@@ -97,60 +109,73 @@ def _find_log(name: str, index: int, context: RequestContext) -> PartitionLog:
 async def _look_up(
     request: ListOffsetsRequest,
     response: ListOffsetsResponse,
-    lookups: list[tuple[ListOffsetsPartition, ListOffsetsPartitionResponse, PartitionLog]],
+    lookups: list[Lookup],
     context: RequestContext,
 ) -> ListOffsetsResponse:
     most = context.broker.config.limits.max_inflated_batch
-    for asked, answer, log in lookups:
+    for lookup in lookups:
+        asked, answer, log = lookup
+        found: Found | None
         try:
             await log.open()
-            if asked.timestamp >= 0:
-                log.check_epoch(asked.current_leader_epoch)
-                _put(answer, await offset_for_time(log, asked.timestamp, most), log, asked, context)
+            if _answered(lookup, request, context):
+                continue
+            if asked.timestamp in (EARLIEST, EARLIEST_LOCAL):
+                found = Found(log.start, -1, await epoch_at(log, log.start))
             elif asked.timestamp == MAX_TIMESTAMP:
-                log.check_epoch(asked.current_leader_epoch)
-                _put(answer, await offset_of_max_time(log, most), log, asked, context)
+                found = await offset_of_max_time(log, most)
+            elif context.version == 0:
+                _put_all(lookup, await _segments_before(log, asked.timestamp))
+                continue
             else:
-                _answer_known(asked, answer, log, request, context)
+                found = await offset_for_time(log, asked.timestamp, most)
+            _put(lookup, found, context)
         except Exception as error:
             _fail(answer, error, context, log.tp.topic)
     return response
 
 
-def _answer_known(
-    asked: ListOffsetsPartition,
-    answer: ListOffsetsPartitionResponse,
-    log: PartitionLog,
-    request: ListOffsetsRequest,
-    context: RequestContext,
-) -> None:
+async def _segments_before(log: PartitionLog, timestamp: int) -> list[int]:
+    """What v0 is answered for a time (ms). An empty segment is older than every time."""
+    before = await log.written_before(timestamp + 1)
+    if before > log.start:
+        return [before, log.start]
+    return [log.start] if log.start == log.high_watermark else []
+
+
+def _answered(lookup: Lookup, request: ListOffsetsRequest, context: RequestContext) -> bool:
+    """Answer what the log knows, if it is open; whether that was it."""
+    asked, _, log = lookup
+    if not log.ready:
+        return False
     log.check_epoch(asked.current_leader_epoch)
+    epoch = log.leader_epoch
     if asked.timestamp == LATEST:
         committed = request.isolation_level == READ_COMMITTED
-        _put(answer, (log.last_stable_offset if committed else log.high_watermark, -1), log, asked, context)
-    elif asked.timestamp in (EARLIEST, EARLIEST_LOCAL):
-        _put(answer, (log.start, -1), log, asked, context)
+        offset = log.last_stable_offset if committed else log.high_watermark
+        if context.version == 0 and log.start != offset:
+            _put_all(lookup, [offset, log.start])
+        else:
+            _put(lookup, Found(offset, -1, epoch), context)
+    elif asked.timestamp in (EARLIEST, EARLIEST_LOCAL) and (not epoch or context.version < LEADER_EPOCH):
+        _put(lookup, Found(log.start, -1, epoch), context)
     else:
-        _put(answer, None, log, asked, context)
+        return asked.timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD)
+    return True
 
 
-def _put(
-    answer: ListOffsetsPartitionResponse,
-    found: tuple[int, int] | None,
-    log: PartitionLog,
-    asked: ListOffsetsPartition,
-    context: RequestContext,
-) -> None:
+def _put(lookup: Lookup, found: Found | None, context: RequestContext) -> None:
+    answer = lookup.answer
     if context.version == 0:
-        # v0 lists offsets downwards: the one asked for, then the starts of older segments, here of one.
-        offsets = [] if found is None else [found[0]]
-        if asked.timestamp == LATEST and log.start != log.high_watermark:
-            offsets.append(log.start)
-        answer.old_style_offsets = offsets[: max(asked.max_num_offsets, 0)]
+        _put_all(lookup, [] if found is None else [found.offset])
     elif found is not None:
-        answer.offset, answer.timestamp = found
+        answer.offset, answer.timestamp = found.offset, found.timestamp
         if context.version >= LEADER_EPOCH:
-            answer.leader_epoch = log.leader_epoch
+            answer.leader_epoch = found.leader_epoch
+
+
+def _put_all(lookup: Lookup, offsets: list[int]) -> None:
+    lookup.answer.old_style_offsets = offsets[: max(lookup.asked.max_num_offsets, 0)]
 
 
 def _fail(answer: ListOffsetsPartitionResponse, error: Exception, context: RequestContext, name: str) -> None:

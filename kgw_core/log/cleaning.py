@@ -21,6 +21,8 @@ from kgw_core.records.batch import (
     CRC_AT,
     HEADER_SIZE,
     LOG_OVERHEAD,
+    MAX_TIMESTAMP_AT,
+    NO_TIMESTAMP,
     RecordBatch,
 )
 from kgw_core.records.builder import build_batch
@@ -33,6 +35,7 @@ _SHORT = 24
 _DIGEST = 32
 _ENTRY = 150
 _INT32 = struct.Struct(">i")
+_INT64 = struct.Struct(">q")
 
 
 class LastOffsets:
@@ -123,8 +126,9 @@ def cleaned(
 
 
 def emptied(batch: RecordBatch) -> bytearray:
-    """The batch without its records: the header, which still says offsets, producer, sequence and times."""
+    """The batch without its records: the header, which still says offsets and producer, but no time."""
     header = bytearray(batch.data[:HEADER_SIZE])
+    _INT64.pack_into(header, MAX_TIMESTAMP_AT, NO_TIMESTAMP)
     _INT32.pack_into(header, LOG_OVERHEAD - 4, HEADER_SIZE - LOG_OVERHEAD)
     _INT32.pack_into(header, HEADER_SIZE - 4, 0)
     header[ATTRIBUTES_AT + 1] &= ~CODEC_MASK & 0xFF

@@ -7,7 +7,8 @@ that a crash or a stop leaves a log that is right, only less compact. The state 
 There are no segments here, so nothing waits for a segment to be rolled: everything may go but what lies in
 the log's last batch. Records younger than ``min.compaction.lag.ms`` are neither dropped nor a reason to drop
 others. A pass begins when more than ``min.cleanable.dirty.ratio`` of the log's bytes are new, or when the
-first new record is older than ``max.compaction.lag.ms``.
+first new record is older than ``max.compaction.lag.ms``. Records without a time are as old as their writing
+(:mod:`kgw_core.log.ages`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from kgw_core import workers
 from kgw_core.background import Faults
 from kgw_core.clock import Clock
 from kgw_core.errors import KafkaError, OffsetOutOfRange, UnknownTopicOrPartition
+from kgw_core.log.ages import Ages
 from kgw_core.log.cleaning import MAP_BYTES, LastOffsets, cleaned
 from kgw_core.log.kept import Kept
 from kgw_core.log.rewrite import is_large
@@ -149,7 +151,7 @@ class Compaction:
         if not due and dirty <= configs.min_cleanable_dirty_ratio * bounds.size:
             return
         await log.open()
-        mapped = await self._map(log, max(progress.cleaned, log.start), configs)
+        mapped = await self._map(log, max(progress.cleaned, log.start), bounds.unchecked, configs)
         if mapped.mapped <= progress.mapped:
             return
         whole = clean + mapped.size
@@ -167,18 +169,30 @@ class Compaction:
         for run in await self._store.read(log.tp, offset, 1):
             for batch in iter_batches(run.data):
                 first = batch.max_timestamp if batch.has_delete_horizon else batch.base_timestamp
-                return self._clock.time_ms() - first > configs.max_compaction_lag_ms
+                if first < 0:
+                    first = batch.max_timestamp
+                if first < 0:
+                    first = await self._store.write_time(log.tp, batch.base_offset)
+                return 0 <= first < self._clock.time_ms() - configs.max_compaction_lag_ms
         return False
 
-    async def _map(self, log: PartitionLog, offset: int, configs: TopicConfigs) -> Mapped:
+    async def _map(self, log: PartitionLog, offset: int, unchecked: int, configs: TopicConfigs) -> Mapped:
         """The last offset of each key from ``offset`` on, as far as records are old enough."""
         latest = LastOffsets(self._map_bytes)
         end = log.high_watermark
-        young = self._clock.time_ms() - configs.min_compaction_lag_ms
+        ages = Ages(
+            self._store,
+            log.tp,
+            offset,
+            end,
+            unchecked=unchecked,
+            young_from=self._clock.time_ms() - configs.min_compaction_lag_ms + 1,
+            max_inflated=self._max_inflated,
+        )
         mapped = cleaned_to = offset
         size = 0
         async for batch in self._batches(log, offset, end):
-            if latest.full or (configs.min_compaction_lag_ms > 0 and batch.max_timestamp > young):
+            if latest.full or (configs.min_compaction_lag_ms > 0 and not await ages.is_old(batch)):
                 return Mapped(latest, mapped, mapped, size)
             try:
                 await self._working(batch, partial(latest.add, batch, self._max_inflated))

@@ -26,7 +26,7 @@ async def end_of_epoch(log: PartitionLog, epoch: int) -> tuple[int, int]:
     found, newer = UNKNOWN, end
     while low < high:
         middle = (low + high) // 2
-        batch = await _batch_at(log, middle)
+        batch = await batch_at(log, middle)
         if batch is None or batch.partition_leader_epoch > epoch:
             high = middle
             if batch is not None:
@@ -38,7 +38,7 @@ async def end_of_epoch(log: PartitionLog, epoch: int) -> tuple[int, int]:
     return (epoch if found == UNKNOWN else found), max(newer, log.start)
 
 
-async def _batch_at(log: PartitionLog, offset: int) -> RecordBatch | None:
+async def batch_at(log: PartitionLog, offset: int) -> RecordBatch | None:
     """The batch that holds ``offset``, or the next where compaction left a gap; None where none follows."""
     runs = await log.read(max(offset, log.start), 1)
     return RecordBatch(memoryview(runs[0].data)) if runs else None

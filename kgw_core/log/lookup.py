@@ -1,76 +1,150 @@
-"""Offsets by time: the store finds the batch, this looks inside it."""
+"""Offsets by time: the store finds the batch by its header, this looks inside it.
+
+A batch whose records cannot be read is answered with its first offset and its header's time: a consumer that
+starts there misses nothing. Below ``Bounds.unchecked`` a header may say less than its records: the batches
+there are searched by halving, which is right where the times of their first records ascend.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Final, NamedTuple
 
-from kgw_core import workers
+from kgw_core.errors import KafkaError
+from kgw_core.log.epochs import batch_at
+from kgw_core.log.inside import looking
 from kgw_core.log.partition import PartitionLog
-from kgw_core.records.batch import RecordBatch, iter_batches
+from kgw_core.records.batch import NO_TIMESTAMP, RecordBatch, iter_batches
 from kgw_core.records.record import iter_records
 from kgw_core.records.scan import find_by_time, max_time_record
 
-T = TypeVar("T")
-
-Found = tuple[int, int]
-"""Offset and timestamp (ms) of a record."""
-
-LARGE = 64 << 10
-"""Looking into a batch of this many bytes, or a compressed one, leaves the event loop."""
-
 _READ_BYTES = 1 << 20
+_TRIES: Final = 16
+"""Batches without a record that counts, past which the latest is looked for."""
+
+
+class Found(NamedTuple):
+    """A record: its offset, its timestamp (ms), and the leader epoch of its batch."""
+
+    offset: int
+    timestamp: int
+    leader_epoch: int
 
 
 async def offset_for_time(log: PartitionLog, timestamp: int, max_inflated: int) -> Found | None:
-    """The first record at or after the log start offset whose timestamp is at least ``timestamp`` (ms)."""
+    """The first record at or after the log start offset whose timestamp is at least ``timestamp`` (ms, not
+    below 0)."""
     await log.open()
     offset = await log.find_time(timestamp)
-    if offset is None:
-        return None
-    while (offset := max(offset, log.start)) < log.high_watermark:
+    end = log.high_watermark if offset is None else min(offset, log.high_watermark)
+    for batch in await _around(log, timestamp, min(await log.unchecked(), end)):
+        found = await _at_or_after(log, batch, timestamp, max_inflated)
+        if found is not None:
+            return found
+    while offset is not None and (offset := max(offset, log.start)) < log.high_watermark:
         runs = await log.read(offset, _READ_BYTES)
         if not runs:
             return None
         for run in runs:
             for batch in iter_batches(run.data):
-                if batch.is_control or batch.max_timestamp < timestamp:
-                    continue
-                found = await _looking(
-                    batch,
-                    partial(
-                        find_by_time, batch, timestamp, start_offset=log.start, max_inflated=max_inflated
-                    ),
-                )
-                if found is not None:
-                    return found
+                if batch.max_timestamp >= timestamp and not batch.is_control:
+                    found = await _at_or_after(log, batch, timestamp, max_inflated)
+                    if found is not None:
+                        return found
         offset = runs[-1].next_offset
     return None
 
 
+async def epoch_at(log: PartitionLog, offset: int) -> int:
+    """The leader epoch of the batch that holds ``offset``, or the next one; the log's where none follows."""
+    if not log.leader_epoch:
+        return 0  # no batch has a higher one
+    batch = await batch_at(log, offset) if offset < log.high_watermark else None
+    return log.leader_epoch if batch is None else batch.partition_leader_epoch
+
+
+async def _at_or_after(
+    log: PartitionLog, batch: RecordBatch, timestamp: int, max_inflated: int
+) -> Found | None:
+    look = partial(find_by_time, batch, timestamp, start_offset=log.start, max_inflated=max_inflated)
+    try:
+        found = await looking(batch, look)
+    except KafkaError:
+        return _unreadable(log, batch) if batch.max_timestamp >= timestamp else None
+    return None if found is None else Found(*found, batch.partition_leader_epoch)
+
+
+async def _around(log: PartitionLog, timestamp: int, end: int) -> list[RecordBatch]:
+    """Of the batches below offset ``end``, whose headers are in doubt, the first that begins at ``timestamp``
+    or later, and the one before it."""
+    before = after = None
+    low, high = log.start, end
+    while low < high:
+        middle = (low + high) // 2
+        batch = await batch_at(log, middle)
+        if batch is None or batch.base_offset >= end:
+            high = middle
+        elif max(batch.base_timestamp, batch.max_timestamp) >= timestamp:
+            after, high = batch, min(middle, batch.base_offset)
+        else:
+            before, low = batch, batch.next_offset
+    return [batch for batch in (before, after) if batch is not None and not batch.is_control]
+
+
 async def offset_of_max_time(log: PartitionLog, max_inflated: int) -> Found | None:
-    """The first record that has the largest timestamp of the log (KIP-734)."""
+    """The first record that has the largest timestamp of the log (KIP-734); None where it holds nothing, or
+    nothing but times before 1970."""
     await log.open()
-    offset = await log.find_max_time()
-    if offset is None or (offset := max(offset, log.start)) >= log.high_watermark:
+    start, end = log.start, log.high_watermark
+    found = await _latest(log, start, end, max_inflated, _TRIES)
+    unchecked = min(await log.unchecked(), end)
+    if start < unchecked:  # the last batch there may have later records than its header says
+        batch = await batch_at(log, unchecked - 1)
+        if batch is not None and batch.base_offset < unchecked:
+            found = _later(found, await _latest_in(log, batch, max_inflated))
+    return found if found is not None and found.timestamp >= NO_TIMESTAMP else None
+
+
+async def _latest(log: PartitionLog, start: int, end: int, max_inflated: int, tries: int) -> Found | None:
+    """The latest record of the batches that hold offsets from ``start`` on and begin below ``end``."""
+    base = await log.find_max_time(start, end) if start < end and tries else None
+    batch = await batch_at(log, max(base, start)) if base is not None else None
+    if batch is None:
         return None
-    for run in await log.read(offset, 1):
-        for batch in iter_batches(run.data):
-            if batch.base_offset >= log.start:
-                return await _looking(batch, partial(max_time_record, batch, max_inflated=max_inflated))
-            return await _looking(batch, partial(_max_time_from, batch, log.start, max_inflated))
-    return None
+    found = await _latest_in(log, batch, max_inflated)
+    if found is not None and batch.base_offset >= start:
+        return found
+    # its latest records were trimmed, or compaction took all of them
+    earlier = await _latest(log, start, batch.base_offset, max_inflated, tries - 1)
+    later = await _latest(log, batch.next_offset, end, max_inflated, tries - 1)
+    return _later(_later(earlier, found), later)
 
 
-def _max_time_from(batch: RecordBatch, start: int, max_inflated: int) -> Found | None:
+async def _latest_in(log: PartitionLog, batch: RecordBatch, max_inflated: int) -> Found | None:
+    if batch.base_offset >= log.start:
+        look = partial(max_time_record, batch, max_inflated=max_inflated)
+    else:
+        look = partial(_max_time_from, batch, log.start, max_inflated)
+    try:
+        found = await looking(batch, look)
+    except KafkaError:
+        return _unreadable(log, batch)
+    return None if found is None else Found(*found, batch.partition_leader_epoch)
+
+
+def _max_time_from(batch: RecordBatch, start: int, max_inflated: int) -> tuple[int, int] | None:
     """:func:`max_time_record` of a batch whose first records were trimmed."""
     records = iter_records(batch, max_inflated=max_inflated)
     found = ((record.offset, record.timestamp) for record in records if record.offset >= start)
     return max(found, key=lambda each: (each[1], -each[0]), default=None)
 
 
-async def _looking(batch: RecordBatch, look: Callable[[], T]) -> T:
-    if batch.size < LARGE and not batch.codec:
-        return look()
-    return await workers.in_thread(look)
+def _unreadable(log: PartitionLog, batch: RecordBatch) -> Found:
+    return Found(max(batch.base_offset, log.start), batch.max_timestamp, batch.partition_leader_epoch)
+
+
+def _later(one: Found | None, other: Found | None) -> Found | None:
+    """The one with the later time; the first where both have the same."""
+    if one is None or (other is not None and other.timestamp > one.timestamp):
+        return other
+    return one

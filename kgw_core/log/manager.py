@@ -94,7 +94,7 @@ class LogManager:
         self.openers = Openers(spawn)
         self.logs: dict[PartitionLog, None] = {}
         """All that were made and not forgotten."""
-        self.retention = Retention(store, clock, lambda: self.logs, retention_interval)
+        self.retention = Retention(store, clock, lambda: self.logs, retention_interval, max_inflated)
         self.compaction = compaction.Compaction(
             store, self._kept, clock, lambda: self.logs, compaction_interval, max_inflated
         )
@@ -102,6 +102,7 @@ class LogManager:
     def make_log(self, topic: TopicState[PartitionLog], partition: int) -> PartitionLog:
         """The log of one partition, not opened yet."""
         log = PartitionLog(TopicPartition(topic.name, topic.id, partition), topic, self)
+        log.leader_epoch = self.store.leader_epoch(log.tp)
         self.logs[log] = None
         return log
 
@@ -128,13 +129,18 @@ class LogManager:
             tasks.start_soon(every, "compaction", lambda: self.compaction.interval, self.compaction.check)
             tasks.start_soon(every, "expiring producers", UPKEEP_SECONDS, self._forget_producers)
 
+    @property
+    def producer_expiration_ms(self) -> int:
+        """How long producers that are silent are remembered."""
+        return self.refused.expiration_ms
+
     def expire_producers_after(self, ms: int) -> None:
         """Remember producers that are silent for ``ms`` from now on; it counts from the next look on."""
         self.refused.expiration_ms = ms
 
     async def _forget_producers(self) -> None:
         """Forget producers that have not written for as long as they are remembered."""
-        before = self.clock.time_ms() - self.refused.expiration_ms
+        before = self.clock.time_ms() - self.producer_expiration_ms
         self.refused.expire(before)
         faults = Faults("partition(s)")
         for log in list(self.logs):

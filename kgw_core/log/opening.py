@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from kgw_core.log.ages import written_before
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.log.snapshots import Snapshots
-from kgw_core.records.batch import iter_batches
+from kgw_core.records.batch import RecordBatch, iter_batches
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.storage import SCAN_BYTES, LogStore, TopicPartition
 
@@ -22,11 +23,18 @@ class Opened(NamedTuple):
 
 
 async def opened(
-    tp: TopicPartition, store: LogStore, ledger: OffsetLedger, snapshots: Snapshots | None
+    tp: TopicPartition,
+    store: LogStore,
+    ledger: OffsetLedger,
+    snapshots: Snapshots | None,
+    now: int,
+    expiration_ms: int,
 ) -> Opened:
     """Bounds from the store, position from the ledger, producers from their snapshot and from the headers of
     the batches that came after it.
 
+    :param now: ms since the epoch.
+    :param expiration_ms: how long producers that are silent are remembered.
     :raises Exception: what store and ledger raise.
     """
     bounds = await store.bounds(tp)
@@ -34,6 +42,8 @@ async def opened(
     producers, offset, size = Producers(), bounds.start, 0
     if snapshots is not None:
         producers, offset = await snapshots.load(tp, bounds.start, bounds.end)
+    heard = LastHeard(now, now - expiration_ms)
+    first = offset
     while offset < bounds.end:
         runs = await store.read(tp, offset, SCAN_BYTES)
         if not runs:
@@ -48,7 +58,39 @@ async def opened(
                         batch.base_sequence,
                         batch.last_sequence,
                         Appended(batch.base_offset, batch.max_timestamp if batch.log_append_time else -1),
-                        batch.max_timestamp,
+                        heard.of(batch),
                     )
         offset = runs[-1].next_offset
+    if heard.doubtful:
+        written = await written_before(store, tp, first, bounds.end, heard.expired_before)
+        heard.settle(producers, written)
     return Opened(position.start, position.committed, bounds.epoch, producers, size)
+
+
+class LastHeard:
+    """When producers were last heard of, by their batches, whose times are the clients'.
+
+    A producer must not be forgotten because its records have old times or none, and not be kept for ever
+    because they lie in the future.
+    """
+
+    def __init__(self, now: int, expired_before: int) -> None:
+        self.expired_before = expired_before
+        self.doubtful: dict[int, RecordBatch] = {}
+        """The last batch of each producer whose time does not tell it."""
+        self._now = now
+
+    def of(self, batch: RecordBatch) -> int:
+        """The time of the batch, or now where that cannot be."""
+        if self.expired_before <= batch.max_timestamp <= self._now:
+            self.doubtful.pop(batch.producer_id, None)
+            return batch.max_timestamp
+        self.doubtful[batch.producer_id] = batch
+        return self._now
+
+    def settle(self, producers: Producers, written: int) -> None:
+        """What lies below offset ``written`` was written so long ago that its producers may be forgotten."""
+        for producer_id, batch in self.doubtful.items():
+            producer = producers.get(producer_id)
+            if producer is not None and batch.base_offset < written:
+                producer.last_timestamp = min(batch.max_timestamp, self.expired_before - 1)

@@ -85,7 +85,14 @@ class PartitionLog(ReadableLog):
                 async with self.changing():  # a trim that is under way would move the start meanwhile
                     self._check_exists()
                     manager = self._manager
-                    found = await opened(self.tp, manager.store, manager.ledger, manager.snapshots)
+                    found = await opened(
+                        self.tp,
+                        manager.store,
+                        manager.ledger,
+                        manager.snapshots,
+                        manager.clock.time_ms(),
+                        manager.producer_expiration_ms,
+                    )
                     self._check_exists()  # it may have gone meanwhile
                     self._begin(found)
             except Exception as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kgw_core.errors import FencedLeaderEpoch, OffsetOutOfRange, UnknownLeaderEpoch, UnknownTopicOrPartition
 from kgw_core.log.acknowledged import acknowledged
+from kgw_core.log.ages import written_before
 from kgw_core.log.failures import explained
 from kgw_core.log.waiting import Waiting, tell_changed
 from kgw_core.spi.storage import Run, TopicPartition
@@ -115,10 +116,25 @@ class ReadableLog(ABC):
         except Exception as error:
             raise explained(error, self.tp) from error
 
-    async def find_max_time(self) -> int | None:
-        """Base offset of the first batch that has the largest max timestamp, None for an empty log."""
+    async def find_max_time(self, start: int, end: int) -> int | None:
+        """Base offset of the first batch that has the largest max timestamp of those that hold offsets from
+        ``start`` on and begin below ``end``; None if there are none."""
         try:
-            return await self._manager.store.find_max_time(self.tp)
+            return await self._manager.store.find_max_time(self.tp, start, end)
+        except Exception as error:
+            raise explained(error, self.tp) from error
+
+    async def unchecked(self) -> int:
+        """The offset below which headers may say other times than their records."""
+        try:
+            return (await self._manager.store.bounds(self.tp)).unchecked
+        except Exception as error:
+            raise explained(error, self.tp) from error
+
+    async def written_before(self, time: int) -> int:
+        """The offset below which everything was written before ``time`` (ms)."""
+        try:
+            return await written_before(self._manager.store, self.tp, self.start, self.high_watermark, time)
         except Exception as error:
             raise explained(error, self.tp) from error
 

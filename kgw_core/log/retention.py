@@ -2,8 +2,8 @@
 
 Kafka drops whole segments; here there are none, so whole batches go from the front of a log:
 
-- by age while a batch's largest timestamp lies more than ``retention.ms`` back. A batch without a timestamp
-  is as old as the dated one before it; those at the very front go with the first dated one.
+- by age while a batch's largest timestamp lies more than ``retention.ms`` back, or where no record has one
+  (a time before 1970 is none), while it was written longer ago than that (:mod:`kgw_core.log.ages`).
 - by size while without the first batch there would still be ``retention.bytes`` or more.
 
 Nothing above the high watermark goes. The records stay readable until the look that drops them, as in Kafka.
@@ -22,7 +22,8 @@ import anyio.lowlevel
 from kgw_core.background import Faults
 from kgw_core.clock import Clock
 from kgw_core.errors import UnknownTopicOrPartition
-from kgw_core.records.batch import NO_TIMESTAMP, RecordBatch, iter_batches
+from kgw_core.log.ages import Ages
+from kgw_core.records.batch import RecordBatch, iter_batches
 from kgw_core.spi.storage import LogStore
 
 if TYPE_CHECKING:
@@ -43,15 +44,24 @@ TURN_SECONDS = 0.002
 
 
 class Retention:
-    """Looks at all logs that ``logs`` gives. ``interval``: seconds from one :meth:`check` to the next."""
+    """Looks at all logs that ``logs`` gives. ``interval``: seconds from one :meth:`check` to the next.
+
+    ``max_inflated``: bytes that a batch may decompress to, where its records have to be looked at.
+    """
 
     def __init__(
-        self, store: LogStore, clock: Clock, logs: Callable[[], Iterable[PartitionLog]], interval: float
+        self,
+        store: LogStore,
+        clock: Clock,
+        logs: Callable[[], Iterable[PartitionLog]],
+        interval: float,
+        max_inflated: int,
     ) -> None:
         self._store = store
         self._clock = clock
         self._logs = logs
         self.interval = interval
+        self._max_inflated = max_inflated
         self._turn_began = 0.0
 
     async def check(self) -> None:
@@ -82,8 +92,16 @@ class Retention:
             return
         size = bounds.size
         if configs.retention_ms >= 0:
-            fresh_from = self._clock.time_ms() - configs.retention_ms
-            before = await self._first_fresh(log, start, end, fresh_from)
+            ages = Ages(
+                self._store,
+                log.tp,
+                start,
+                end,
+                unchecked=bounds.unchecked,
+                young_from=self._clock.time_ms() - configs.retention_ms,
+                max_inflated=self._max_inflated,
+            )
+            before = await self._first_young(log, start, end, ages)
             if before > start:
                 await self._drop(log, before)
                 start, size = before, (await self._store.bounds(log.tp)).size
@@ -92,27 +110,27 @@ class Retention:
             if before > start:
                 await self._drop(log, before)
 
-    async def _first_fresh(self, log: PartitionLog, start: int, end: int, fresh_from: int) -> int:
-        """Where the batches begin that are dated ``fresh_from`` (ms) or later; ``start`` if none may go."""
+    async def _first_young(self, log: PartitionLog, start: int, end: int, ages: Ages) -> int:
+        """Where the batches begin that may not go by their age; ``start`` if none may go."""
+        offset = start
         async for batch in self._batches(log, start, end):
-            if batch.max_timestamp == NO_TIMESTAMP:
-                continue
-            if batch.max_timestamp >= fresh_from:
-                return start
-            async with log.changing():  # compaction moves batches, which a store may look for step by step
-                found = await self._store.find_time(log.tp, fresh_from)
-            if found is not None:
-                return min(found, end)
-            return await self._all_but_fresh(log, batch.next_offset, end, fresh_from)
-        return start
-
-    async def _all_but_fresh(self, log: PartitionLog, offset: int, end: int, fresh_from: int) -> int:
-        """Where the batches from ``offset`` on begin to be fresh, by their own headers: the store's word that
-        none is would cost all of them."""
+            if not await ages.is_old(batch):
+                return max(batch.base_offset, start)
+            offset = batch.next_offset
+            if offset >= ages.unchecked:
+                break
+        # From here on headers are true, so the store can say where the next dated young one is. Its word that
+        # there is none would cost all of them: then each header is looked at.
+        async with log.changing():  # compaction moves batches, which a store may look for step by step
+            found = await self._store.find_time(log.tp, ages.young_from)
+        if found is not None:
+            end = min(found, end)
+            offset = max(offset, min(await ages.written(), end))
         async for batch in self._batches(log, offset, end):
-            if batch.max_timestamp >= fresh_from:
+            if not await ages.is_old(batch):
                 return batch.base_offset
-        return end
+            offset = batch.next_offset
+        return offset
 
     async def _first_within(self, log: PartitionLog, start: int, end: int, excess: int) -> int:
         """Where the batches begin that are left when at most ``excess`` bytes go from the front."""

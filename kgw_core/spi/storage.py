@@ -306,8 +306,9 @@ class LogStore(ABC):
         return found
 
     def leader_epoch(self, tp: TopicPartition) -> int:
-        """The epoch that :meth:`bounds` says, from the moment that :meth:`open` or :meth:`create_topic`
-        returned, without waiting. A store whose epochs are not always 0 (the default) overrides this."""
+        """The epoch that :meth:`bounds` says, from the moment that :meth:`open`, :meth:`create_topic` or
+        :meth:`update_topic` returned, without waiting. A store whose epochs are not always 0 (the default)
+        overrides this."""
         return 0
 
     async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:

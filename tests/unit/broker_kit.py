@@ -32,11 +32,20 @@ from kgw_core.pending import Pending
 from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
 from kgw_core.reconfiguring import reconfigure
-from kgw_core.records import HEADER, RecordBatch, build_batch, iter_batches, iter_records
+from kgw_core.records import HEADER, RecordBatch, build_batch, iter_batches, iter_records, stamp
 from kgw_core.server.connection import Connection
 from kgw_core.server.dispatch import Answer, Dispatcher
 from kgw_core.server.server import Server
-from kgw_core.spi.storage import Append, Batch, Capabilities, LogStore, Run, Topic
+from kgw_core.spi.storage import (
+    Append,
+    Batch,
+    Bounds,
+    Capabilities,
+    LogStore,
+    Run,
+    Topic,
+    TopicPartition,
+)
 from kgw_core.state.memory import MemoryStateStore
 from kgw_core.state.promised import PromisedState
 from kgw_core.testing.faults import FaultyStore
@@ -194,7 +203,33 @@ class NumberingStore(SlowStore):
         return results
 
 
+class UncheckedStore(MemoryStore):
+    """Has batches from elsewhere, which nobody has looked into: all that comes by ``put``."""
+
+    name = "unchecked"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unchecked: dict[TopicPartition, int] = {}
+
+    async def put(self, tp: TopicPartition, *batches: bytes | bytearray, write_time: int = NOW) -> None:
+        """Take these as they are, as if they were written at ``write_time`` (ms; -1: not known)."""
+        for data in batches:
+            found = RecordBatch(data)
+            end = (await super().bounds(tp)).end
+            stamp(data, end, 0)  # type: ignore[arg-type]
+            span = found.last_offset_delta + 1
+            await self.append(tp, [Batch(end, span, found.max_timestamp, bytes(data), True, write_time)])
+            self.unchecked[tp] = end + span
+
+    async def bounds(self, tp: TopicPartition) -> Bounds:
+        return (await super().bounds(tp))._replace(unchecked=self.unchecked.get(tp, 0))
+
+
 # -- batches
+
+NO_TIMES = (-1, -2, -62_135_596_800_000, -(1 << 62))
+"""Timestamps that are none: unknown, before 1970, Go's zero time, and one that no clock ever told."""
 
 
 def records(*values: bytes | str, key: bytes | None = b"k", time: int = NOW) -> list[tuple[Any, ...]]:

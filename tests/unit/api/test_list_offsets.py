@@ -94,15 +94,25 @@ async def test_times_that_nobody_knows(kit: Kit, version: int, timestamp: int) -
         (LATEST, 1, [5]),
         (LATEST, 0, []),
         (EARLIEST, 10, [1]),
-        (40, 10, [3]),
-        (99, 10, []),
+        (NOW - 1, 10, []),
+        (NOW, 10, [3, 1]),
+        (NOW + 999, 10, [3, 1]),
+        (NOW + 999, 1, [3]),
+        (NOW + 1000, 10, [5, 1]),
+        (NOW + 1000, 0, []),
+        (NOW + 10**9, 1, [5]),
     ],
 )
 async def test_the_oldest_version_lists_offsets_downwards(
     kit: Kit, timestamp: int, most: int, offsets: list[int]
 ) -> None:
-    await filled(kit, [10, 20], [30, 40, 50])
-    await (await kit.log()).trim(1)
+    """A time asks for what was not written to after it: records' own times do not count."""
+    await filled(kit, [10, 20])
+    log = await kit.log()
+    log.append(view(batch("large" * 1000)), False)  # what follows has a write time of its own
+    await log.trim(1)
+    await kit.clock.advance(1)
+    log.append(view(batch("c", "d", time=-1)), False)
     answer = await ask(kit, timestamp, 0, max_num_offsets=most)
     assert (answer.error_code, answer.old_style_offsets) == (0, offsets)
 
@@ -112,6 +122,7 @@ async def test_an_empty_log(kit: Kit) -> None:
     assert await found(kit, EARLIEST) == await found(kit, LATEST) == (0, -1)
     assert await found(kit, MAX_TIMESTAMP) == await found(kit, 0) == (-1, -1)
     assert (await ask(kit, LATEST, 0)).old_style_offsets == [0]
+    assert (await ask(kit, 5, 0)).old_style_offsets == [0]
 
 
 async def test_read_committed_ends_at_the_last_stable_offset(kit: Kit) -> None:
@@ -131,13 +142,40 @@ async def test_a_log_that_is_not_open_yet_is_opened(kit: Kit) -> None:
     assert await found(kit, LATEST) == (0, -1)
 
 
-async def test_a_partition_asked_for_twice_is_refused_and_the_others_are_not(kit: Kit) -> None:
-    await kit.topic(partitions=2)
+async def test_what_is_named_twice_gets_one_answer(kit: Kit) -> None:
+    """A partition is refused, however it came to be there twice; a topic's partitions are put together."""
+    await kit.topic(partitions=4)
     request = request_of(LATEST, LATEST, version=11)
     request.topics[0].partitions.append(ListOffsetsPartition(1, timestamp=EARLIEST))
-    (topic,) = (await kit.ask(request, 11)).topics
-    codes = [(each.partition_index, errors.error_name(each.error_code)) for each in topic.partitions]
-    assert codes == [(0, "NONE"), (1, "INVALID_REQUEST"), (1, "INVALID_REQUEST")]
+    request.topics += request_of(LATEST, version=11, topic="no").topics
+    again = [ListOffsetsPartition(index, timestamp=LATEST) for index in (2, 0, 2, 2, 3)]
+    request.topics.append(ListOffsetsTopic("t", again))
+    answered = [
+        (topic.name, each.partition_index, errors.error_name(each.error_code))
+        for topic in (await kit.ask(request, 11)).topics
+        for each in topic.partitions
+    ]
+    assert answered == [
+        ("t", 0, "INVALID_REQUEST"),
+        ("t", 1, "INVALID_REQUEST"),
+        ("t", 2, "INVALID_REQUEST"),
+        ("t", 3, "NONE"),
+        ("no", 0, "UNKNOWN_TOPIC_OR_PARTITION"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["t", "no"])
+async def test_what_is_wrong_with_an_entry_is_told_in_kafkas_order(kit: Kit, name: str) -> None:
+    """Named twice; a timestamp that the version has not; a partition that is not there."""
+    await kit.log()
+    entries = [(7, -4), (8, -4), (8, -4), (9, LATEST)]
+    asked = [ListOffsetsPartition(index, timestamp=time) for index, time in entries]
+    (topic,) = (await kit.ask(ListOffsetsRequest(-1, 0, [ListOffsetsTopic(name, asked)]), 1)).topics
+    assert [errors.error_name(each.error_code) for each in topic.partitions] == [
+        "UNSUPPORTED_VERSION",
+        "INVALID_REQUEST",
+        "UNKNOWN_TOPIC_OR_PARTITION",
+    ]
 
 
 @pytest.mark.parametrize("version", range(12))
@@ -158,7 +196,27 @@ async def test_leader_epochs(kit: Kit, timestamp: int, epoch: int, name: str) ->
     answer = await ask(kit, timestamp, current_leader_epoch=epoch)
     assert errors.error_name(answer.error_code) == name
     if name == "NONE":
-        assert answer.leader_epoch == 3
+        assert answer.leader_epoch == (3 if timestamp == LATEST else 0), "that of the batch, or of the log"
+
+
+@pytest.mark.parametrize("timestamp", [LATEST, EARLIEST, LOCAL, MAX_TIMESTAMP, 15])
+async def test_the_leader_epoch_of_an_answer_is_the_records(kit: Kit, timestamp: int) -> None:
+    """That of the batch which holds the offset; where nothing follows the log's, and none in old versions."""
+    await kit.topic()
+    log = await kit.log()
+    for epoch, time in ((2, 10), (3, 20), (5, 20)):
+        log.leader_epoch = epoch
+        log.append(view(build_batch([(b"k", b"v", time)])), False)
+    log.leader_epoch = 7
+    expected = {LATEST: 7, EARLIEST: 2, LOCAL: 2, MAX_TIMESTAMP: 3, 15: 3}[timestamp]
+    assert (await ask(kit, timestamp)).leader_epoch == expected
+    assert (await ask(kit, 15, 3)).leader_epoch == -1
+    await log.trim(2)
+    assert (await ask(kit, EARLIEST)).leader_epoch == 5
+    await log.trim(3)
+    assert (await ask(kit, EARLIEST)).leader_epoch == 7
+    none = await ask(kit, 15)
+    assert (none.offset, none.timestamp, none.leader_epoch) == (-1, -1, -1)
 
 
 async def test_a_storage_failure_is_the_partitions_own() -> None:

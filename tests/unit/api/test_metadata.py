@@ -11,8 +11,13 @@ from kgw_storage_memory.store import MemoryStore
 
 from kgw_core import errors
 from kgw_core.api.operations import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
+from kgw_core.spi.storage import Bounds, TopicPartition
 from kgw_core.testing.faults import FaultyStore
 from kgw_core.wire import ZERO_UUID
+from kgw_core.wire.messages.describe_topic_partitions import (
+    DescribeTopicPartitionsRequest,
+    TopicRequest,
+)
 from kgw_core.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +59,39 @@ async def test_brokers_and_topics_in_every_version(kit: Kit, version: int) -> No
         assert partition.leader_epoch == (0 if version >= 7 else -1)
         assert partition.replica_nodes == partition.isr_nodes == [1]
         assert partition.offline_replicas == []
+
+
+class Epochs(MemoryStore):
+    """Its logs are in leader epoch 5."""
+
+    async def bounds(self, tp: TopicPartition) -> Bounds:
+        return (await super().bounds(tp))._replace(epoch=5)
+
+    def leader_epoch(self, tp: TopicPartition) -> int:
+        return 5
+
+
+async def test_the_leader_epoch_is_told_of_logs_that_nobody_has_opened() -> None:
+    """Clients do not take metadata of an epoch that is older than one they have seen, and some take -1 for a
+    partition without a leader: so it is right from the first answer on, also of partitions that are new."""
+    store = Epochs()
+    await (await a_kit(store)).topic("t", 2)
+    kit = await a_kit(store)
+    await kit.topic("new")
+    await kit.catalog.add_partitions("t", 3)
+
+    async def epochs() -> set[int]:
+        metadata = await kit.ask(names("t", "new"), 13)
+        described = await kit.ask(DescribeTopicPartitionsRequest([TopicRequest("t"), TopicRequest("new")]), 0)
+        topics = [*metadata.topics, *described.topics]
+        assert [len(topic.partitions) for topic in topics] == [3, 1, 1, 3]
+        return {partition.leader_epoch for topic in topics for partition in topic.partitions}
+
+    assert not any(log.ready for log in kit.logs.logs)
+    assert await epochs() == {5}
+    for log in kit.logs.logs:
+        await log.open()
+    assert await epochs() == {5}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -12,9 +12,11 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from broker_kit import (
+    NO_TIMES,
     NOW,
     Kit,
     SlowStore,
+    UncheckedStore,
     a_kit,
     altered,
     batch,
@@ -35,6 +37,7 @@ from kgw_core.log import compaction
 from kgw_core.log.cleaning import LastOffsets, cleaned
 from kgw_core.log.compaction import MANY, Compaction, Mapped
 from kgw_core.log.kept import Kept
+from kgw_core.log.lookup import offset_of_max_time
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
 from kgw_core.log.rewrite import INLINE
@@ -211,6 +214,72 @@ async def test_an_old_record_is_a_reason_however_little_is_new(kit: Kit) -> None
     await kit.clock.advance(61)
     await compact(kit)
     assert await offsets(log) == [1]
+
+
+@pytest.mark.parametrize("time", NO_TIMES)
+async def test_without_a_time_a_record_is_young_as_long_as_it_was_written_lately(kit: Kit, time: int) -> None:
+    log = await kit.log(min_compaction_lag_ms="60000", **EAGER)
+    for value in ("1", "2"):
+        log.append(view(batch(value, key=b"a", time=time)), True)
+    await kit.clock.advance(50)
+    log.append(view(batch("3", key=b"a", time=time)), True)
+    await compact(kit)
+    assert await offsets(log) == [0, 1, 2]
+    await kit.clock.advance(10)
+    await compact(kit)
+    assert await offsets(log) == [0, 1, 2], "a store may keep one write time for all of them"
+    await kit.clock.advance(50)
+    log.append(view(batch("4", key=b"b", time=time)), True)
+    await kit.clock.advance(61)
+    await compact(kit)
+    assert await offsets(log) == [2, 3]
+
+
+@pytest.mark.parametrize("time", NO_TIMES)
+async def test_without_a_time_a_record_is_overdue_when_it_was_written_long_ago(kit: Kit, time: int) -> None:
+    log = await kit.log(
+        cleanup_policy="compact", min_cleanable_dirty_ratio="1", max_compaction_lag_ms="60000"
+    )
+    for value in ("1", "2"):
+        log.append(view(batch(value, key=b"a", time=time)), True)
+    await compact(kit)
+    await kit.clock.advance(60)
+    await compact(kit)
+    assert await offsets(log) == [0, 1]
+    await kit.clock.advance(1)
+    await compact(kit)
+    assert await offsets(log) == [1]
+
+
+@pytest.mark.parametrize("header", [-1, 0, NOW - 100_000])
+async def test_a_header_that_says_less_than_its_records_makes_nothing_older(header: int) -> None:
+    store = UncheckedStore()
+    kit = await a_kit(store)
+    [log] = (await kit.topic(min_compaction_lag_ms="60000", **EAGER)).partitions
+    await store.put(log.tp, *[altered(batch(value, key=b"a"), max_timestamp=header) for value in "123"])
+    await compact(kit)
+    assert await offsets(log) == [0, 1, 2]
+    await kit.clock.advance(61)
+    await compact(kit)
+    assert await offsets(log) == [2]
+    await kit.close()
+
+
+async def test_a_batch_that_loses_its_records_has_no_time(kit: Kit) -> None:
+    """Its header stays for its producer, and nobody finds it by a time that no record has."""
+    log = await kit.log(**EAGER)
+    log.append(
+        view(batch("1", key=b"a", time=NOW + 5, producer_id=7, producer_epoch=0, base_sequence=0)), True
+    )
+    put(kit, log, (b"a", b"2"))
+    put(kit, log, (b"b", b"3"))
+    await compact(kit)
+    assert [(each.record_count, each.max_timestamp) for each in await batches(log)] == [
+        (0, -1),
+        (1, NOW),
+        (1, NOW),
+    ]
+    assert await offset_of_max_time(log, 1 << 20) == (1, NOW, 0)
 
 
 async def test_a_log_without_anything_new_is_left_alone(kit: Kit) -> None:
@@ -647,8 +716,8 @@ class Pass(Compaction):
 
     between: Callable[[], Awaitable[None]]
 
-    async def _map(self, log: PartitionLog, offset: int, configs: TopicConfigs) -> Mapped:
-        mapped = await super()._map(log, offset, configs)
+    async def _map(self, log: PartitionLog, offset: int, unchecked: int, configs: TopicConfigs) -> Mapped:
+        mapped = await super()._map(log, offset, unchecked, configs)
         await self.between()
         return mapped
 

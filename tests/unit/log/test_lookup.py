@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
-from broker_kit import NOW, Kit, SlowStore, batch, records, turns, view
+from collections.abc import AsyncIterator
 
-from kgw_core.log.lookup import LARGE, offset_for_time, offset_of_max_time
+import pytest
+from broker_kit import (
+    NO_TIMES,
+    NOW,
+    Kit,
+    SlowStore,
+    UncheckedStore,
+    a_kit,
+    altered,
+    batch,
+    records,
+    turns,
+    view,
+)
+
+from kgw_core.log.inside import LARGE
+from kgw_core.log.lookup import epoch_at, offset_for_time, offset_of_max_time
 from kgw_core.log.partition import PartitionLog
 from kgw_core.records import MAX_INFLATED, Codec, build_batch
 
@@ -22,11 +37,14 @@ async def filled(kit: Kit, *times: list[int], codec: Codec = Codec.NONE, size: i
 
 
 async def at(log: PartitionLog, time: int) -> tuple[int, int] | None:
-    return await offset_for_time(log, time, MAX_INFLATED)
+    """Offset and time."""
+    found = await offset_for_time(log, time, MAX_INFLATED)
+    return None if found is None else found[:2]
 
 
 async def latest(log: PartitionLog) -> tuple[int, int] | None:
-    return await offset_of_max_time(log, MAX_INFLATED)
+    found = await offset_of_max_time(log, MAX_INFLATED)
+    return None if found is None else found[:2]
 
 
 @pytest.mark.parametrize("codec", [Codec.NONE, Codec.ZSTD])
@@ -75,7 +93,15 @@ async def test_trimmed_records_are_not_found_even_inside_the_batch_that_stayed(k
     await log.trim(2)
     assert await at(log, 0) == (2, 30)
     assert await at(log, 35) == (3, 40)
-    assert await latest(log) == (2, 30)  # of what is left of the batch that had the latest time
+    assert await latest(log) == (3, 40), "not what is left of the batch that had the latest time"
+    await log.trim(3)
+    assert await latest(log) == (3, 40)
+
+
+async def test_what_is_left_of_a_batch_may_have_the_latest_time(kit: Kit) -> None:
+    log = await filled(kit, [10, 90, 80], [40], [80])
+    await log.trim(2)
+    assert await latest(log) == (2, 80)
 
 
 async def test_after_everything_was_trimmed_there_are_no_times(kit: Kit) -> None:
@@ -108,5 +134,143 @@ async def test_what_the_store_has_but_has_not_acknowledged_is_not_found(slow: Ki
     await store.inner.append_many(held.appends)
     assert await at(log, 20) is None
     assert await at(log, 30) is None
-    assert await latest(log) is None
+    assert await latest(log) == (0, 10), "the newest is on its way, the latest that is there is known"
     assert await at(log, 5) == (0, 10)
+
+
+@pytest.mark.parametrize("time", NO_TIMES)
+async def test_records_without_a_time_are_not_found_by_one(kit: Kit, time: int) -> None:
+    log = await filled(kit, [time, 20, time], [time], [15])
+    assert await at(log, 0) == (1, 20)
+    assert await at(log, 21) is None
+    assert await latest(log) == (1, 20)
+
+
+@pytest.mark.parametrize("time", NO_TIMES)
+async def test_the_latest_of_nothing_but_unknown_times(kit: Kit, time: int) -> None:
+    """As in Kafka 4.4.0: the first record without a time, but none of those before 1970."""
+    log = await filled(kit, [time, time], [time])
+    assert await latest(log) == ((0, -1) if time == -1 else None)
+    assert await at(log, 0) is None
+
+
+# -- batches whose headers lie, or that cannot be read
+
+
+def lying(header: int, *times: int, codec: Codec = Codec.NONE) -> bytearray:
+    return altered(build_batch([(b"k", b"v", time) for time in times], codec=codec), max_timestamp=header)
+
+
+@pytest.fixture
+async def unchecked() -> AsyncIterator[tuple[UncheckedStore, PartitionLog]]:
+    """A store for batches that nobody looked into, and a log in it that is not open yet."""
+    store = UncheckedStore()
+    kit = await a_kit(store)
+    [log] = (await kit.topic()).partitions
+    yield store, log
+    await kit.close()
+
+
+Unchecked = tuple[UncheckedStore, PartitionLog]
+
+
+@pytest.mark.parametrize("codec", [Codec.NONE, Codec.LZ4])
+@pytest.mark.parametrize("header", [-1, 0, 15])
+async def test_headers_that_say_less_than_their_records_hide_none(
+    unchecked: Unchecked, header: int, codec: Codec
+) -> None:
+    """Sarama 1.43 left the header at -1, and such batches were stored as they came."""
+    store, log = unchecked
+    await store.put(log.tp, *[lying(header, 20 * n, 20 * n + 10, codec=codec) for n in range(1, 40)])
+    await log.open()
+    for time in (100, 105, 110, 111, 600, 780, 790):
+        expected = next(
+            2 * n + inside - 2 for n in range(1, 40) for inside in (0, 1) if 20 * n + 10 * inside >= time
+        )
+        assert await at(log, time) == (expected, 20 * (expected // 2 + 1) + 10 * (expected % 2)), time
+    assert await at(log, 791) is None
+    assert await latest(log) == (77, 790)
+    log.append(view(build_batch([(b"k", b"v", 795)])), False)
+    assert await at(log, 400) == (38, 400)
+    assert await at(log, 791) == (78, 795)
+    assert await latest(log) == (78, 795)
+    await log.trim(50)
+    assert await at(log, 400) == (50, 520)
+    await log.trim(78)
+    assert await at(log, 400) == (78, 795)
+
+
+async def test_a_true_header_before_those_in_doubt_is_found_first(unchecked: Unchecked) -> None:
+    store, log = unchecked
+    await store.put(log.tp, lying(10, 10), lying(500, 500), lying(-1, 20), lying(-1, 600))
+    assert await at(log, 400) == (1, 500)
+    assert await at(log, 550) == (3, 600)
+    assert await at(log, 601) is None
+
+
+async def test_looking_behind_headers_takes_few_reads(unchecked: Unchecked) -> None:
+    store, log = unchecked
+    await store.put(log.tp, *[lying(-1, time) for time in range(1000)])
+    await log.open()
+    reads = []
+    read = store.read_now
+    store.read_now = lambda *each: (reads.append(each), read(*each))[1]  # type: ignore[method-assign, func-returns-value]
+    assert await at(log, 777) == (777, 777)
+    assert len(reads) <= 12
+
+
+def unreadable(time: int) -> bytearray:
+    """Its header says two records more than there are."""
+    return altered(build_batch([(b"k", b"v", time), (b"k", b"v", 5)]), record_count=4)
+
+
+async def test_a_batch_that_cannot_be_read_answers_with_its_first_offset_and_its_headers_time(
+    unchecked: Unchecked,
+) -> None:
+    """Who starts there misses nothing; an error would keep him from what lies behind."""
+    store, log = unchecked
+    await store.put(log.tp, lying(10, 10), unreadable(50), lying(30, 30))
+    assert await at(log, 20) == (1, 50)
+    assert await latest(log) == (1, 50)
+    assert await at(log, 51) is None
+    await log.trim(2)
+    assert await at(log, 20) == (2, 50)
+    assert await latest(log) == (2, 50)
+    await log.trim(3)
+    assert await at(log, 20) == (3, 30)
+    assert await latest(log) == (3, 30)
+
+
+async def test_a_batch_that_inflates_too_far_answers_by_its_header(kit: Kit) -> None:
+    log = await filled(kit, [10], codec=Codec.ZSTD, size=100_000)
+    assert await offset_for_time(log, 5, 10_000) == (0, 10, 0)
+    assert await offset_of_max_time(log, 10_000) == (0, 10, 0)
+
+
+async def test_batches_that_compaction_has_emptied_are_not_the_latest(unchecked: Unchecked) -> None:
+    """Those of earlier versions still have their time in the header."""
+    store, log = unchecked
+    empty = altered(build_batch([(b"k", b"v", 90)])[:61], batch_length=49, record_count=0)
+    await store.put(log.tp, lying(40, 40), empty, empty, lying(40, 40), lying(35, 35), empty)
+    assert await latest(log) == (0, 40)
+    assert await at(log, 50) is None
+    await log.trim(1)
+    assert await latest(log) == (3, 40)
+
+
+# -- leader epochs
+
+
+async def test_the_leader_epoch_is_that_of_the_records_batch(unchecked: Unchecked) -> None:
+    store, log = unchecked
+    await store.put(log.tp, lying(10, 10), lying(20, 20))
+    await log.open()
+    for epoch, time in ((3, 30), (5, 40)):
+        log.leader_epoch = epoch
+        log.append(view(build_batch([(b"k", b"v", time)])), False)
+    found = [await offset_for_time(log, time, MAX_INFLATED) for time in (15, 25, 35)]
+    assert found == [(1, 20, 0), (2, 30, 3), (3, 40, 5)]
+    assert await offset_of_max_time(log, MAX_INFLATED) == (3, 40, 5)
+    assert [await epoch_at(log, offset) for offset in range(5)] == [0, 0, 3, 5, 5]
+    assert await store.replace(log.tp, 1, 1, [])
+    assert await epoch_at(log, 1) == 3, "in a gap it is the next batch's"

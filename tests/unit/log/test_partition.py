@@ -8,6 +8,7 @@ import anyio
 import pytest
 from broker_kit import (
     HEADER_FIELDS,
+    NO_TIMES,
     NOW,
     Kit,
     SlowStore,
@@ -259,6 +260,35 @@ class TestOpening:
         log.append(view(batch("d")), False)
         (_, kept) = batches_of(log.read_now(2, 1000))
         assert (kept.base_offset, kept.partition_leader_epoch) == (3, 6)
+
+    @pytest.mark.parametrize("time", [*NO_TIMES, 0, NOW - 2 * PRODUCER_EXPIRATION_MS, NOW + 10**11])
+    async def test_a_producer_is_as_old_as_its_last_batch_whatever_its_records_times(self, time: int) -> None:
+        """Neither forgotten early, which would take its next retry for something new, nor kept for ever."""
+        store = MemoryStore()
+        first = await a_kit(store)
+        data = batch("a", time=time, producer_id=7, producer_epoch=0, base_sequence=0)
+        appended = (await first.log(message_timestamp_after_max_ms=str(2**62))).append(view(data), False)
+        again = await a_kit(store)
+        await again.clock.advance(PRODUCER_EXPIRATION_MS / 1000)
+        log = await again.log()
+        await again.logs._forget_producers()
+        assert log.append(view(data), False) == appended, "it is known again"
+        late = await a_kit(store)
+        await late.clock.advance(PRODUCER_EXPIRATION_MS / 1000 + 1)
+        log = await late.log()
+        await late.logs._forget_producers()
+        assert log.producers.get(7) is None
+
+    async def test_a_producer_of_a_batch_with_a_fitting_time_is_not_older(self, kit: Kit) -> None:
+        """Without a question to the store."""
+        store = FaultyStore(kit.store)
+        log = await kit.log()
+        log.append(view(numbered(7, 0)), False)
+        await kit.clock.advance(5)
+        again = await a_kit(store)
+        opened = await again.log()
+        assert opened.producers.get(7).last_timestamp == NOW  # type: ignore[union-attr]
+        assert "write_time" not in store.calls
 
     async def test_a_topic_that_is_gone_cannot_be_opened(self, kit: Kit) -> None:
         [log] = (await kit.topic()).partitions

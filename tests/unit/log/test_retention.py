@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
-from broker_kit import NOW, Kit, SlowStore, a_kit, batch, turns, view
+from broker_kit import (
+    NO_TIMES,
+    NOW,
+    Kit,
+    SlowStore,
+    UncheckedStore,
+    a_kit,
+    altered,
+    batch,
+    turns,
+    view,
+    waiting,
+)
 from kgw_storage_memory.store import MemoryStore
+from kgw_storage_sqlite.config import Config as SqliteConfig
+from kgw_storage_sqlite.store import SqliteStore
 
 from kgw_core.background import PartlyFailed
 from kgw_core.log.partition import PartitionLog
@@ -68,22 +83,103 @@ async def test_the_largest_timestamp_of_a_batch_counts(kit: Kit) -> None:
     assert await kept(kit, log) == 0
 
 
+PIECE = "v" * 2_000
+"""So much that the memory store keeps a write time for it alone."""
+
+
+@pytest.mark.parametrize("time", NO_TIMES)
+async def test_without_a_time_batches_age_from_when_they_were_written(kit: Kit, time: int) -> None:
+    log = await kit.log(retention_ms=str(10 * SECOND))
+    log.append(view(batch(PIECE, time=time)), True)
+    assert await kept(kit, log) == 0
+    await kit.clock.advance(6)
+    for each in (kit.clock.time_ms(), time):
+        log.append(view(batch(PIECE, time=each)), True)
+    await kit.clock.advance(4)
+    assert await kept(kit, log) == 0, "exactly as old as allowed"
+    await kit.clock.advance(1)
+    assert await kept(kit, log) == 1
+    await kit.clock.advance(6)
+    assert await kept(kit, log) == 3
+
+
+@pytest.mark.parametrize("time", NO_TIMES)
+async def test_a_batch_without_a_time_between_old_ones_stays_until_it_is_old(kit: Kit, time: int) -> None:
+    log = await kit.log(retention_ms=str(10 * SECOND))
+    assert await kept(kit, log, ago(30), time, ago(30), ago(1)) == 2
+    await kit.clock.advance(9)
+    assert await kept(kit, log) == 2
+    await kit.clock.advance(2)
+    assert await kept(kit, log) == 8
+
+
+async def test_of_many_batches_without_a_time_those_go_that_were_written_too_long_ago(kit: Kit) -> None:
+    log = await kit.log(retention_ms=str(100 * SECOND))
+    for _ in range(300):
+        log.append(view(batch(PIECE, time=-1)), True)
+        await kit.clock.advance(1)
+    assert await kept(kit, log) == 200, "it was written 100 s ago"
+
+
+async def test_records_without_a_time_age_over_restarts(tmp_path: Path) -> None:
+    for restart in range(5):
+        store = SqliteStore(SqliteConfig(path=tmp_path / "kgw.db"))
+        await store.open()
+        kit = await a_kit(store)
+        kit.start_writers()
+        await kit.clock.advance(40 * restart)
+        log = await kit.log(retention_ms=str(100 * SECOND))
+        await waiting(log.append(view(batch("a", time=-1)), True)).wait()
+        await kit.logs.retention.check()
+        assert log.start == max(restart - 2, 0)
+        await kit.close()
+        await store.close()
+
+
+FRESH = batch("a", time=ago(1))
+
+
 @pytest.mark.parametrize(
-    ("times", "start"),
+    "fresh",
     [
-        ((None, None), 0),
-        ((None, 5), 0),
-        ((None, 30, 5), 4),
-        ((30, None, 5), 4),
-        ((30, None), 4),
-        ((5, None, 30), 0),
+        *[altered(bytearray(FRESH), max_timestamp=time) for time in (-1, 0, ago(30))],
+        altered(batch("a", time=ago(30)), record_count=3),
     ],
+    ids=["none", "zero", "old", "cannot be read"],
 )
-async def test_a_batch_without_a_timestamp_goes_with_a_dated_one(
-    kit: Kit, times: tuple[int | None, ...], start: int
+async def test_a_header_that_says_less_than_its_records_deletes_nothing(fresh: bytearray) -> None:
+    """Batches from elsewhere, or of before headers were checked."""
+    store = UncheckedStore()
+    kit = await a_kit(store)
+    [log] = (await kit.topic(retention_ms=str(10 * SECOND))).partitions
+    old = batch("old", time=ago(30))
+    await store.put(log.tp, old, old, fresh, old)
+    await kit.logs.retention.check()
+    assert (await store.bounds(log.tp)).start == log.start == 2
+    await kit.clock.advance(11)
+    await kit.logs.retention.check()
+    assert log.start == 4
+    await kit.close()
+
+
+async def test_what_lies_behind_batches_in_doubt_goes_with_them() -> None:
+    store = UncheckedStore()
+    kit = await a_kit(store)
+    [log] = (await kit.topic(retention_ms=str(10 * SECOND))).partitions
+    await store.put(log.tp, *[altered(batch("a", time=ago(20)), max_timestamp=0)] * 50)
+    await log.open()
+    assert await kept(kit, log, ago(30), ago(15), -1, ago(-5)) == 54
+    await kit.clock.advance(11)
+    assert await kept(kit, log) == 56
+    await kit.close()
+
+
+async def test_headers_that_are_checked_are_not_looked_behind(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = await kit.log(retention_ms=str(10 * SECOND))
-    assert await kept(kit, log, *[None if each is None else ago(each) for each in times]) == start
+    monkeypatch.setattr("kgw_core.log.ages.latest_time", None)
+    assert await kept(kit, log, ago(30), -1, ago(30), ago(5)) == 2
 
 
 @pytest.mark.parametrize("policy", ["compact", "", "delete", "compact,delete"])
@@ -223,7 +319,7 @@ async def test_a_batch_that_the_store_does_not_find_by_its_time_stays() -> None:
 
     kit = await a_kit(Blind())
     log = await kit.log(retention_ms=str(10 * SECOND))
-    assert await kept(kit, log, ago(30), ago(20), None, ago(5), ago(20)) == 6
+    assert await kept(kit, log, ago(30), ago(20), ago(5), None, ago(20)) == 4
     await kit.clock.advance(20)
     assert await kept(kit, log) == 10
     await kit.close()

@@ -33,13 +33,15 @@ told, and nothing else. A change counts from the next append on, for retention f
 There are no segments here: whole batches go from the front of a partition while they are older than
 `retention.ms` (by their largest timestamp), then while at least `retention.bytes` would be left. So less is
 kept beyond its time than in Kafka, where records go a segment at a time, and `segment.*` has no effect. A
-batch without a timestamp goes with the dated one before it, at the front with the first dated one. A store
+timestamp before 1970 is none, as in Kafka: a batch without any ages from when it was written, which the store
+keeps over restarts. In a database of before kgw kept that, all that was there ages from the upgrade. A store
 that has a retention of its own (`native_retention`) sees to it itself.
 
 **Compaction** looks every `topics.compaction_check_interval` at the topics whose `cleanup.policy` has
 compact. Of each key the last record stays; a tombstone goes `delete.retention.ms` after it was first seen as
-one. Records without a key are refused. A store whose `replace` returns False keeps everything, and the
-gateway says so once.
+one. Records without a key are refused. For `min.compaction.lag.ms` and `max.compaction.lag.ms`, records
+without a timestamp are as old as their writing. A store whose `replace` returns False keeps everything, and
+the gateway says so once.
 """
 
 OBSOLETE_INTRO = """

@@ -1,0 +1,34 @@
+"""Looking at the records of stored batches: off the event loop where that takes long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
+
+from kgw_core import workers
+from kgw_core.errors import KafkaError
+from kgw_core.records.batch import RecordBatch
+from kgw_core.records.scan import max_time_record
+
+T = TypeVar("T")
+
+LARGE: Final = 64 << 10
+"""Looking into a batch of this many bytes, or a compressed one, leaves the event loop."""
+
+
+async def looking(batch: RecordBatch, look: Callable[[], T]) -> T:
+    """What ``look()`` finds in ``batch``. Raises as it does."""
+    if batch.size < LARGE and not batch.attributes & 7:
+        return look()
+    return await workers.in_thread(look)
+
+
+async def latest_time(batch: RecordBatch, max_inflated: int) -> int | None:
+    """The largest time of a record (ms), whatever the header says; None if no record can be read, or there is
+    none."""
+    try:
+        found = await looking(batch, partial(max_time_record, batch, max_inflated=max_inflated))
+    except KafkaError:
+        return None
+    return None if found is None else found[1]
