@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,6 +60,23 @@ def serve_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayP
 def client(request: pytest.FixtureRequest, dev_gateway: GatewayProcess) -> Client:
     """Each client library in turn, talking to `dev_gateway`."""
     return request.param(dev_gateway.bootstrap)
+
+
+LONGEST_SOCKET = 80
+"""Bytes that the path of a Unix socket may have anywhere, less a file's name."""
+
+
+@pytest.fixture
+def socket_directory(tmp_path: Path) -> Iterator[Path]:
+    """A directory for Unix sockets: their paths have some 100 bytes at most, and pytest's may have more."""
+    if len(os.fsencode(tmp_path)) <= LONGEST_SOCKET:
+        yield tmp_path
+        return
+    parent = next((place for place in ("/tmp", "/var/tmp") if os.access(place, os.W_OK | os.X_OK)), None)
+    if parent is None:
+        pytest.skip("there is no directory with a path that is short enough for Unix sockets")
+    with tempfile.TemporaryDirectory(prefix="kgw-", dir=parent) as name:
+        yield Path(name)
 
 
 @pytest.fixture

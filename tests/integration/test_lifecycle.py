@@ -130,7 +130,7 @@ def test_a_port_in_use_is_one_clear_message(tmp_path: Path) -> None:
     assert not (tmp_path / "ready").exists()
 
 
-def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path, socket_directory: Path) -> None:
     """All addresses that cannot be had are told, and the storage is not even made."""
     config = tmp_path / "kgw.toml"
     with socket.socket() as taken, socket.socket() as other:
@@ -141,7 +141,7 @@ def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
             ports.append(sock.getsockname()[1])
         config.write_text(
             '[storage]\nuse = "sqlite"\npath = "deep/down/kgw.db"\n'
-            f'[[listeners]]\nname = "U"\nhost = "unix:{tmp_path}/s"\n'
+            f'[[listeners]]\nname = "U"\nhost = "unix:{socket_directory}/s"\n'
             + "".join(f'[[listeners]]\nname = "L{port}"\nport = {port}\n' for port in ports)
         )
         ended = kgw("serve", "--config", str(config), "--ready-file", str(tmp_path / "ready"))
@@ -149,7 +149,9 @@ def test_a_start_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [re.findall(r"listener L(\d+): cannot listen", line) for line in ended.stderr.splitlines()] == [
         [str(port)] for port in ports
     ]
-    assert [path.name for path in tmp_path.iterdir()] == ["kgw.toml"]
+    assert {path.name for directory in (tmp_path, socket_directory) for path in directory.iterdir()} == {
+        "kgw.toml"
+    }
 
 
 @pytest.mark.parametrize(
@@ -280,6 +282,7 @@ def test_closed_standard_streams_are_no_reason_to_stop(tmp_path: Path) -> None:
 def test_an_interrupt_before_it_is_ready_ends_it_silently() -> None:
     code = """
 import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background job has it ignored
 import kgw_core.config
 kgw_core.config.read_options = lambda **_: signal.raise_signal(signal.SIGINT)
 from kgw_core.__main__ import main
