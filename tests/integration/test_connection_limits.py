@@ -198,6 +198,7 @@ TESTS = {
     "idle_timeout": (HERE, "test_an_idle_connection_is_closed_with_a_line"),
     "handshake_timeout": (HERE, "test_a_connection_that_asks_nothing_in_time"),
     "frame_timeout": (HERE, "test_a_request_that_does_not_become_whole_in_time"),
+    "append_timeout": ("unit/api/test_produce.py", "test_the_brokers_own_time_holds_for_every_acks"),
     "drain_timeout": ("integration/test_lifecycle.py", ""),
     "fetch_max_bytes": ("unit/api/test_fetch.py", ""),
     "max_fetch_sessions": ("integration/test_fetch_sessions.py", ""),
