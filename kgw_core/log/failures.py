@@ -26,3 +26,8 @@ def retriable(failure: KafkaError, tp: TopicPartition) -> KafkaError:
     if failure.retriable:
         return failure
     return KafkaStorageError(f"{tp}: another append failed: {failure}")
+
+
+def is_certain(error: Exception) -> bool:
+    """Whether ``error`` says that nothing was written (rule 12 of the store's contract)."""
+    return isinstance(error, KafkaError | OffsetConflict)

@@ -18,7 +18,6 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from kgw_core import workers
-from kgw_core.clock import sleep
 from kgw_core.errors import (
     InvalidTxnState,
     KafkaError,
@@ -29,13 +28,13 @@ from kgw_core.errors import (
 from kgw_core.log import snapshots
 from kgw_core.log.checks import Header, check_batch
 from kgw_core.log.deferred import Deferred, Outcome, attempted
-from kgw_core.log.failures import explained, retriable
+from kgw_core.log.failures import explained, is_certain, retriable
 from kgw_core.log.looking import TakesLong, look, looked_into
 from kgw_core.log.opening import Opened, opened
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.log.queue import AppendQueue, Flight
 from kgw_core.log.reading import ReadableLog
-from kgw_core.log.resolving import FIRST_DELAY, LONGEST_DELAY, is_certain, stored_at
+from kgw_core.log.resolving import until_known
 from kgw_core.log.room import check_room, give_room, take_room
 from kgw_core.log.waiting import tell_appended, tell_changed
 from kgw_core.pending import Pending
@@ -321,20 +320,12 @@ class PartitionLog(ReadableLog):
             "storage failed on %s, and may have written all the same: %r; asking it what it has",
             self.tp, error, exc_info=error,
         )  # fmt: skip
-        delay = FIRST_DELAY
-        while True:
-            try:
-                base = await stored_at(self.tp, flight.batches, self.high_watermark, manager.store)
-                if base is not None:
-                    manager.ledger.committed(self.tp, base + flight.span)  # whether it can now
-                break
-            except (UnknownTopicOrPartition, OffsetConflict) as answer:
-                return answer
-            except Exception as again:
-                if delay == FIRST_DELAY:
-                    logger.warning("%s: the store cannot say what it has: %r; asking again", self.tp, again)
-                await sleep(manager.clock, delay)
-                delay = min(2 * delay, LONGEST_DELAY)
+        try:
+            base = await until_known(
+                self.tp, flight, self.high_watermark, manager.store, manager.ledger, manager.background
+            )
+        except (UnknownTopicOrPartition, OffsetConflict) as answer:
+            return answer
         if base is None:
             logger.warning("%s: %d batch(es) were not stored", self.tp, len(flight.batches))
             return KafkaStorageError(f"storage failed on {self.tp}, and has not stored it: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from kgw_core.errors import FencedLeaderEpoch, OffsetOutOfRange, UnknownLeaderEpoch, UnknownTopicOrPartition
 from kgw_core.log.acknowledged import acknowledged
 from kgw_core.log.ages import written_before
-from kgw_core.log.failures import explained
+from kgw_core.log.failures import explained, is_certain
 from kgw_core.log.waiting import Waiting, tell_changed
 from kgw_core.spi.storage import Run, TopicPartition
 from kgw_core.topics.catalog import TopicState
@@ -18,6 +19,8 @@ from kgw_core.topics.catalog import TopicState
 if TYPE_CHECKING:
     from kgw_core.log.manager import LogManager
     from kgw_core.log.partition import PartitionLog
+
+logger = logging.getLogger(__name__)
 
 
 class ReadableLog(ABC):
@@ -162,14 +165,29 @@ class ReadableLog(ABC):
                 async with self.changing():
                     await self._manager.store.trim(self.tp, before)
             except Exception as error:
+                if not is_certain(error):
+                    await self._look_where_it_starts()
                 raise explained(error, self.tp) from error
-            if before > self.start:  # another trim may have gone further meanwhile
-                self.start = before
-                self._manager.ledger.trimmed(self.tp, before)
-                if self._manager.tails is not None:
-                    self._manager.tails.drop(self.tp, before)
-                tell_changed(self.waiting)
+            self._starts_at(before)
         return self.start
+
+    def _starts_at(self, start: int) -> None:
+        if start > self.start:  # another trim may have gone further meanwhile
+            self.start = start
+            self._manager.ledger.trimmed(self.tp, start)
+            if self._manager.tails is not None:
+                self._manager.tails.drop(self.tp, start)
+            tell_changed(self.waiting)
+
+    async def _look_where_it_starts(self) -> None:
+        """A trim has failed, and may have been done all the same. Where the store cannot say, the next trim
+        sets it right."""
+        try:
+            bounds = await self._manager.store.bounds(self.tp)
+        except Exception as error:
+            logger.warning("%s: the store cannot say where it starts: %r", self.tp, error)
+        else:
+            self._starts_at(min(bounds.start, self.high_watermark))
 
     def changing(self) -> AbstractAsyncContextManager[None]:
         """Held while the store takes something away: a trim and a replacement never overlap, and the log is

@@ -9,17 +9,47 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kgw_core.errors import KafkaError
+from kgw_core.background import Background, Tries
+from kgw_core.errors import UnknownTopicOrPartition
+from kgw_core.log.queue import Flight
 from kgw_core.records.batch import HEADER, iter_batches
+from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.storage import SCAN_BYTES, Batch, Buffer, LogStore, OffsetConflict, TopicPartition
 
 FIRST_DELAY, LONGEST_DELAY = 0.05, 2.0
 """Seconds between two questions to a store that cannot say; each delay is twice the one before."""
 
 
-def is_certain(error: Exception) -> bool:
-    """Whether ``error`` says that nothing was written (rule 12 of the store's contract)."""
-    return isinstance(error, KafkaError | OffsetConflict)
+async def until_known(
+    tp: TopicPartition,
+    flight: Flight,
+    high_watermark: int,
+    store: LogStore,
+    ledger: OffsetLedger,
+    background: Background,
+) -> int | None:
+    """The offset at which the store has ``flight``, None if it has not; asks until store and ledger can say.
+
+    :raises OffsetConflict: others have written where the append would have been.
+    :raises UnknownTopicOrPartition: the log is gone.
+    """
+    tries = Tries(f"finding out what was stored of {tp}", background)
+    delay = FIRST_DELAY
+    while True:
+        try:
+            base = await stored_at(tp, flight.batches, high_watermark, store)
+            if base is not None:
+                ledger.committed(tp, base + flight.span)
+        except (OffsetConflict, UnknownTopicOrPartition):
+            tries.succeeded()
+            raise
+        except Exception as error:
+            tries.failed(error)
+            await background.pause(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+        else:
+            tries.succeeded()
+            return base
 
 
 async def stored_at(
