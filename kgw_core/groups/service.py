@@ -64,11 +64,11 @@ class GroupService:
     ) -> None:
         self.settings = settings
         self.coordinator = Coordinator(settings, new_id)
-        self.writer = StateWriter(store, spawn, "groups")
         self._nameless: dict[Pending[Any], str] = {}
         self._asked: dict[str, dict[Pending[Any], Callable[[KafkaError], Any]]] = {}
         self._clock = clock
         self._background = background or Background(clock, spawn)
+        self.writer = StateWriter(store, spawn, "groups", self._background)
         self._dropping = self._background.chore("dropping offsets of deleted topics", self._drop_left)
         self._deadlines = Tries("deadlines of groups", self._background)
         self._topic_id = topic_id

@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import anyio
 
+from kgw_core.background import Background, Tries
 from kgw_core.errors import KafkaError, KafkaStorageError, NotCoordinator
 from kgw_core.pending import Pending
 from kgw_core.spi.state import ABSENT, Changes, StateStore, VersionConflict
@@ -45,13 +46,19 @@ Done = Callable[[Exception | None], object]
 class StateWriter:
     """Not thread-safe; all of it runs on the event loop. ``spawn`` starts a coroutine nobody waits for.
 
-    ``name`` is what the writer's fence is called: one for each room that writes through a writer.
+    ``name`` is what the writer's fence is called: one for each room that writes through a writer. With
+    ``background`` a commit whose outcome is not known stands in its Health.
     """
 
     def __init__(
-        self, store: StateStore, spawn: Callable[[Coroutine[Any, Any, None]], object], name: str = "state"
+        self,
+        store: StateStore,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        name: str = "state",
+        background: Background | None = None,
     ) -> None:
         self.store = store
+        self._tries = Tries(f"finding out what was committed of {name}", background) if background else None
         self.immediate = store.capabilities().immediate
         self.commits = 0
         """Commits made so far."""
@@ -169,25 +176,29 @@ class StateWriter:
         logger.error("the state store failed, and may have written all the same; asking it", exc_info=error)
         refused = KafkaStorageError(f"the state store failed: {error!r}")
         assert self._version is not None
-        move, told = self._next(), False
+        move = self._next()
         while True:
             try:
+                outcome: Exception | None = refused
                 try:
                     self._version = await self.store.commit({self._fence: move}, {self._fence: self._version})
                 except VersionConflict as conflict:
                     entry = await self.store.get(self._fence)
                     if entry is None or entry.value not in (value, move):
-                        return self._fenced(conflict)
-                    self._version = entry.version
-                    if entry.value == value:
-                        self.commits += 1
-                        return None
-                return refused
+                        outcome = self._fenced(conflict)
+                    else:
+                        self._version = entry.version
+                        if entry.value == value:
+                            self.commits += 1
+                            outcome = None
             except Exception as again:
-                if not told:
-                    logger.warning("the state store cannot say what it has: %r; asking again", again)
-                told = True
+                if self._tries is not None:
+                    self._tries.failed(again)
                 await anyio.sleep(RETRY_SECONDS)
+            else:
+                if self._tries is not None:
+                    self._tries.succeeded()
+                return outcome
 
     def _next(self) -> bytes:
         """A value for the fence that is written once."""

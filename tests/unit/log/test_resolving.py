@@ -198,6 +198,37 @@ async def test_a_store_that_numbers_records_is_searched_for_it(landed: bool) -> 
     await kit.close()
 
 
+async def test_it_stands_in_health_while_the_store_cannot_say(kit: Kit, store: SlowStore) -> None:
+    log = await kit.log()
+    send(log, 0)
+    store.fail("bounds", OSError("no answer"))
+    (await store.arrived()).fail(OSError("lost"), landed=True)
+    await turns()
+    failing = kit.logs.background.health.failing
+    assert list(failing) == ["finding out what was stored of t-0"]
+    await kit.clock.advance(FIRST_DELAY)
+    assert not failing
+
+
+# -- trims
+
+
+@pytest.mark.parametrize("says", [True, False])
+async def test_a_trim_that_failed_may_have_been_done(kit: Kit, store: SlowStore, says: bool) -> None:
+    """Else a consumer is told to begin where the store no longer has anything, again and again."""
+    log = await kit.log()
+    store.patient = False
+    send(log, 0, 3)
+    await turns()
+    store.fail("trim", OSError("lost"), late=True)
+    if not says:
+        store.fail("bounds", OSError("no answer"))
+    with pytest.raises(KafkaStorageError):
+        await log.trim(2)
+    assert log.start == (2 if says else 0)
+    assert await log.trim(2) == 2
+
+
 # -- each partition for itself
 
 
