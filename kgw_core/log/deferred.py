@@ -13,9 +13,11 @@ from typing import TypeAlias
 from kgw_core.budget import Budget
 from kgw_core.errors import KafkaError
 from kgw_core.log.producers import Appended
+from kgw_core.log.refused import comes_before
 from kgw_core.log.room import give_room, take_room
 from kgw_core.pending import Pending
 from kgw_core.records.batch import HEADER_SIZE
+from kgw_core.spi.storage import Buffer
 
 Append: TypeAlias = Callable[[memoryview, bool, bool], Appended | Pending[Appended]]
 """``append(data, stable, looked)`` of a log."""
@@ -33,7 +35,7 @@ class Deferred:
         self._budget = budget
         self._waiting: list[tuple[memoryview, Pending[Appended]]] = []
         self.refused: dict[bytes, memoryview] = {}
-        """Headers of the batches that were refused behind those that wait, the first of each producer."""
+        """Headers of the batches that were refused behind those that wait, the earliest of each producer."""
 
     def add(self, data: memoryview, stable: bool) -> Pending[Appended]:
         """What comes of it is told when it was appended. ``stable``: as for an append."""
@@ -44,11 +46,15 @@ class Deferred:
         take_room(self._budget, data)
         return pending
 
-    def refuse(self, data: memoryview) -> None:
+    def refuse(self, data: Buffer) -> None:
         """A batch was refused with a retriable error. Those that wait came before it: it is remembered as
         refused when they are appended, not earlier."""
         if len(data) >= HEADER_SIZE:
-            self.refused.setdefault(bytes(data[43:53]), memoryview(bytes(data[:HEADER_SIZE])))
+            header = memoryview(bytes(data[:HEADER_SIZE]))
+            producer = bytes(header[43:53])  # its id and epoch
+            known = self.refused.get(producer)
+            if known is None or comes_before(_sequence(header), _sequence(known)):
+                self.refused[producer] = header
 
     def waiting(self) -> list[memoryview]:
         """The batches that wait, in order."""
@@ -87,6 +93,10 @@ def attempted(append: Append, data: memoryview, looked: bool = False) -> Outcome
         return append(data, True, looked)
     except Exception as error:
         return error
+
+
+def _sequence(header: memoryview) -> int:
+    return int.from_bytes(header[53:57], "big", signed=True)
 
 
 def _tell(pending: Pending[Appended], outcome: Outcome) -> None:

@@ -103,7 +103,7 @@ class PartitionLog(ReadableLog):
                     if not deferred.looking:
                         self._deferred = None
                     if failure.retriable:
-                        self._remember_refused(chain(deferred.waiting(), deferred.refused.values()))
+                        self._refused(chain(deferred.waiting(), list(deferred.refused.values())))
                     deferred.fail(failure)
                 raise failure from error
 
@@ -115,7 +115,7 @@ class PartitionLog(ReadableLog):
         deferred = self._deferred
         if deferred is not None and not deferred.looking:
             self._deferred = None
-            deferred.append_all(self.append, self._remember_refused)
+            deferred.append_all(self.append, self._refused)
         if moved:
             tell_changed(self.waiting)
 
@@ -184,10 +184,7 @@ class PartitionLog(ReadableLog):
                 result = self._enqueue(data, span, max_timestamp, log_append_time, stable, producer_id, now)
         except KafkaError as error:
             if error.retriable:
-                if self._deferred is None:
-                    self._remember_refused((data,))
-                else:
-                    self._deferred.refuse(data)
+                self._refused((data,))
             raise
         if producer_id >= 0:
             self.producers.put(producer_id, header[10], first, last, result, now)
@@ -213,6 +210,15 @@ class PartitionLog(ReadableLog):
         self.queue.depart(len(batch.data))
         self._manager.writers.resolve(self, error)
         return pending
+
+    def _refused(self, batches: Iterable[Buffer]) -> None:
+        """These were refused with a retriable error. Where others wait that came before them, that is
+        remembered when those are appended: else these would have to come first."""
+        if self._deferred is None:
+            self._remember_refused(batches)
+        else:
+            for data in batches:
+                self._deferred.refuse(data)
 
     def _remember_refused(self, batches: Iterable[Buffer]) -> None:
         """These were refused with a retriable error: until they come again, no later batch of their producers
@@ -264,7 +270,7 @@ class PartitionLog(ReadableLog):
             give_room(manager.budget, data)
         if isinstance(found, memoryview):
             found = attempted(self.append, found, looked=True)
-        behind.append_all(self.append, self._remember_refused, first=(pending, found))
+        behind.append_all(self.append, self._refused, first=(pending, found))
 
     def _enqueue(
         self,

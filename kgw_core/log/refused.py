@@ -87,7 +87,7 @@ class RefusedSequences:
                 self._full_until = now + self.expiration_ms
                 return
             self._count += 1
-        elif epoch < known.epoch or (epoch == known.epoch and not _is_before(sequence, known.sequence)):
+        elif epoch < known.epoch or (epoch == known.epoch and not comes_before(sequence, known.sequence)):
             return
         if refusals is None:
             refusals = self._logs[tp] = {}
@@ -196,7 +196,7 @@ class RefusedSequences:
 _NONE: dict[int, Refusal] = {}
 
 
-def _is_before(sequence: int, other: int) -> bool:
+def comes_before(sequence: int, other: int) -> bool:
     """Whether ``sequence`` comes before ``other``; sequences begin again at 0 after 2^31 - 1."""
     return 0 < (other - sequence) % _SEQUENCES < _SEQUENCES // 2
 

@@ -13,7 +13,14 @@ import pytest
 from broker_kit import NOW, Kit, SlowStore, altered, batch, done, numbered, turns, values_of, view, waiting
 
 from kgw_core import workers
-from kgw_core.errors import InvalidRecord, MessageTooLarge, UnknownTopicOrPartition
+from kgw_core.budget import UNLIMITED
+from kgw_core.errors import (
+    InvalidRecord,
+    KafkaStorageError,
+    MessageTooLarge,
+    OutOfOrderSequenceNumber,
+    UnknownTopicOrPartition,
+)
 from kgw_core.log import looking, partition
 from kgw_core.log.looking import HERE_INFLATED, HERE_PACKED, RefusedRecords
 from kgw_core.log.producers import Appended
@@ -211,6 +218,70 @@ async def test_a_store_that_waits(slow: Kit, store: SlowStore, gate: Gate) -> No
     assert [done(each) for each in pending] == [Appended(0), Appended(2)]
     await turns()
     assert slow.logs.budget.used == 0
+
+
+def from_producer(sequence: int) -> memoryview:
+    """Two records of an idempotent producer: looked into in a thread."""
+    return many("v", producer_id=7, producer_epoch=0, base_sequence=sequence)
+
+
+async def test_what_is_refused_behind_it_as_the_log_cannot_be_opened_does_not_have_to_come_first(
+    slow: Kit, store: SlowStore, gate: Gate
+) -> None:
+    """Else the one that is looked into is out of order, over which librdkafka ends the producer."""
+    log = await slow.log("t")
+    log.append(keyed("before"), False)
+    held = await store.arrived()
+    first = log.append(from_producer(0), False)
+    second = waiting(log.append(from_producer(2), False))
+    held.fail(KafkaStorageError("not now"))
+    store.patient = False
+    await turns()
+    store.fail("bounds", KafkaStorageError("not now"))
+    with pytest.raises(KafkaStorageError):
+        await log.open()
+    with pytest.raises(KafkaStorageError):
+        done(second)
+    gate.open()
+    assert await appended(first) == Appended(0)
+    assert await appended(log.append(from_producer(2), False)) == Appended(2)
+
+
+async def test_what_is_refused_while_the_log_opens_does_not_have_to_come_before_what_is_then_looked_into(
+    slow: Kit, store: SlowStore, gate: Gate
+) -> None:
+    (log,) = (await slow.topic("t")).partitions
+    store.patient = False
+    opening = store.hold("bounds")
+    first = log.append(from_producer(0), False)
+    slow.logs.budget.take(2 * UNLIMITED)
+    for sequence in (4, 2):
+        with pytest.raises(KafkaStorageError):
+            log.append(from_producer(sequence), False)
+    slow.logs.budget.give(2 * UNLIMITED)
+    opening.set()
+    await turns()
+    gate.open()
+    assert await appended(first) == Appended(0)
+
+
+async def test_where_it_is_refused_itself_what_was_refused_behind_it_comes_first(
+    slow: Kit, store: SlowStore, gate: Gate
+) -> None:
+    log = await slow.log("t", cleanup_policy="compact")
+    store.patient = False
+    bad = log.append(many("v", key=None), False)
+    slow.logs.budget.take(2 * UNLIMITED)
+    for sequence in (4, 2):
+        with pytest.raises(KafkaStorageError):
+            log.append(from_producer(sequence), False)
+    slow.logs.budget.give(2 * UNLIMITED)
+    gate.open()
+    with pytest.raises(RefusedRecords):
+        await appended(bad)
+    with pytest.raises(OutOfOrderSequenceNumber):
+        await appended(log.append(from_producer(4), False))
+    assert await appended(log.append(from_producer(2), False)) == Appended(0)
 
 
 async def test_no_more_threads_than_two_at_a_time() -> None:
