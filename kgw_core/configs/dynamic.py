@@ -31,7 +31,6 @@ PREFIX = b"configs/broker/"
 ALL = ""
 """The name of the resource that stands for all brokers."""
 
-_SOURCES = (DYNAMIC_BROKER_CONFIG, DYNAMIC_DEFAULT_BROKER_CONFIG)
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 
@@ -58,7 +57,8 @@ class DynamicConfigs:
         self._spawn = spawn
         self._seconds = seconds
         self._turn = anyio.Semaphore(1)  # not a Lock: the task that ends a turn need not have begun it
-        self._values: dict[str, Mapping[str, str]] = {name: {}, ALL: {}}
+        self._sources = {name: DYNAMIC_BROKER_CONFIG, ALL: DYNAMIC_DEFAULT_BROKER_CONFIG}  # strongest first
+        self._values: dict[str, Mapping[str, str]] = {each: {} for each in self._sources}
 
     @property
     def levels(self) -> list[Level]:
@@ -68,14 +68,14 @@ class DynamicConfigs:
     @property
     def typed(self) -> dict[str, Value]:
         """What is set at run time, the value that counts by its name."""
-        return dynamic_configs.typed(self.levels[: len(_SOURCES)])
+        return dynamic_configs.typed([self.level(name) for name in self._sources])
 
     def level(self, name: str) -> Level:
         """What is set on the resource ``name``."""
-        return self.levels[list(self._values).index(name)]
+        return Level(self._sources[name], self._values[name])
 
     def _levels(self, values: Mapping[str, Mapping[str, str]]) -> list[Level]:
-        return [*map(Level, _SOURCES, values.values()), self.static]
+        return [*(Level(source, values[name]) for name, source in self._sources.items()), self.static]
 
     async def load(self) -> None:
         """Take over what was kept. What can no more be is logged, and left out.
@@ -94,6 +94,8 @@ class DynamicConfigs:
             for problem in problems:
                 logger.error("a config of %s is left out: %s", _called(name), problem)
             self._values[name] = kept
+            if kept:
+                logger.info("configs of %s, set at run time: %s", _called(name), _shown(kept))
 
     async def alter(
         self,
@@ -131,7 +133,7 @@ class DynamicConfigs:
         try:
             await self._commit({PREFIX + name.encode(): msgspec.json.encode(values) if values else None})
             self._values[name] = values
-            logger.info("configs of %s: %s", _called(name), _shown(values))
+            logger.info("configs of %s, set at run time: %s", _called(name), _shown(values))
             await self.apply()
         except Exception as error:
             outcome.fail(error)
@@ -165,4 +167,4 @@ def _called(name: str) -> str:
 
 
 def _shown(values: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}={text}" for key, text in values.items()) or "none at run time"
+    return ", ".join(f"{key}={text}" for key, text in values.items()) or "none"

@@ -2,8 +2,9 @@
 
 ``kafka-4.4.0-*.jsonl`` have what Apache Kafka 4.4.0 answered (one KRaft node, its defaults), each file a new
 one: a line is label, API, version, request and answer as Kafka's JSON. A line without a label sets something
-up. ``LOG_DIR`` stands for the broker's log dir. Messages for people are worded otherwise, and what cannot be
-the same is left out.
+up. ``LOG_DIR`` stands for the broker's log dir. The one of broker configs was asked with the feature
+``eligible.leader.replicas.version`` at 0. Messages for people are worded otherwise, and what cannot be the
+same is left out.
 """
 
 from __future__ import annotations

@@ -75,12 +75,19 @@ def to(**values: str) -> Callable[[Mapping[str, str]], dict[str, str]]:
     return lambda before: {**before, **{name.replace("_", "."): text for name, text in values.items()}}
 
 
-async def test_a_change_is_kept_and_there_after_a_restart() -> None:
+async def test_a_change_is_kept_and_there_after_a_restart(caplog: pytest.LogCaptureFixture) -> None:
+    """And the log says so: the settings alone do not tell what is in force."""
+    caplog.set_level("INFO")
     store = Slow()
     async with configs(store) as before:
         await before.alter(ALL, to(message_max_bytes="2000", log_retention_ms="5"))
         await before.alter("1", to(message_max_bytes="3000"))
+    caplog.clear()
     async with configs(store) as after:
+        assert caplog.messages == [
+            "configs of broker 1, set at run time: message.max.bytes=3000",
+            "configs of all brokers, set at run time: message.max.bytes=2000, log.retention.ms=5",
+        ]
         assert after.levels == before.levels
         assert [dict(level.values) for level in after.levels] == [
             {"message.max.bytes": "3000"},
