@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import aiokafka
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import confluent_kafka
 import pytest
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 
 from kgw_core.errors import KafkaStorageError
 from kgw_core.gateway import Gateway, StopError, running
+from kgw_core.groups.records import Committed
 from kgw_core.groups.service import GroupService
 from kgw_core.log.compaction import Compaction
 from kgw_core.log.manager import LogManager
@@ -19,7 +21,7 @@ from kgw_core.log.retention import Retention
 from kgw_core.log.writer import Writers
 from kgw_core.producer_ids import KEY
 from kgw_core.server.server import Server
-from kgw_core.spi.state import NO_VERSIONS, Changes, Versions
+from kgw_core.spi.state import NO_VERSIONS, Changes, Entry, StateCapabilities, Versions
 from kgw_core.spi.storage import Capabilities, Topic
 from kgw_core.state.memory import MemoryStateStore
 from kgw_core.testing.faults import FaultyStore
@@ -183,6 +185,59 @@ async def test_a_fault_at_one_step_of_the_end_keeps_none_after_it_from_being_tak
         await produced(gateway, b"1")
     assert ended
     assert "while the gateway stopped, writing what groups have asked for failed" in caplog.text
+
+
+class BrokenState(MemoryStateStore):
+    """From some time on neither writes nor says whether it has written."""
+
+    broken = False
+
+    def capabilities(self) -> StateCapabilities:
+        return StateCapabilities()
+
+    async def get(self, key: bytes) -> Entry | None:
+        if self.broken:
+            raise OSError("no luck")
+        return await super().get(key)
+
+    async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
+        if self.broken:
+            raise OSError("no luck")
+        return await super().commit(changes, if_versions)
+
+
+class OnBrokenState(MemoryStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = BrokenState()
+
+    def state_store(self) -> BrokenState:
+        return self.state
+
+
+@pytest.mark.anyio
+async def test_a_state_that_fails_for_good_keeps_a_gateway_neither_from_serving_nor_from_ending(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The step of the end that waits for it is cut short, and those after it are taken."""
+    store = OnBrokenState()
+    config = free_config("orders:1")
+    config = replace(config, limits=replace(config.limits, drain_timeout=0.3))
+    with anyio.fail_after(20):
+        async with running(config, store=store) as gateway:
+            await produced(gateway, b"1")
+            groups = gateway.broker.groups
+            while groups.coordinator.loading:
+                await anyio.lowlevel.checkpoint()
+            store.state.broken = True
+            place = [
+                ("orders", 0, Committed(1, -1, "", 0, -1, gateway.broker.catalog.id_of("orders") or b""))
+            ]
+            commit = groups.commit("g", -1, "", None, place)
+            await gateway.broker.catalog.delete("orders")
+            await produced(gateway, b"2")
+            assert not commit.done
+    assert "writing what groups have asked for was not done within 0.3 s" in caplog.text
 
 
 class Unclosable(MemoryStore):

@@ -281,11 +281,22 @@ class LateState(DurableState):
         return await super().commit(changes, **options)
 
 
+class LateFaultyState(LateState):
+    """The same, and then says that they may not have got there."""
+
+    async def commit(self, changes: Mapping[bytes, bytes | None], **options: Any) -> int:
+        version = await super().commit(changes, **options)
+        if any(changes.values()):
+            raise OSError("it may be there")
+        return version
+
+
+@pytest.mark.parametrize("kind", [LateState, LateFaultyState])
 async def test_a_snapshot_that_is_on_its_way_at_a_deletion_is_not_kept(
-    monkeypatch: pytest.MonkeyPatch,
+    kind: type[LateState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "EVERY_BYTES", 1)
-    state = LateState()
+    state = kind()
     kit = await a_kit(Durable())
     log = await opened(kit, state)
     log.append(view(numbered(7, 0)), False)
@@ -385,31 +396,5 @@ async def test_a_stop_tries_once_more_to_forget_a_deleted_log() -> None:
     log.deleted()
     await turns()
     await kit.logs.drained()
-    assert await state.get(snapshots.key(log.tp)) is None
-    await kit.close()
-
-
-async def test_a_snapshot_whose_outcome_is_not_known_leaves_nothing_of_a_log_deleted_meanwhile(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(snapshots, "EVERY_BYTES", 1)
-
-    class Late(LateState):
-        async def commit(self, changes: Mapping[bytes, bytes | None], **options: Any) -> int:
-            version = await super().commit(changes, **options)
-            if any(changes.values()):
-                raise OSError("it may be there")
-            return version
-
-    state = Late()
-    kit = await a_kit(Durable())
-    log = await opened(kit, state)
-    log.append(view(numbered(7, 0)), False)
-    await turns()
-    log.topic.deleted = True
-    log.deleted()
-    await turns()
-    state.go.set()
-    await turns()
     assert await state.get(snapshots.key(log.tp)) is None
     await kit.close()
