@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml plugins/storage_memory/pyproject.toml plugins/storage_sqlite/pyproject.toml packaging/kgw/pyproject.toml
 
-.PHONY: setup dev test test-newest clients matrix lint fmt generate bench bench-short bench-full fuzz soak crash help
+.PHONY: setup dev test test-strange test-newest clients matrix lint fmt generate bench bench-short bench-full fuzz soak crash help
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ dev: $(STAMP) ## run the broker: memory storage, 127.0.0.1:9092
 
 test: $(STAMP) ## the Python tests
 	$(BIN)/python -m pytest -m "not clients"
+
+test-strange: $(STAMP) ## the Python tests as on a machine unlike ours: other locale, umask, time zone, no HOME, no terminal
+	tools/strange_machine.sh $(MAKE) test
 
 clients: $(STAMP) ## programs in Go, Java and Node against a running gateway
 	$(BIN)/python -m pytest -m "clients and not matrix" tests/clients
