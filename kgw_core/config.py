@@ -206,7 +206,8 @@ class Topics(msgspec.Struct, frozen=True, kw_only=True):
     creates the topic with one."""
     check_records: Literal["all", "frame", "header"] = "all"
     """How closely a batch that is produced is looked at: "all" is every field of its records, as Kafka does,
-    "frame" their lengths and number, "header" nothing of them. On topics that are compacted, or have a
+    "frame" their lengths and number, "header" nothing of them. With these two, retention and look-ups by
+    time go by the largest timestamp that the batch's header tells. On topics that are compacted, or have a
     compression.type of their own, it is always "all"."""
     defaults: KafkaConfigs = {}
     """Configs of every topic that does not set them, by Kafka's names, such as retention.ms = 3600000."""

@@ -126,9 +126,11 @@ def cleaned(
 
 
 def emptied(batch: RecordBatch) -> bytearray:
-    """The batch without its records: the header, which still says offsets and producer, but no time."""
+    """The batch without its records: the header, which still says offsets and producer, and what its producer
+    is told again of its LogAppendTime, but no time of a record."""
     header = bytearray(batch.data[:HEADER_SIZE])
-    _INT64.pack_into(header, MAX_TIMESTAMP_AT, NO_TIMESTAMP)
+    if not batch.log_append_time:
+        _INT64.pack_into(header, MAX_TIMESTAMP_AT, NO_TIMESTAMP)
     _INT32.pack_into(header, LOG_OVERHEAD - 4, HEADER_SIZE - LOG_OVERHEAD)
     _INT32.pack_into(header, HEADER_SIZE - 4, 0)
     header[ATTRIBUTES_AT + 1] &= ~CODEC_MASK & 0xFF

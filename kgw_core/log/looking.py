@@ -143,6 +143,11 @@ def _look_closely(
         _check_short(header[1], count, codec, target)
     if checking != "all" and target == codec and not configs.compact:
         _look_less(data, header, configs, now, checking, max_inflated, here)
+        if (
+            max_time < base_time and not configs.log_append_time
+        ):  # the first record's time: retention goes by it
+            set_times(data, attributes, base_time)
+            max_time = base_time
         return data, max_time
 
     records: Data = data

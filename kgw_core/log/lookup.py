@@ -8,6 +8,7 @@ there are searched by halving, which is right where the times of their first rec
 from __future__ import annotations
 
 from functools import partial
+from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
 from kgw_core.errors import KafkaError
@@ -20,7 +21,7 @@ from kgw_core.records.scan import find_by_time, max_time_record
 
 _READ_BYTES = 1 << 20
 _TRIES: Final = 16
-"""Batches without a record that counts, past which the latest is looked for."""
+"""Batches that are looked into for the latest record: all but the last have none that counts."""
 
 
 class Found(NamedTuple):
@@ -96,7 +97,7 @@ async def offset_of_max_time(log: PartitionLog, max_inflated: int) -> Found | No
     nothing but times before 1970."""
     await log.open()
     start, end = log.start, log.high_watermark
-    found = await _latest(log, start, end, max_inflated, _TRIES)
+    found = await _latest(log, start, end, max_inflated)
     unchecked = min(await log.unchecked(), end)
     if start < unchecked:  # the last batch there may have later records than its header says
         batch = await batch_at(log, unchecked - 1)
@@ -105,19 +106,30 @@ async def offset_of_max_time(log: PartitionLog, max_inflated: int) -> Found | No
     return found if found is not None and found.timestamp >= NO_TIMESTAMP else None
 
 
-async def _latest(log: PartitionLog, start: int, end: int, max_inflated: int, tries: int) -> Found | None:
+async def _latest(log: PartitionLog, start: int, end: int, max_inflated: int) -> Found | None:
     """The latest record of the batches that hold offsets from ``start`` on and begin below ``end``."""
-    base = await log.find_max_time(start, end) if start < end and tries else None
-    batch = await batch_at(log, max(base, start)) if base is not None else None
-    if batch is None:
-        return None
-    found = await _latest_in(log, batch, max_inflated)
-    if found is not None and batch.base_offset >= start:
-        return found
-    # its latest records were trimmed, or compaction took all of them
-    earlier = await _latest(log, start, batch.base_offset, max_inflated, tries - 1)
-    later = await _latest(log, batch.next_offset, end, max_inflated, tries - 1)
-    return _later(_later(earlier, found), later)
+    batches: list[tuple[int, int, RecordBatch, int, int]] = []  # the latest of each range, that of all first
+
+    async def add(start: int, end: int) -> None:
+        base = await log.find_max_time(start, end) if start < end else None
+        batch = await batch_at(log, max(base, start)) if base is not None else None
+        if batch is not None:
+            heappush(batches, (-batch.max_timestamp, batch.base_offset, batch, start, end))
+
+    await add(start, end)
+    best: Found | None = None
+    for _ in range(_TRIES):
+        if not batches or (best is not None and best.timestamp >= batches[0][2].max_timestamp):
+            break
+        _, _, batch, start, end = heappop(batches)
+        found = await _latest_in(log, batch, max_inflated)
+        best = _later(best, found)
+        if found is not None and batch.base_offset >= log.start:
+            break
+        # its latest records were trimmed, or compaction took all of them
+        await add(start, batch.base_offset)
+        await add(batch.next_offset, end)
+    return best
 
 
 async def _latest_in(log: PartitionLog, batch: RecordBatch, max_inflated: int) -> Found | None:

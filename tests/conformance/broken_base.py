@@ -17,6 +17,7 @@ from kgw_core.records.segments import Segments
 from kgw_core.spi.storage import (
     LogStore,
     Run,
+    Topic,
     TopicPartition,
 )
 from kgw_core.testing import LogStoreSuite
@@ -71,6 +72,11 @@ class Broken(MemoryStore):
 
     def logs(self) -> dict[TopicPartition, Segments]:
         return self._logs
+
+    def _make_logs(self, topic: Topic, first: int) -> None:
+        """Empty logs for the partitions from ``first`` on."""
+        for partition in range(first, topic.partitions):
+            self._logs[TopicPartition(topic.name, topic.id, partition)] = Segments()
 
     def everything(self, tp: TopicPartition) -> list[Run]:
         log = self._log(tp)

@@ -282,6 +282,20 @@ async def test_a_batch_that_loses_its_records_has_no_time(kit: Kit) -> None:
     assert await offset_of_max_time(log, 1 << 20) == (1, NOW, 0)
 
 
+async def test_a_batch_that_loses_its_records_still_tells_its_producer_its_log_append_time() -> None:
+    store = MemoryStore()
+    kit = await a_kit(store)
+    log = await kit.log(message_timestamp_type="LogAppendTime", **EAGER)
+    first = log.append(view(numbered(7, 0)), True)
+    for _ in range(2):
+        log.append(view(batch("2")), True)
+    await compact(kit)
+    assert [each.record_count for each in await batches(log)] == [0, 1]
+    again = await (await a_kit(store)).log()
+    assert again.append(view(numbered(7, 0)), True) == first == Appended(0, NOW)
+    assert await offset_of_max_time(again, 1 << 20) == (2, NOW, 0)
+
+
 async def test_a_log_without_anything_new_is_left_alone(kit: Kit) -> None:
     """Also one whose last batch, which always stays, is overdue."""
     log = await kit.log(max_compaction_lag_ms="1000", **EAGER)

@@ -10,7 +10,20 @@ from typing import Any
 
 import anyio
 import pytest
-from broker_kit import NOW, Kit, SlowStore, altered, batch, done, numbered, turns, values_of, view, waiting
+from broker_kit import (
+    NOW,
+    Kit,
+    SlowStore,
+    altered,
+    batch,
+    batches_of,
+    done,
+    numbered,
+    turns,
+    values_of,
+    view,
+    waiting,
+)
 
 from kgw_core import workers
 from kgw_core.budget import UNLIMITED
@@ -31,6 +44,21 @@ from kgw_core.records.compression import RECORD_COST
 from kgw_core.records.varint import encode_varint
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("checking", ["frame", "header"])
+@pytest.mark.parametrize("header", [-1, 0, NOW - 1])
+async def test_a_header_that_is_behind_its_first_record_is_put_right_without_a_look(
+    kit: Kit, header: int, checking: looking.CheckRecords
+) -> None:
+    """The header tells both times. Retention would delete fresh records for it."""
+    kit.logs.check_records = checking
+    log = await kit.log(retention_ms="1000")
+    log.append(view(altered(batch("a", "b"), max_timestamp=header)), True)
+    log.append(view(altered(batch("c"), max_timestamp=NOW + 5)), True)
+    assert [each.max_timestamp for each in batches_of(log.read_now(0, 1000))] == [NOW, NOW + 5]
+    await kit.logs.retention.check()
+    assert log.start == 0
 
 
 async def appended(outcome: Any) -> Appended:

@@ -258,6 +258,29 @@ async def test_batches_that_compaction_has_emptied_are_not_the_latest(unchecked:
     assert await latest(log) == (3, 40)
 
 
+async def test_an_emptied_batch_does_not_hide_what_is_later_than_the_rest_of_a_trimmed_one(
+    unchecked: Unchecked,
+) -> None:
+    store, log = unchecked
+    empty = altered(build_batch([(b"k", b"v", 90)])[:61], batch_length=49, record_count=0)
+    await store.put(log.tp, lying(100, 100, 30), empty, lying(40, 40))
+    await log.open()
+    await log.trim(1)
+    assert await latest(log) == (3, 40)
+
+
+async def test_many_emptied_batches_are_not_gone_through(unchecked: Unchecked) -> None:
+    store, log = unchecked
+    empty = altered(build_batch([(b"k", b"v", 90)])[:61], batch_length=49, record_count=0)
+    await store.put(log.tp, lying(40, 40), *[empty] * 500)
+    await log.open()
+    reads = []
+    read = store.read_now
+    store.read_now = lambda *each: (reads.append(each), read(*each))[1]  # type: ignore[method-assign, func-returns-value]
+    assert await latest(log) is None
+    assert len(reads) <= 2 * 16 + 2
+
+
 # -- leader epochs
 
 
