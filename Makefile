@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml plugins/storage_memory/pyproject.toml plugins/storage_sqlite/pyproject.toml packaging/kgw/pyproject.toml
 
-.PHONY: setup dev test test-strange test-newest clients matrix lint fmt generate bench bench-short bench-full fuzz soak crash help
+.PHONY: setup dev test test-strange test-newest clients matrix lint fmt generate bench bench-short bench-full replay fuzz soak crash help
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,9 @@ bench-full: $(STAMP) ## the same with long loads, what a request costs, and a st
 	$(BIN)/python -m benchmarks --full --rounds 3 --patience 10 --tries 3
 	$(BIN)/python -m benchmarks.request_cost
 	$(BIN)/python -m benchmarks.startup
+
+replay: $(STAMP) ## odd but legal requests beside an Apache Kafka 4.4.0; KAFKA=host:port KGW=host:port, else both are started
+	$(BIN)/python -m tools.replay $(if $(KAFKA),--kafka $(KAFKA)) $(if $(KGW),--kgw $(KGW))
 
 fuzz: $(STAMP) ## bad input of every class beside a healthy pair of clients; MINUTES=1 SEED=1
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),1) --seed $(or $(SEED),1)
