@@ -233,7 +233,8 @@ class Groups(msgspec.Struct, frozen=True, kw_only=True):
     max_size: Count | None = None
     """Most members of a group. Not set: any number. Kafka's group.max.size."""
     offset_metadata_max_size: Annotated[Size, msgspec.Meta(ge=0)] = 4096
-    """Longest text that a client may commit with an offset. Kafka's offset.metadata.max.bytes."""
+    """Longest text that a client may commit with an offset, counted in UTF-16 code units, as Kafka does.
+    Kafka's offset.metadata.max.bytes."""
     commit_timeout: Timeout = 5.0
     """Time after which members are told COORDINATOR_NOT_AVAILABLE where the state has not said what came of
     a write of their group. The write may still be done. Kafka's offsets.commit.timeout.ms."""

@@ -9,9 +9,9 @@ Versions: v1 whether the number of replicas may change.
 
 from __future__ import annotations
 
-from kgw_core.api.create_partitions import check_replicas
 from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
+from kgw_core.api.replicas import check_replicas
 from kgw_core.broker import RequestContext
 from kgw_core.errors import InvalidReplicaAssignment, KafkaError, NoReassignmentInProgress
 from kgw_core.wire.messages.alter_partition_reassignments import (

@@ -37,6 +37,8 @@ def handle(request: ApiVersionsRequest, context: RequestContext) -> ApiVersionsR
         if not _SOFTWARE.fullmatch(name) or not _SOFTWARE.fullmatch(version):
             raise InvalidRequest(f"client software name {name!r} or version {version!r} is not well formed")
         context.client.introduced(name, version)
+    if (request.cluster_id is None) != (request.node_id == -1):
+        raise InvalidRequest("cluster id and node id are given together, or neither is")
     if request.cluster_id is not None and request.cluster_id != broker.cluster_id:
         raise RebootstrapRequired(f"this is cluster {broker.cluster_id}, not {request.cluster_id}")
     if request.node_id != -1 and request.node_id != broker.placement.node_id:

@@ -2,8 +2,7 @@
 
 Behaviour:
 - ``count`` is how many there shall be in all; as many or fewer than there are is INVALID_PARTITIONS.
-- Assignments are one list of brokers for each new partition. Where ``topics.replication_factor`` is "accept"
-  they may name brokers that are not there, as in CreateTopics.
+- Assignments are one list of brokers for each new partition.
 - At most :data:`MOST` partitions a topic and request, and no more in all than ``limits.max_partitions``.
 
 Versions: v1 throttling before the answer · v2 flexible · v3 tells of quotas, which there are none of here.
@@ -15,6 +14,7 @@ from collections import Counter
 
 from kgw_core.api.large import CHANGES, in_turns
 from kgw_core.api.registry import Api
+from kgw_core.api.replicas import check_replicas
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
     InvalidPartitions,
@@ -74,28 +74,8 @@ def _check(topic: CreatePartitionsTopic, context: RequestContext) -> None:
             f"Attempted to add {more} additional partition(s), but only "
             f"{len(topic.assignments)} assignment(s) were specified."
         )
-    strict = context.broker.config.topics.replication_factor == "strict"
     for assignment in topic.assignments:
-        check_replicas(assignment.broker_ids, context, strict)
-
-
-def check_replicas(replicas: list[int], context: RequestContext, strict: bool = True) -> None:
-    """Return if a partition may be assigned to ``replicas``; ``strict`` wants them to be there.
-
-    :raises InvalidReplicaAssignment: none, one twice, or one that is not there.
-    """
-    if not replicas:
-        raise InvalidReplicaAssignment("The manual partition assignment includes an empty replica list.")
-    present = {node.id for node in context.broker.placement.nodes(context.client)}
-    for broker, times in sorted(Counter(replicas).items()):
-        if strict and broker not in present:
-            raise InvalidReplicaAssignment(
-                f"The manual partition assignment includes broker {broker}, but no such broker is registered."
-            )
-        if times > 1:
-            raise InvalidReplicaAssignment(
-                f"The manual partition assignment includes the broker {broker} more than once."
-            )
+        check_replicas(assignment.broker_ids, context)
 
 
 def refuse(

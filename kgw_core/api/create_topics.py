@@ -3,7 +3,8 @@
 Behaviour:
 - -1 partitions or replicas mean the broker's default. A manual assignment counts its partitions.
 - A replication factor above 1 is what one gateway cannot give: taken as 1 where ``topics.replication_factor``
-  is "accept" (clients written for clusters then work), refused where it is "strict".
+  is "accept" (clients written for clusters then work), refused where it is "strict". A manual assignment that
+  names brokers which are not there is refused in both.
 - A config may be there more than once: the last one counts.
 
 Versions: v1 validate only · v4 defaults by -1 (KIP-464) · v5 configs in the answer (KIP-525) · v7 topic ids.
@@ -16,6 +17,7 @@ from collections import Counter
 import anyio.lowlevel
 
 from kgw_core.api.registry import Api
+from kgw_core.api.replicas import check_replicas
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
     InvalidPartitions,
@@ -24,7 +26,6 @@ from kgw_core.errors import (
     InvalidRequest,
     KafkaError,
     TopicAlreadyExists,
-    UnknownServerError,
 )
 from kgw_core.topics.configs import describe
 from kgw_core.topics.names import check_name
@@ -49,13 +50,9 @@ async def handle(request: CreateTopicsRequest, context: RequestContext) -> Creat
             if names[topic.name] > 1:
                 raise InvalidRequest(f"topic '{topic.name}' is in the request {names[topic.name]} times")
             await _create(topic, result, request.validate_only, context)
-        except Exception as error:
-            if not isinstance(error, KafkaError):
-                context.client.crashed(context.api, error)
-                error = UnknownServerError(f"the gateway failed at this topic: {error!r}")
-            result.error_code = context.failed(error, topic.name)
-            result.error_message = str(error)
-            result.configs = None
+        except Exception as caught:
+            error = context.caught(caught, topic.name)
+            results[-1] = CreatableTopicResult(topic.name, error_code=error.code, error_message=str(error))
     return CreateTopicsResponse(0, results)
 
 
@@ -66,17 +63,16 @@ async def _create(
     check_name(topic.name)
     if topic.name in catalog.by_name:  # before all else: who asks for what is there need not ask it rightly
         raise TopicAlreadyExists(f"Topic '{topic.name}' already exists.")
-    state = await catalog.create(
-        topic.name,
-        _partitions(topic, context),
-        _configs(topic),
-        validate_only=validate_only,
-    )
+    given = _configs(topic)
+    partitions = _partitions(topic, context)
+    state = await catalog.create(topic.name, partitions, given, validate_only=validate_only)
     result.topic_id = state.id_bytes
     result.num_partitions = state.topic.partitions
     result.replication_factor = 1
-    result.configs = [
-        CreatableTopicConfigs(entry.name, entry.value, entry.read_only, entry.source, entry.sensitive)
+    result.configs = [  # what was given is told as it was
+        CreatableTopicConfigs(
+            entry.name, given.get(entry.name, entry.value), entry.read_only, entry.source, entry.sensitive
+        )
         for entry in describe(state.topic.configs, context.broker.configs.levels)
     ]
 
@@ -93,7 +89,6 @@ def _configs(topic: CreatableTopic) -> dict[str, str | None]:
 def _partitions(topic: CreatableTopic, context: RequestContext) -> int:
     """How many partitions the topic is to have, all that concerns replicas checked."""
     settings = context.broker.config.topics
-    strict = settings.replication_factor == "strict"
     if topic.assignments:
         if topic.num_partitions != -1 or topic.replication_factor != -1:
             raise InvalidRequest("with a manual assignment, partitions and replication factor must be -1")
@@ -101,16 +96,7 @@ def _partitions(topic: CreatableTopic, context: RequestContext) -> int:
         if given != list(range(len(given))):
             raise InvalidReplicaAssignment(f"assigned partitions must be 0 to {len(given) - 1}, not {given}")
         for assignment in topic.assignments:
-            brokers = assignment.broker_ids
-            if not brokers or len(set(brokers)) != len(brokers):
-                raise InvalidReplicaAssignment(
-                    f"partition {assignment.partition_index} has replicas {brokers}"
-                )
-            if strict and brokers != [context.broker.placement.node_id]:
-                raise InvalidReplicaAssignment(
-                    f"partition {assignment.partition_index} is assigned to {brokers}, "
-                    f"the only broker is {context.broker.placement.node_id}"
-                )
+            check_replicas(assignment.broker_ids, context)
         return len(given)
     if topic.num_partitions < 1 and topic.num_partitions != -1:
         raise InvalidPartitions(f"number of partitions must be at least 1, not {topic.num_partitions}")
@@ -118,7 +104,7 @@ def _partitions(topic: CreatableTopic, context: RequestContext) -> int:
         raise InvalidReplicationFactor(
             f"replication factor must be at least 1, not {topic.replication_factor}"
         )
-    if topic.replication_factor > 1 and strict:
+    if topic.replication_factor > 1 and settings.replication_factor == "strict":
         raise InvalidReplicationFactor(
             f"replication factor {topic.replication_factor} is more than the 1 broker there is "
             '(topics.replication_factor = "accept" takes it as 1)'

@@ -42,7 +42,8 @@ async def handle(request: DeleteRecordsRequest, context: RequestContext) -> Dele
                 result.low_watermark = await _delete(name, index, offset, context)
             except Exception as caught:
                 result.error_code = context.caught(caught, f"{name}-{index}").code
-        topics.append(DeleteRecordsTopicResult(name, results))
+        if results:
+            topics.append(DeleteRecordsTopicResult(name, results))
     return DeleteRecordsResponse(0, topics)
 
 

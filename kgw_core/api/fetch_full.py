@@ -11,12 +11,42 @@ from kgw_core.wire.messages.fetch import (
     FetchableTopicResponse,
     FetchRequest,
     FetchResponse,
+    FetchTopic,
     PartitionData,
 )
 
 
+def _merge(request: FetchRequest, by_id: bool) -> None:
+    """Leave each partition once in the request, in its first place and as it is asked for last, and no topic
+    without partitions."""
+    topics = request.topics
+    if all(topic.partitions for topic in topics):
+        seen = {
+            (topic.topic_id if by_id else topic.topic, asked.partition)
+            for topic in topics
+            for asked in topic.partitions
+        }
+        if len(seen) == sum(len(topic.partitions) for topic in topics):
+            return
+    once = {
+        (topic.topic_id if by_id else topic.topic, asked.partition): (topic, asked)
+        for topic in topics
+        for asked in topic.partitions
+    }
+    merged: list[FetchTopic] = []
+    for (key, _), (topic, asked) in once.items():
+        last = merged[-1] if merged else None
+        if last is None or key != (last.topic_id if by_id else last.topic):
+            last = FetchTopic(topic.topic, topic.topic_id, [])
+            merged.append(last)
+        last.partitions.append(asked)
+    request.topics = merged
+
+
 class FullFetch(Fetch):
     """Answers for all partitions of the request, in its order; begins a session where ``begins``.
+
+    A partition that is asked for twice is answered once, as it was asked for last.
 
     Which partition is read first rotates from one full fetch of a connection to the next, so that a small
     max_bytes starves none.
@@ -28,6 +58,8 @@ class FullFetch(Fetch):
         super().__init__(request, context)
         self._begins = begins
         by_id = context.version >= BY_ID
+        if len(request.topics) != 1 or len(request.topics[0].partitions) != 1:
+            _merge(request, by_id)
         self._parts = [
             Part(topic.topic_id if by_id else topic.topic, asked)
             for topic in request.topics

@@ -7,7 +7,8 @@ What full fetches (:mod:`kgw_core.api.fetch_full`) and those of a session
   partition that has any is given even where it is larger (KIP-74).
 - Less than min_bytes, nothing that failed and max_wait left: the answer waits for appends to the partitions,
   and then reads anew. A topic that is not there does not hurry the answer, unless there is no other: as in
-  Kafka, so that a client that goes on asking for it does not ask all the time.
+  Kafka, so that a client that goes on asking for it does not ask all the time. One that was made again does:
+  its id is not the one that the client has.
 - Truncation detection (KIP-595): an offset past the end of the epoch that the client fetched last is
   answered with that end, if the log knows it. It knows its own epoch only.
 """
@@ -253,7 +254,11 @@ class Fetch:
                 part.log = log = self._find(part)
             except KafkaError as error:
                 part.log = None
-                self._answers.append(self._error(part, error))
+                answer = self._error(part, error)
+                self._answers.append(answer)
+                if isinstance(error, InconsistentTopicId):
+                    answer.aborted_transactions = None
+                    self._hurry = True
                 return None
         self._readable = True
         return log
@@ -341,6 +346,7 @@ class Fetch:
 
     def _fail(self, part: Part, log: PartitionLog, error: Exception) -> None:
         answer = self._error(part, error)
+        answer.aborted_transactions = None  # as where there is no transaction to tell of
         self._answers.append(answer)
         self._hurry = True
         if self._context.version >= LEADERS and isinstance(error, NotLeaderOrFollower | FencedLeaderEpoch):

@@ -2,6 +2,7 @@
 
 Behaviour:
 - v0 means all topics by an empty list, v1 on by a null one, and none by an empty one.
+- A topic that is named twice, or by its name and its id, is told once; those that are not there come last.
 - A topic that is not there is created if the client allows it (v4 on) and ``topics.auto_create`` is on,
   unless it was deleted a moment ago (:mod:`kgw_core.topics.auto_creation`).
 - The broker's address is the one that the client can dial (``listeners.advertise``, else the one it dialled).
@@ -12,9 +13,9 @@ v13 rebootstrap.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import anyio.lowlevel
 
@@ -24,7 +25,6 @@ from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
     InvalidRequest,
-    InvalidTopicException,
     KafkaError,
     UnknownTopicId,
     UnknownTopicOrPartition,
@@ -46,11 +46,6 @@ from kgw_core.wire.messages.metadata import (
 BY_ID = 12
 HAVE_ID = (10, 11)
 """These versions have a place for an id, which no broker takes (KAFKA-12701)."""
-TOPICS = 20
-"""Topics that are looked for at once, to see how many partitions they have."""
-
-Found: TypeAlias = TopicState[PartitionLog] | MetadataResponseTopic
-"""A topic that is there, or the answer for one that is not."""
 
 
 def handle(
@@ -63,105 +58,120 @@ def handle(
         topic.name is None or topic.topic_id != ZERO_UUID for topic in wanted or ()
     ):
         raise InvalidRequest(f"topics cannot be asked for by id in Metadata v{context.version}")
+    found = _Found(request, context)
     if wanted is None or (context.version == 0 and not wanted):
-        states = list(catalog.by_name.values())
-        if catalog.partition_count > MANY:
-            return large(partial(_in_turns, states, request, context))
-        return _response(request, context, [_topic(state, request, context) for state in states])
-    missing = [topic.name for topic in wanted if topic.name is not None and topic.name not in catalog.by_name]
-    if missing and context.broker.config.topics.auto_create and request.allow_auto_topic_creation:
-        return _create_first(request, context, missing)
-    if len(wanted) > TOPICS and max(catalog.partition_count, len(wanted)) > MANY:
-        later = (_found(topic, request, context) for topic in wanted)
-        return large(partial(_in_turns, later, request, context))
-    found = [_found(topic, request, context) for topic in wanted]
-    if catalog.partition_count > MANY and sum(len(each.partitions) for each in found) > MANY:
-        return large(partial(_in_turns, found, request, context))
-    return _response(request, context, [_topic(each, request, context) for each in found])
+        found.states = dict(catalog.by_name)
+        return _handed_over(_answer(found))
+    if context.broker.config.topics.auto_create and request.allow_auto_topic_creation:
+        known = catalog.by_name
+        missing = {topic.name for topic in wanted if topic.name is not None and topic.name not in known}
+        if missing:
+            return _create_first(found, wanted)
+    return _handed_over(_look(found, wanted))
 
 
-async def _create_first(
-    request: MetadataRequest, context: RequestContext, names: list[str]
-) -> MetadataResponse:
-    failures: dict[str, KafkaError] = {}
-    for name in dict.fromkeys(names):
+def _handed_over(
+    answer: MetadataResponse | LargeAnswer,
+) -> MetadataResponse | Coroutine[Any, Any, MetadataResponse | LargeAnswer]:
+    return large(answer.make) if isinstance(answer, LargeAnswer) else answer
+
+
+class _Found:
+    """What there is of the topics that were asked for, each once: ``states`` by name, and in ``missing``, by
+    name or id, entries that tell of an error."""
+
+    __slots__ = ("context", "failures", "missing", "request", "states")
+
+    def __init__(self, request: MetadataRequest, context: RequestContext) -> None:
+        self.request = request
+        self.context = context
+        self.failures: dict[str | None, KafkaError] = {}  # of topics that could not be created, by name
+        self.states: dict[str, TopicState[PartitionLog]] = {}
+        self.missing: dict[str | bytes, MetadataResponseTopic] = {}
+
+    def look(self, topic: MetadataRequestTopic) -> None:
+        """Look for one topic."""
+        name, id = topic.name, topic.topic_id
+        try:
+            if name is None or id != ZERO_UUID:
+                state = self.context.broker.catalog.by_id.get(id)
+                if state is None:
+                    raise UnknownTopicId(f"there is no topic with id {id.hex()}")
+            else:
+                state = self.context.broker.catalog.by_name.get(name)
+                if state is None:
+                    if name in self.failures:
+                        raise self.failures[name]
+                    check_name(name)
+                    raise UnknownTopicOrPartition(f"there is no topic '{name}'")
+        except KafkaError as error:
+            key = name if name is not None else id
+            if key not in self.missing:
+                entry = self.missing[key] = _missing(topic, error, self.context)
+                if self.request.include_topic_authorized_operations:
+                    entry.topic_authorized_operations = TOPIC_OPERATIONS
+        else:
+            self.states[state.name] = state
+
+
+def _look(found: _Found, wanted: list[MetadataRequestTopic]) -> MetadataResponse | LargeAnswer:
+    if len(wanted) > MANY:
+        return LargeAnswer(partial(_look_in_turns, found, wanted))
+    for topic in wanted:
+        found.look(topic)
+    return _answer(found)
+
+
+def _answer(found: _Found) -> MetadataResponse | LargeAnswer:
+    if sum(len(state.partitions) for state in found.states.values()) > MANY:
+        return LargeAnswer(partial(_told_in_turns, found))
+    placement = found.context.broker.placement
+    topics = [
+        _with_partitions(state, [_partition(log, placement) for log in state.partitions], found.request)
+        for state in found.states.values()
+    ]
+    return _response(found.request, found.context, [*topics, *found.missing.values()])
+
+
+async def _create_first(found: _Found, wanted: list[MetadataRequestTopic]) -> MetadataResponse | LargeAnswer:
+    context = found.context
+    for name in dict.fromkeys(topic.name for topic in wanted):
+        if name is None or name in context.broker.catalog.by_name:
+            continue
         await anyio.lowlevel.checkpoint()  # a store that is immediate lets nobody else have a turn
         try:
             await context.broker.auto_creation.ensure(name)
         except KafkaError as error:
-            failures[name] = error
-
-    def found(topic: MetadataRequestTopic) -> Found:
-        failure = failures.get(topic.name) if topic.name is not None else None
-        return _missing(topic, failure, request, context) if failure else _found(topic, request, context)
-
-    return await _in_turns(map(found, request.topics or ()), request, context)
+            found.failures[name] = error
+    return _look(found, wanted)
 
 
-def _found(topic: MetadataRequestTopic, request: MetadataRequest, context: RequestContext) -> Found:
-    catalog = context.broker.catalog
-    try:
-        if topic.name is None or topic.topic_id != ZERO_UUID:
-            state = catalog.by_id.get(topic.topic_id)
-            if state is None:
-                raise UnknownTopicId(f"there is no topic with id {topic.topic_id.hex()}")
-        else:
-            state = catalog.by_name.get(topic.name)
-            if state is None:
-                check_name(topic.name)
-                raise UnknownTopicOrPartition(f"there is no topic '{topic.name}'")
-    except (UnknownTopicId, UnknownTopicOrPartition, InvalidTopicException) as error:
-        return _missing(topic, error, request, context)
-    return state
+async def _look_in_turns(found: _Found, wanted: list[MetadataRequestTopic]) -> MetadataResponse:
+    async for topic in in_turns(wanted):
+        found.look(topic)
+    return await _told_in_turns(found)
+
+
+async def _told_in_turns(found: _Found) -> MetadataResponse:
+    placement = found.context.broker.placement
+    topics: dict[str, MetadataResponseTopic] = {}
+    pairs = ((state, log) for state in found.states.values() for log in state.partitions)
+    async for of, log in in_turns(pairs):
+        topic = topics.get(of.name)
+        if topic is None:
+            topic = topics[of.name] = _with_partitions(of, [], found.request)
+        topic.partitions.append(_partition(log, placement))
+    return _response(found.request, found.context, [*topics.values(), *found.missing.values()])
 
 
 def _missing(
-    topic: MetadataRequestTopic, error: KafkaError, request: MetadataRequest, context: RequestContext
+    topic: MetadataRequestTopic, error: KafkaError, context: RequestContext
 ) -> MetadataResponseTopic:
     name = topic.name
     code = context.failed(error, name or topic.topic_id.hex())
     if name is None and context.version < BY_ID:
         name = ""
     return MetadataResponseTopic(code, name, topic.topic_id)
-
-
-def _topic(found: Found, request: MetadataRequest, context: RequestContext) -> MetadataResponseTopic:
-    if isinstance(found, MetadataResponseTopic):
-        return found
-    placement = context.broker.placement
-    return _with_partitions(found, [_partition(log, placement) for log in found.partitions], request)
-
-
-async def _in_turns(
-    found: Iterable[Found], request: MetadataRequest, context: RequestContext
-) -> MetadataResponse:
-    """The answer, made in steps of so many topics and partitions."""
-    placement = context.broker.placement
-    topics: list[MetadataResponseTopic] = []
-    async for topic, log in in_turns(_each(found, request)):
-        if log is None:
-            topics.append(topic)
-        else:
-            topic.partitions.append(_partition(log, placement))
-    return _response(request, context, topics)
-
-
-def _each(
-    found: Iterable[Found], request: MetadataRequest
-) -> Iterator[tuple[MetadataResponseTopic, PartitionLog | None]]:
-    """Each topic's answer by itself, without partitions, and then with each of its logs."""
-    for each in found:
-        if isinstance(each, MetadataResponseTopic):
-            yield each, None
-            continue
-        if each.deleted:  # meanwhile
-            if request.topics:
-                yield MetadataResponseTopic(UnknownTopicOrPartition.code, each.name, each.id_bytes), None
-            continue
-        answer = _with_partitions(each, [], request)
-        yield answer, None
-        for log in each.partitions:
-            yield answer, log
 
 
 def _partition(log: PartitionLog, placement: Placement) -> MetadataResponsePartition:
@@ -198,7 +208,7 @@ def _response(
 
 def refuse(request: MetadataRequest, error: KafkaError, context: RequestContext) -> MetadataResponse:
     """``error`` for every topic, and for the whole from v13 on."""
-    topics = [_missing(topic, error, request, context) for topic in request.topics or ()]
+    topics = [_missing(topic, error, context) for topic in request.topics or ()]
     response = _response(request, context, topics)
     response.error_code = error.code
     return response

@@ -50,8 +50,8 @@ def handle(
             partitions.append(answer)
             if state is None or not 0 <= index < len(state.partitions):
                 answer.error_code = _unknown(state is None and by_id, asked.name, index, context)
-            elif len(metadata) > longest:
-                error = OffsetMetadataTooLarge(f"{len(metadata)} characters of metadata, {longest} may be")
+            elif metadata and utf16_length(metadata) > longest:
+                error = OffsetMetadataTooLarge(f"{utf16_length(metadata)} characters, {longest} may be")
                 answer.error_code = context.failed(error, f"{state.name}-{index}")
             else:
                 time_ms = part.commit_timestamp if part.commit_timestamp != -1 else now_ms
@@ -59,7 +59,8 @@ def handle(
                 place = Committed(offset, epoch, metadata, time_ms, expires_ms, state.id_bytes)
                 committed.append((state.name, index, place))
                 accepted.append(answer)
-        topics.append(OffsetCommitResponseTopic(asked.name, asked.topic_id, partitions))
+        if partitions:
+            topics.append(OffsetCommitResponseTopic(asked.name, asked.topic_id, partitions))
     response = OffsetCommitResponse(0, topics)
     if not accepted:
         return response
@@ -86,6 +87,11 @@ def handle(
 
     written.then(done)
     return whole
+
+
+def utf16_length(text: str) -> int:
+    """How long ``text`` is for Kafka, in code units of UTF-16."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 
 def _unknown(id_unknown: bool, name: str, index: int, context: RequestContext) -> int:

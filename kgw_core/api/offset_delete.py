@@ -38,7 +38,8 @@ def handle(request: OffsetDeleteRequest, context: RequestContext) -> Pending[Off
                 answer.error_code = context.failed(unknown, where)
             else:
                 found.append((topic.name, answer))
-        topics.append(OffsetDeleteResponseTopic(topic.name, partitions))
+        if partitions:
+            topics.append(OffsetDeleteResponseTopic(topic.name, partitions))
     dropping, subscribed = context.broker.groups.delete_offsets(
         request.group_id, [(name, answer.partition_index) for name, answer in found]
     )

@@ -4,6 +4,7 @@ Behaviour:
 - Each partition succeeds or fails on its own; answers wait for the store, whatever acks asks for but 0.
 - acks=0 is never answered; an error then closes the connection, as the only way to tell the client.
 - Topics are never created here; clients ask Metadata first.
+- The log start offset is told beside an error, too, wherever the log is known.
 
 Versions: v0 to v2 carry message sets of formats v0 and v1, stored as v2 · v3 one v2 batch (KIP-98) · v5 log
 start offset · v7 zstd (KIP-110) · v8 record errors (KIP-467) · v10 current leader (KIP-951) · v13 topics by
@@ -82,6 +83,7 @@ def _append(
         for part in data.partition_data:
             answer = PartitionProduceResponse(part.index, 0, -1)
             partitions.append(answer)
+            log: PartitionLog | None = None
             try:
                 log = find_log(data, part.index, context)
                 if refused and id(part) in refused:
@@ -104,14 +106,15 @@ def _append(
                 stable = 2 * len(records) >= context.own_bytes > 0
                 outcome = log.append(records, stable)  # type: ignore[arg-type] # decoded as memoryview
             except Exception as error:
-                _fail(answer, error, context, data, part.index)
+                _fail(answer, error, context, data, part.index, log)
                 continue
             if type(outcome) is Pending:
                 waiting.append((outcome, answer, log))
             else:
                 answer.base_offset, answer.log_append_time_ms = outcome  # type: ignore[misc] # Appended
                 answer.log_start_offset = log.start
-        topics.append(TopicProduceResponse(data.name, data.topic_id, partitions))
+        if partitions:
+            topics.append(TopicProduceResponse(data.name, data.topic_id, partitions))
     response = ProduceResponse(topics)
     if waiting:
         return _when_stored(request, response, waiting, context)
@@ -201,6 +204,8 @@ def _fail(
     where = str(log.tp) if log is not None else f"{data.name or data.topic_id.hex()}-{index}" if data else ""
     answer.error_code = context.failed(error, where)
     answer.error_message = str(error)
+    if log is not None and log.ready:
+        answer.log_start_offset = log.start
     if isinstance(error, NamesRecords):
         answer.record_errors = [BatchIndexAndErrorMessage(at, str(error)) for at in error.batch_indexes]
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from kgw_core.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber
 from kgw_core.pending import Pending
+from kgw_core.records.batch import NO_PRODUCER_EPOCH
 
 WINDOW = 5
 """How many of a producer's last batches are known again: as many as a client may have in flight."""
@@ -71,11 +72,13 @@ class Producers:
 
         ``first`` and ``last`` are the sequence numbers of its first and last record.
 
-        :raises InvalidProducerEpoch: a newer epoch of the producer has written here.
+        :raises InvalidProducerEpoch: a newer epoch of the producer has written here, or its epoch is none.
         :raises OutOfOrderSequenceNumber: records are missing before it, or it is older than the window.
         """
         producer = self._by_id.get(producer_id)
         if producer is None:
+            if epoch < NO_PRODUCER_EPOCH:
+                raise InvalidProducerEpoch(f"the batch of producer {producer_id} has epoch {epoch}")
             return None  # its state may have expired: any first sequence is accepted (KIP-360)
         if epoch == producer.epoch:
             expected = (producer.last_sequence + 1) % _SEQUENCES

@@ -32,7 +32,7 @@ from kgw_core.errors import (
 from kgw_core.spi.storage import LogStore, Topic
 from kgw_core.topics.configs import TopicConfigs, usable, validate
 from kgw_core.topics.index import P, TopicIndex, TopicState
-from kgw_core.topics.names import check_name, is_hidden, unified
+from kgw_core.topics.names import check_name, is_hidden, reserved_like, unified
 from kgw_core.topics.turns import Turns
 
 __all__ = ["NO_ID", "Catalog", "TopicState"]
@@ -227,9 +227,10 @@ class Catalog(TopicIndex[P]):
         if is_hidden(name):
             raise InvalidTopicException(f"Topic name is invalid: '{name}' is the gateway's own")
         others = self._by_unified.get(unified(name))
-        if others:
+        other = min(others) if others else reserved_like(name)
+        if other is not None:
             raise InvalidTopicException(
-                f"Topic '{name}' collides with existing topic: {min(others)}"
+                f"Topic '{name}' collides with existing topic: {other}"
                 " (in the names of metrics '.' and '_' are the same)"
             )
         overrides = self._check(configs)

@@ -12,6 +12,7 @@ STATE_TOPIC = "__kgw_state"
 """The topic whose log holds the gateway's own state, where no plugin does. No client sees it."""
 
 _INTERNAL = frozenset({"__consumer_offsets", "__transaction_state"})
+_RESERVED = frozenset({STATE_TOPIC, *_INTERNAL})
 
 
 def check_name(name: str) -> None:
@@ -40,6 +41,14 @@ def unified(name: str) -> str:
 def collides(a: str, b: str) -> bool:
     """Whether topics ``a`` and ``b`` differ at most in '.' for '_', so that only one of them may exist."""
     return unified(a) == unified(b)
+
+
+def reserved_like(name: str) -> str | None:
+    """The topic of the gateway's own, or of Kafka's, that ``name`` differs from in '.' for '_' only.
+
+    Whether it is there or not, another one does not take its place.
+    """
+    return next((own for own in _RESERVED if name != own and collides(name, own)), None)
 
 
 def is_internal(name: str) -> bool:

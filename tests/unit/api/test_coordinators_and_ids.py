@@ -234,6 +234,8 @@ class TestApiVersions:
             ("the-cluster", 1, "NONE"),
             ("another", 1, "REBOOTSTRAP_REQUIRED"),
             ("the-cluster", 2, "REBOOTSTRAP_REQUIRED"),
+            (None, 1, "INVALID_REQUEST"),
+            ("the-cluster", -1, "INVALID_REQUEST"),
         ],
     )
     async def test_a_client_that_looks_for_another_is_sent_back_to_its_bootstrap_servers(

@@ -121,6 +121,48 @@ class TestReading:
             ]
 
 
+class TestTwice:
+    """A partition that is asked for twice, and a topic of which nothing is asked."""
+
+    async def asked(self, kit: Kit, version: int, *topics: tuple[str, list[FetchPartition]]) -> Any:
+        entries = [
+            FetchTopic("", kit.catalog.by_name[name].id_bytes, parts)
+            if version >= 13
+            else FetchTopic(name, ZERO_UUID, parts)
+            for name, parts in topics
+        ]
+        request = FetchRequest(max_wait_ms=0, min_bytes=1, max_bytes=MANY, topics=entries)
+        return (await kit.ask(request, version)).responses
+
+    def part(self, offset: int, index: int = 0) -> FetchPartition:
+        return FetchPartition(index, fetch_offset=offset, partition_max_bytes=MANY)
+
+    @pytest.mark.parametrize("version", [0, 3, 4, 7, 12, 13, 18])
+    async def test_it_is_answered_once_as_it_was_asked_for_last(self, kit: Kit, version: int) -> None:
+        await filled(kit, ["a", "b"], ["c"])
+        (topic,) = await self.asked(kit, version, ("t", [self.part(0), self.part(0, 1), self.part(1)]))
+        assert [answer.partition_index for answer in topic.partitions] == [0, 1]
+        if version >= 4:
+            assert [values_of(answer.records) for answer in topic.partitions] == [[b"b"], [b"c"]]
+
+    @pytest.mark.parametrize("version", [0, 4, 12, 13])
+    async def test_also_where_its_topic_is_there_twice(self, kit: Kit, version: int) -> None:
+        await filled(kit, ["a"], ["b"])
+        await filled(kit, ["c"], name="u")
+        twice = [("t", [self.part(0)]), ("u", [self.part(0)]), ("t", [self.part(0), self.part(0, 1)])]
+        topics = await self.asked(kit, version, *twice)
+        assert [[answer.partition_index for answer in topic.partitions] for topic in topics] == [
+            [0],
+            [0],
+            [1],
+        ]
+
+    @pytest.mark.parametrize("version", [0, 4, 12, 13])
+    async def test_a_topic_without_partitions_is_left_out(self, kit: Kit, version: int) -> None:
+        await filled(kit, ["a"])
+        assert await self.asked(kit, version, ("t", [])) == []
+
+
 class TestErrors:
     async def code(self, kit: Kit, version: int, offsets: dict[int, int], **options: Any) -> str:
         (answer,) = (await answers(kit, version, offsets, **options)).values()
@@ -147,6 +189,7 @@ class TestErrors:
         await filled(kit, ["a", "b", "c"])
         await (await kit.log()).trim(1)
         assert await self.code(kit, 12, {0: offset}) == "OFFSET_OUT_OF_RANGE"
+        assert (await answers(kit, 12, {0: offset}))[0].aborted_transactions is None
 
     @pytest.mark.parametrize(
         ("epoch", "name"), [(2, "FENCED_LEADER_EPOCH"), (4, "UNKNOWN_LEADER_EPOCH"), (3, "NONE")]

@@ -364,6 +364,19 @@ async def test_a_missing_topic_does_not_hurry_a_poll_unless_alone(kit: Kit) -> N
 
 
 @anyio_test
+async def test_a_topic_that_was_made_again_ends_a_poll_beside_an_idle_one(kit: Kit) -> None:
+    consumer = await consumer_of(kit, 1, offset=1)
+    gone = await kit.topic("gone")
+    consumer.positions[gone.id_bytes, 0] = 0
+    await consumer.poll()
+    await kit.catalog.delete("gone")
+    await kit.topic("gone")
+    for _ in range(2):  # it is told as long as it is asked for
+        response = await consumer.poll(max_wait_ms=60_000)
+        assert errors_of(response) == {0: InconsistentTopicId.code}
+
+
+@anyio_test
 async def test_a_deletion_ends_a_poll(kit: Kit) -> None:
     consumer = await consumer_of(kit, 1, offset=1)
     request = consumer.request(max_wait_ms=500)

@@ -110,6 +110,31 @@ async def test_no_topics(kit: Kit, version: int) -> None:
     assert len(response.brokers) == 1
 
 
+class TestTwice:
+    @pytest.mark.parametrize("version", VERSIONS)
+    async def test_a_topic_that_is_named_twice_is_told_once(self, kit: Kit, version: int) -> None:
+        await kit.topic("a")
+        await kit.topic("b")
+        response = await kit.ask(names("b", "no", "a", "b", "no", create=version < 4), version)
+        assert [topic.name for topic in response.topics] == ["b", "a", "no"]
+
+    @pytest.mark.parametrize("version", [12, 13])
+    async def test_so_is_one_by_its_id_and_by_its_name(self, kit: Kit, version: int) -> None:
+        state = await kit.topic("a")
+        asked = [MetadataRequestTopic(state.id_bytes, None), MetadataRequestTopic(ZERO_UUID, "a")]
+        asked += [MetadataRequestTopic(b"x" * 16, None)] * 2
+        response = await kit.ask(MetadataRequest(asked), version)
+        assert [(topic.name, topic.topic_id) for topic in response.topics] == [
+            ("a", state.id_bytes),
+            (None, b"x" * 16),
+        ]
+
+    async def test_one_that_is_made_on_demand_is_told_once(self) -> None:
+        kit = await a_kit(auto_create=True)
+        response = await kit.ask(names("a", "a b", "a", "a b"), 9)
+        assert [topic.name for topic in response.topics] == ["a", "a b"]
+
+
 class TestMissing:
     @pytest.mark.parametrize("version", VERSIONS)
     async def test_a_name_that_is_not_there_among_others(self, kit: Kit, version: int) -> None:

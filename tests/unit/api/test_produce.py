@@ -121,10 +121,18 @@ class TestRefused:
     ) -> Any:
         answer = await answer_of(kit, data, version, **more)
         assert errors.error_name(answer.error_code) == error.name
-        assert answer.base_offset == answer.log_start_offset == answer.log_append_time_ms == -1
+        assert answer.base_offset == answer.log_append_time_ms == -1
         if version >= 8:
             assert answer.error_message
         return answer
+
+    @pytest.mark.parametrize("version", V2)
+    async def test_where_the_log_starts_is_told_beside_an_error(self, kit: Kit, version: int) -> None:
+        log = await kit.log()
+        log.append(memoryview(batch("a", "b")), False)
+        await log.trim(1)
+        answer = await self.refused(kit, batch("a", transactional=True), errors.InvalidTxnState, version)
+        assert answer.log_start_offset == (1 if version >= 5 else -1)
 
     @pytest.mark.parametrize("version", V2)
     async def test_a_damaged_batch_in_every_version(self, kit: Kit, version: int) -> None:

@@ -120,8 +120,26 @@ class TestCreate:
 
     async def test_more_replicas_than_brokers_are_accepted_where_the_settings_say_so(self) -> None:
         kit = await a_kit(replication_factor="accept")
-        results = await create(kit, new("t", 2, 3), new("u", -1, -1, {0: [7, 8]}))
-        assert [(each.error_code, each.replication_factor) for each in results] == [(0, 1), (0, 1)]
+        (result,) = await create(kit, new("t", 2, 3))
+        assert (result.error_code, result.replication_factor) == (0, 1)
+
+    @pytest.mark.parametrize("setting", ["accept", "strict"])
+    @pytest.mark.parametrize("brokers", [[7], [1, 7], [1, 1], [], [-1]])
+    async def test_an_assignment_names_brokers_that_are_there_whatever_the_settings_say(
+        self, setting: str, brokers: list[int]
+    ) -> None:
+        kit = await a_kit(replication_factor=setting)
+        assert await refused(kit, new("t", -1, -1, {0: [1], 1: brokers})) == "INVALID_REPLICA_ASSIGNMENT"
+        assert not kit.catalog.by_name
+
+    async def test_configs_that_are_given_are_told_as_they_were_written(self, kit: Kit) -> None:
+        (result,) = await create(kit, new("t", retention_ms=" 5 ", preallocate="TRUE"))
+        told = {entry.name: entry.value for entry in result.configs or ()}
+        assert (told["retention.ms"], told["preallocate"]) == (" 5 ", "TRUE")
+
+    async def test_a_topic_that_is_refused_has_no_configs_rather_than_null(self, kit: Kit) -> None:
+        (result,) = await create(kit, new("a b"))
+        assert (result.configs, result.num_partitions) == ([], -1)
 
     async def test_a_name_twice_is_answered_once_and_created_not_at_all(self, kit: Kit) -> None:
         results = await create(kit, new("t"), new("u"), new("t", 5))
@@ -220,6 +238,33 @@ class TestDelete:
             ("b", "NONE"),
         ]
         assert set(kit.catalog.by_name) == {"a"}
+
+    @pytest.mark.parametrize("ids_first", [True, False])
+    async def test_a_topic_by_its_id_and_by_its_name_stays(self, kit: Kit, ids_first: bool) -> None:
+        state = await kit.topic("a")
+        await kit.topic("b")
+        asked: list[str | bytes] = [state.id_bytes, "b", "a"]
+        answer = await delete(kit, *(asked if ids_first else asked[::-1]))
+        assert sorted(answer, key=str) == [("a", "INVALID_REQUEST"), ("b", "NONE")]
+        assert set(kit.catalog.by_name) == {"a"}
+
+    async def test_and_so_it_does_where_its_id_is_there_twice(self, kit: Kit) -> None:
+        state = await kit.topic("a")
+        answer = await delete(kit, state.id_bytes, "a", state.id_bytes)
+        assert sorted(answer, key=str) == [("a", "INVALID_REQUEST"), (None, "INVALID_REQUEST")]
+        assert set(kit.catalog.by_name) == {"a"}
+
+    async def test_an_error_names_a_topic_that_was_asked_for_by_its_id(self) -> None:
+        store = FaultyStore(MemoryStore())
+        kit = await a_kit(store)
+        state = await kit.topic("a")
+        store.fail("delete_topic", OSError("disk"))
+        assert await delete(kit, state.id_bytes) == [("a", "KAFKA_STORAGE_ERROR")]
+
+    async def test_what_is_asked_for_by_nothing_is_refused_each_time(self, kit: Kit) -> None:
+        asked = [DeleteTopicState(None, ZERO_UUID)] * 2
+        results = (await kit.ask(DeleteTopicsRequest(asked, [], 1000), 6)).responses
+        assert [errors.error_name(each.error_code) for each in results] == ["INVALID_REQUEST"] * 2
 
     async def test_a_topic_whose_deletion_fails_stays(self) -> None:
         store = FaultyStore(MemoryStore())

@@ -198,6 +198,29 @@ async def fetch(
     return found.error_code, [one for each in found.topics for one in each.partitions]
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("x" * 4096, "NONE"),
+        ("ä" * 4096, "NONE"),
+        ("x" * 4097, "OFFSET_METADATA_TOO_LARGE"),
+        ("\U0001f600" * 2048, "NONE"),
+        ("\U0001f600" * 2048 + "x", "OFFSET_METADATA_TOO_LARGE"),
+    ],
+    ids=["letters", "umlauts", "letters too many", "two units each", "units too many"],
+)
+async def test_text_beside_an_offset_is_counted_in_units_of_utf_16(kit: Kit, text: str, code: str) -> None:
+    request = commit_request(9, await kit.topic("t", 1), 5)
+    request.topics[0].partitions[0].committed_metadata = text
+    answer = await kit.ask(request, 9)
+    assert told(answer.topics[0].partitions[0].error_code) == code
+
+
+async def test_a_topic_of_which_nothing_is_committed_is_left_out(kit: Kit) -> None:
+    topic = await kit.topic("t", 1)
+    assert (await kit.ask(commit_request(9, topic, 5, ()), 9)).topics == []
+
+
 @versions("OffsetCommit")
 async def test_commit(kit: Kit, version: int) -> None:
     topic = await kit.topic("t", 2)

@@ -80,6 +80,11 @@ def test_an_old_epoch_is_fenced_even_with_a_batch_it_wrote() -> None:
         producers.find(1, 2, 0, 4)
 
 
+def test_an_epoch_that_is_none_begins_nothing() -> None:
+    with pytest.raises(InvalidProducerEpoch, match="has epoch -2"):
+        Producers().find(1, -2, 0, 0)
+
+
 def test_producers_do_not_know_of_each_other() -> None:
     assert filled((0, 4)).find(2, 0, 0, 4) is None
 

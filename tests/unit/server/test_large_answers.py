@@ -55,7 +55,6 @@ def all_are_large(monkeypatch: pytest.MonkeyPatch) -> Any:
     def begin() -> None:
         for module in (metadata, describe_log_dirs, list_groups):
             monkeypatch.setattr(module, "MANY", 0)
-        monkeypatch.setattr(metadata, "TOPICS", 1)
         monkeypatch.setattr(large_answers, "STEP", 2)
 
     return begin
