@@ -69,7 +69,8 @@ def handle(
     lookups: list[Lookup] = []
     for name, partitions in wanted.items():
         answers = [ListOffsetsPartitionResponse(index) for index in partitions]
-        response.topics.append(ListOffsetsTopicResponse(name, answers))
+        if answers:
+            response.topics.append(ListOffsetsTopicResponse(name, answers))
         for answer, entry in zip(answers, partitions.values(), strict=True):
             try:
                 if entry is None:

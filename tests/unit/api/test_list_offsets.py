@@ -28,6 +28,11 @@ def request_of(*timestamps: int, version: int, topic: str = "t", **fields: int) 
     return ListOffsetsRequest(-1, isolation, [ListOffsetsTopic(topic, asked)])
 
 
+async def test_a_topic_of_which_nothing_is_asked_is_left_out(kit: Kit) -> None:
+    await kit.topic("t")
+    assert (await kit.ask(request_of(version=4), 4)).topics == []
+
+
 async def ask(kit: Kit, timestamp: int, version: int = 11, **options: Any) -> Any:
     response = await kit.ask(request_of(timestamp, version=version, **options), version)
     (topic,) = response.topics
