@@ -127,8 +127,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     have arrived; else the connection is closed."""
     append_timeout: Timeout = 20.0
     """Time after which a Produce is answered with REQUEST_TIMED_OUT where the storage has not said what came
-    of it; with acks=all not later than the client asks. The batch may still be stored. A change of a
-    broker's configs waits as long for the state."""
+    of it; with acks=all not later than the client asks, if it gives a time. The batch may still be stored. A
+    change of a broker's configs waits as long for the state."""
     drain_timeout: Duration = 10.0
     """Time that requests in flight get to finish when the gateway stops."""
     fetch_max_bytes: PositiveSize = 55 * MiB

@@ -149,7 +149,8 @@ def _when_stored(
     """The answer once all appends are done, or after a time with what is done by then: with acks=all the
     client's, and never more than the broker's own."""
     most = context.broker.config.limits.append_timeout
-    seconds = min(max(request.timeout_ms, 1) / 1000, most) if request.acks == -1 else most
+    given = request.acks == -1 and request.timeout_ms > 0  # with none, Kafka waits for its own log as well
+    seconds = min(request.timeout_ms / 1000, most) if given else most
     whole: Pending[ProduceResponse] = Pending()
     open_answers = {id(answer): answer for _, answer, _ in waiting}
 
