@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import anyio.lowlevel
+
 from kgw_core.log.ages import written_before
 from kgw_core.log.producers import Appended, Producers
-from kgw_core.log.snapshots import Snapshots
+from kgw_core.log.snapshots import PIECE, Snapshots
 from kgw_core.records.batch import RecordBatch, iter_batches
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.storage import SCAN_BYTES, LogStore, TopicPartition
@@ -65,6 +67,19 @@ async def opened(
         written = await written_before(store, tp, first, bounds.end, heard.expired_before)
         heard.settle(producers, written)
     return Opened(position.start, position.committed, bounds.epoch, producers, size)
+
+
+async def take_over(producers: Producers, before: Producers) -> None:
+    """Add to ``producers``, as they were found, what a log that was open ``before`` knew of its own.
+
+    Others get their turns meanwhile.
+    """
+    for number, producer_id in enumerate(before.ids(), 1):
+        producer = before.get(producer_id)
+        if producer is not None:
+            producers.take_over(producer_id, producer)
+        if number % PIECE == 0:
+            await anyio.lowlevel.checkpoint()
 
 
 class LastHeard:

@@ -22,6 +22,7 @@ from kgw_core.errors import (
     InvalidTxnState,
     KafkaError,
     KafkaStorageError,
+    NotLeaderOrFollower,
     OffsetOutOfRange,
     UnknownTopicOrPartition,
 )
@@ -30,7 +31,7 @@ from kgw_core.log.checks import Header, check_batch
 from kgw_core.log.deferred import Deferred, Outcome, attempted
 from kgw_core.log.failures import explained, is_certain, retriable
 from kgw_core.log.looking import TakesLong, look, looked_into
-from kgw_core.log.opening import Opened, opened
+from kgw_core.log.opening import Opened, opened, take_over
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.log.queue import AppendQueue, Flight
 from kgw_core.log.reading import ReadableLog
@@ -92,6 +93,7 @@ class PartitionLog(ReadableLog):
                         manager.clock.time_ms(),
                         manager.producer_expiration_ms,
                     )
+                    await take_over(found.producers, self.producers)
                     self._check_exists()  # it may have gone meanwhile
                     self._begin(found)
             except Exception as error:
@@ -229,7 +231,7 @@ class PartitionLog(ReadableLog):
             if len(data) >= HEADER_SIZE:
                 magic, producer_id, epoch, sequence = _MAGIC_AND_PRODUCER.unpack_from(data)
                 # Behind a batch that is under way it need not be: if that one fails, that is remembered.
-                under_way = self.producers.is_tentative(producer_id)
+                under_way = self.ready and self.producers.is_tentative(producer_id)
                 if magic == 2 and producer_id >= 0 and epoch >= 0 and sequence >= 0 and not under_way:
                     self._manager.refused.remember(self.tp, producer_id, epoch, sequence)
 
@@ -371,7 +373,8 @@ class PartitionLog(ReadableLog):
         failure = explained(error, self.tp)
         self.ready = False
         self._immediate = self._manager.immediate
-        self.producers = Producers()
+        if isinstance(failure, NotLeaderOrFollower | UnknownTopicOrPartition):
+            self.producers = Producers()  # others may have written; else what was acknowledged still counts
         if self._manager.tails is not None:
             self._manager.tails.drop(self.tp)
         if base >= 0:
@@ -380,7 +383,12 @@ class PartitionLog(ReadableLog):
         self.queue.fail(retriable(failure, self.tp))
         return failure
 
-    # -- the end
+    # -- what goes
+
+    def _starts_at(self, start: int) -> None:
+        super()._starts_at(start)
+        if len(self.producers) and self._manager.snapshots is not None:
+            self._manager.snapshot(self)  # the batches that told of them are gone
 
     def deleted(self) -> None:
         """The topic is gone: who waits is told at once."""

@@ -2,7 +2,8 @@
 
 A producer numbers its records per partition; a batch carries the first number. The next batch has to go on
 where the last one ended, and one that was appended before is answered again, not appended again. State is
-tentative from the moment a batch is queued: a log whose append fails drops all of it and reads it again.
+tentative from the moment a batch is queued: after a failed append a log keeps what was acknowledged, which is
+more than can be read where batches have been deleted, and reads the rest again.
 """
 
 from __future__ import annotations
@@ -38,13 +39,30 @@ class Entry(NamedTuple):
 class Producer:
     """One producer id on one partition."""
 
-    __slots__ = ("epoch", "last_sequence", "last_timestamp", "window")
+    __slots__ = ("epoch", "last_sequence", "last_timestamp", "left", "window")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
         self.last_sequence = -1
         self.last_timestamp = -1
         self.window: list[Entry] = []
+        self.left: tuple[int, Entry] | None = None
+        """Epoch and batch: the last that was acknowledged, where the window had no place for it."""
+
+    def acknowledged(self) -> Producer | None:
+        """The producer without what is under way; None where nothing else is known of it."""
+        epoch = self.epoch
+        window = [entry for entry in self.window if isinstance(entry.outcome, Appended)]
+        if not window:
+            if self.left is None:
+                return None
+            epoch, entry = self.left
+            window.append(entry)
+        known = Producer(epoch)
+        known.window = window
+        known.last_sequence = window[-1].last_sequence
+        known.last_timestamp = self.last_timestamp
+        return known
 
 
 class Producers:
@@ -108,10 +126,14 @@ class Producers:
         if producer is None:
             producer = self._by_id[producer_id] = Producer(epoch)
         elif producer.epoch != epoch:
+            known = producer.acknowledged()
+            producer.left = (known.epoch, known.window[-1]) if known is not None else None
             producer.epoch = epoch
             producer.window.clear()
         window = producer.window
         if len(window) == WINDOW:
+            if type(outcome) is Pending and type(window[0].outcome) is Appended:
+                producer.left = epoch, window[0]
             del window[0]
         window.append(Entry(first, last, outcome))
         producer.last_sequence = last
@@ -150,6 +172,20 @@ class Producers:
             if isinstance(entry.outcome, Appended):
                 return producer.epoch == epoch and entry.last_sequence == last_sequence
         return True
+
+    def take_over(self, producer_id: int, before: Producer) -> None:
+        """What the log knew of the producer ``before`` it was read again. What was acknowledged of that
+        counts, where batches that were not found have been deleted."""
+        known = before.acknowledged()
+        found = self._by_id.get(producer_id)
+        if known is not None and (
+            found is None
+            or (
+                (found.epoch, found.last_sequence) == (known.epoch, known.last_sequence)
+                and len(found.window) < len(known.window)
+            )
+        ):
+            self._by_id[producer_id] = known
 
     def expire(self, before: int) -> int:
         """Forget producers that were last heard of before this time (ms); return how many."""

@@ -1,5 +1,5 @@
 """What is known of a log's producers, kept in the state from time to time, so that opening a log does not
-have to read all of it.
+have to read all of it, and so that a producer is known when its batches have been deleted.
 
 A snapshot is what the batches below an offset say. Opening takes it and reads on from there; one that is old
 is as right as a new one. It holds only what the store has acknowledged: a producer that has nothing but
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import anyio.lowlevel
@@ -36,6 +37,9 @@ WORTH_BYTES = 256 << 10
 
 MAX_BYTES = 8 << 20
 """A larger snapshot is not kept."""
+
+AT_ONCE = 100
+"""Logs whose snapshots are kept with one commit, unless that gets too large."""
 
 PIECE = 200
 """Producers that are packed at a stretch: about a millisecond."""
@@ -73,17 +77,17 @@ async def packed(producers: Producers, offset: int) -> bytes | None:
         producer = producers.get(producer_id)
         if producer is None:
             continue  # expired meanwhile
-        settled = [entry for entry in producer.window if isinstance(entry.outcome, Appended)]
-        if not settled:
+        known = producer.acknowledged()
+        if known is None:
             raise Unsettled
         batches = [
             _BATCH.pack(entry.first_sequence, entry.last_sequence, *entry.outcome)
-            for entry in settled
+            for entry in known.window
             if isinstance(entry.outcome, Appended) and entry.outcome.base_offset < offset
         ]
         if not batches:
             continue
-        data += _PRODUCER.pack(producer_id, producer.epoch, producer.last_timestamp, len(batches))
+        data += _PRODUCER.pack(producer_id, known.epoch, known.last_timestamp, len(batches))
         for packed_batch in batches:
             data += packed_batch
         count += 1
@@ -122,7 +126,11 @@ class Snapshots:
         self._keeping = background.chore("keeping snapshots of producers", self._save_due)
 
     async def load(self, tp: TopicPartition, start: int, end: int) -> tuple[Producers, int]:
-        """The producers as of an offset within ``start..end`` from which the batches are to be read."""
+        """The producers as of an offset within ``start..end`` from which the batches are to be read.
+
+        A snapshot of before the start does not count: of what has been deleted since it knows nothing, and
+        whoever goes on from there would be out of order.
+        """
         entry = await self._kept.state.get(key(tp))
         if entry is not None:
             try:
@@ -130,8 +138,8 @@ class Snapshots:
             except ValueError as error:
                 logger.warning("%s: its producers are read from all of its records: %s", tp, error)
             else:
-                if offset <= end:
-                    return producers, max(offset, start)
+                if start <= offset <= end:  # what lay between it and a later start is not known any more
+                    return producers, offset
         return Producers(), start
 
     def due(self, log: PartitionLog) -> None:
@@ -141,12 +149,13 @@ class Snapshots:
 
     async def _save_due(self) -> None:
         while self._due:
-            log = next(iter(self._due))
-            del self._due[log]
+            logs = list(islice(self._due, AT_ONCE))
+            for log in logs:
+                del self._due[log]
             try:
-                await self._save([log])
+                await self._save(logs)
             except BaseException:
-                self._due[log] = None
+                self._due.update(dict.fromkeys(logs))
                 raise
 
     async def finish(self, logs: Iterable[PartitionLog]) -> None:

@@ -21,7 +21,12 @@ from broker_kit import (
     waiting,
 )
 
-from kgw_core.errors import KafkaStorageError, NotLeaderOrFollower, UnknownTopicOrPartition
+from kgw_core.errors import (
+    KafkaStorageError,
+    NotLeaderOrFollower,
+    OutOfOrderSequenceNumber,
+    UnknownTopicOrPartition,
+)
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
 from kgw_core.log.resolving import FIRST_DELAY, LONGEST_DELAY
@@ -208,6 +213,75 @@ async def test_it_stands_in_health_while_the_store_cannot_say(kit: Kit, store: S
     assert list(failing) == ["finding out what was stored of t-0"]
     await kit.clock.advance(FIRST_DELAY)
     assert not failing
+
+
+# -- what is known of producers after a failure
+
+
+@pytest.mark.parametrize("trimmed", [True, False])
+@pytest.mark.parametrize("lost", [1, 5])
+async def test_what_was_acknowledged_is_known_again_though_it_was_deleted(
+    kit: Kit, store: SlowStore, trimmed: bool, lost: int
+) -> None:
+    """``lost`` appends fail: with five, all that a producer may have in flight."""
+    log = await kit.log()
+    store.patient = False
+    for sequence in range(6):
+        send(log, sequence)
+    await turns()
+    if trimmed:
+        await log.trim(6)
+    store.patient = True
+    sent = [send(log, 6)]
+    held = await store.arrived()
+    sent += [send(log, 6 + number) for number in range(1, lost)]
+    held.fail(KafkaStorageError("not now"))
+    store.patient = False
+    await turns()
+    for each in sent:
+        with pytest.raises(KafkaStorageError):
+            done(each)
+    await log.open()
+    if lost == 1 or not trimmed:
+        assert send(log, 2) == Appended(2)
+    assert send(log, 5) == Appended(5)
+    again = send(log, 6)
+    await turns()
+    assert done(again) == Appended(6)
+    assert await stored(log) == [f"v{number}".encode() for number in range(6 if trimmed else 0, 7)]
+
+
+async def test_a_producer_that_began_a_new_epoch_is_known_by_the_last_one(kit: Kit, store: SlowStore) -> None:
+    log = await kit.log()
+    store.patient = False
+    send(log, 0)
+    await turns()
+    await log.trim(1)
+    store.patient = True
+    log.append(view(numbered(P, 0, epoch=1)), False)
+    (await store.arrived()).fail(KafkaStorageError("not now"))
+    store.patient = False
+    await turns()
+    await log.open()
+    assert send(log, 0) == Appended(0)
+    with pytest.raises(OutOfOrderSequenceNumber):
+        log.append(view(numbered(P, 1, epoch=1)), False)
+
+
+async def test_nothing_of_before_counts_where_others_have_written(kit: Kit, store: SlowStore) -> None:
+    log = await kit.log()
+    store.patient = False
+    send(log, 0)
+    await turns()
+    other = await (await a_kit(store.inner)).log()
+    other.append(view(numbered(P, 1)), False)
+    await other.trim(2)
+    sent = send(log, 1)
+    await turns()
+    with pytest.raises(NotLeaderOrFollower):
+        done(sent)
+    await log.open()
+    assert len(log.producers) == 0
 
 
 # -- trims

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import anyio
 import pytest
-from broker_kit import Kit, ManualClock, SlowStore, a_kit, numbered, turns, view
+from broker_kit import Kit, ManualClock, SlowStore, a_kit, done, numbered, turns, view
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -127,9 +127,11 @@ async def test_a_damaged_one_counts_as_none(caplog: pytest.LogCaptureFixture) ->
     assert caplog.text.count("its producers are read from all of its records") == 3
 
 
-@pytest.mark.parametrize(("start", "end", "offset", "count"), [(0, 9, 5, 1), (7, 9, 7, 1), (0, 4, 0, 0)])
-async def test_one_beyond_the_end_does_not_count(start: int, end: int, offset: int, count: int) -> None:
-    """After a backup was restored the log may end before it."""
+@pytest.mark.parametrize(
+    ("start", "end", "offset", "count"), [(0, 9, 5, 1), (5, 9, 5, 1), (6, 9, 6, 0), (0, 4, 0, 0)]
+)
+async def test_one_outside_the_log_does_not_count(start: int, end: int, offset: int, count: int) -> None:
+    """After a backup was restored the log may end before it; it knows nothing of what was deleted since."""
     state = MemoryStateStore()
     producers = Producers()
     producers.put(1, 0, 0, 4, Appended(0), 1)
@@ -213,6 +215,33 @@ async def test_a_stop_leaves_little_to_read_and_a_deletion_nothing(monkeypatch: 
     again.deleted()
     await turns()
     assert await state.get(snapshots.key(log.tp)) is None
+    await kit.close()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_producer_whose_batches_were_deleted_goes_on_after_a_restart(
+    monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """Kafka Streams deletes what it has read all the time. ``kept``: the snapshot after that was."""
+    monkeypatch.setattr(snapshots, "WORTH_BYTES", 0)
+    store, state = Durable(), DurableState()
+    kit = await a_kit(store)
+    log = await opened(kit, state)
+    log.append(view(numbered(7, 0)), False)
+    await turns()
+    await kit.logs.drained()
+    log = await opened(kit, state)
+    for number in range(1, 4):
+        log.append(view(numbered(7, number)), False)
+    await turns()
+    if not kept:
+        monkeypatch.setattr(kit.logs, "snapshot", lambda _: None)
+    await log.trim(4)
+    await turns()
+    again = await opened(kit, state)
+    sent = [again.append(view(numbered(7, sequence)), False) for sequence in ((3, 4) if kept else (4,))]
+    await turns()
+    assert [done(each) for each in sent] == [Appended(offset) for offset in ((3, 4) if kept else (4,))]
     await kit.close()
 
 
