@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from kgw_core import workers
-from kgw_core.errors import KafkaError
+from kgw_core.errors import KafkaError, MessageTooLarge
 from kgw_core.records.batch import CODEC_MASK, magic_of
+from kgw_core.records.compression import InflatedTooLarge
 from kgw_core.records.convert import upconvert
 from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest
 
@@ -63,7 +64,10 @@ def _convert_part(part: PartitionProduceData, max_inflated: int) -> bool:
     if not records:
         return False
     if magic_of(records) < 2:
-        batch = upconvert(records, max_inflated=max_inflated)
+        try:
+            batch = upconvert(records, max_inflated=max_inflated)
+        except InflatedTooLarge as error:
+            raise MessageTooLarge(str(error)) from None
         part.records = memoryview(batch)
         return bool(batch)
     return True  # Kafka takes a v2 batch from old versions as well

@@ -19,20 +19,22 @@ def upconvert(
     """One v2 batch of the records of a v0 or v1 set, numbered from 0, without producer id.
 
     As Kafka's brokers do it: offsets that the client wrote do not matter, records of v0 have no timestamp
-    (-1), a message cut off at the end is left out, and a set with a compressed message has no other. A
-    LogAppendTime mark from a producer is dropped, the time kept. No messages give no bytes.
+    (-1), and a set with a compressed message has no other. A LogAppendTime mark from a producer is dropped,
+    the time kept. No bytes give no bytes. A message that is cut off at the end, which Kafka leaves out
+    without a word, is an error: it would be acknowledged.
 
     :param codec: of the batch; left out, the one of the set.
     :param max_inflated: the most bytes the set may decompress to.
-    :raises InvalidRecord: several messages and a compressed one among them, v0 and v1 mixed, or a message not
-        well formed.
-    :raises CorruptMessage: a message is damaged, or inflates past ``max_inflated``.
+    :raises InvalidRecord: several messages and a compressed one among them, v0 and v1 mixed, or a message
+        that is not well formed, cut off, or does not decompress.
+    :raises InflatedTooLarge: it inflates past ``max_inflated``.
+    :raises CorruptMessage: a message is damaged.
     :raises UnsupportedCompressionType: a codec that v0 and v1 do not have.
     """
     records: list[Record] = []
     magic = -1
     found = Codec.NONE
-    for index, message in enumerate(iter_messages(message_set)):
+    for index, message in enumerate(iter_messages(message_set, allow_partial=False)):
         if index and (found or message.codec):
             raise InvalidRecord("a compressed message is not the only one of its message set")
         if index and message.magic != magic:

@@ -14,8 +14,9 @@ from zlib import crc32
 
 from kgw_core.errors import CorruptMessage, InvalidRecord, UnsupportedCompressionType
 from kgw_core.records.batch import CODEC_MASK, LOG_APPEND_TIME, LOG_OVERHEAD, NO_TIMESTAMP
-from kgw_core.records.compression import MAX_INFLATED, Codec, Data, check_count, decompress
+from kgw_core.records.compression import MAX_INFLATED, Codec, Data, InflatedTooLarge, check_count
 from kgw_core.records.lz4_legacy import with_right_checksum
+from kgw_core.records.pieces import inflate_arrived
 from kgw_core.records.record import MAX_INT64, Record
 
 _HEAD = struct.Struct(">qiIbb")
@@ -63,9 +64,9 @@ def iter_messages(message_set: Data, *, allow_partial: bool = True) -> Iterator[
 
     A message cut off at the end ends the iteration, as old brokers' size-limited answers need it.
 
-    :raises CorruptMessage: a CRC or a size is wrong, a format is neither v0 nor v1, or a message is cut off
-        where ``allow_partial`` is false.
-    :raises InvalidRecord: a message's fields do not fill it.
+    :raises CorruptMessage: a CRC or a size is wrong, or a format is neither v0 nor v1.
+    :raises InvalidRecord: a message's fields do not fill it, or it is cut off, where ``allow_partial`` is
+        false.
     """
     data = bytes(message_set)
     at, end = 0, len(data)
@@ -73,7 +74,7 @@ def iter_messages(message_set: Data, *, allow_partial: bool = True) -> Iterator[
         if end - at < LOG_OVERHEAD or (size := _INT32.unpack_from(data, at + 8)[0]) > end - at - LOG_OVERHEAD:
             if allow_partial:
                 return
-            raise CorruptMessage(f"a message set ends {end - at} bytes into a message")
+            raise InvalidRecord(f"a message set ends {end - at} bytes into a message")
         if size < _SMALLEST[0]:
             raise CorruptMessage(f"a message says that it has {size} bytes")
         after = at + LOG_OVERHEAD + size
@@ -103,10 +104,12 @@ def unwrap(wrapper: LegacyMessage, *, max_inflated: int = MAX_INFLATED) -> list[
     A v1 wrapper at offset 0 is taken for one that a client never numbered, and its records are counted from
     0; another's last record has the wrapper's offset, from which the others follow.
 
-    :raises InvalidRecord: a null value, nothing inside, another format inside, a wrapper inside, or an offset
-        below the last one inside.
-    :raises CorruptMessage: it does not decompress, or not within ``max_inflated``; a message inside is
-        damaged or cut off.
+    What is compressed is read as in a batch (:mod:`kgw_core.records.pieces`).
+
+    :raises InvalidRecord: a null value, nothing inside, another format inside, a wrapper inside, an offset
+        below the last one inside, a message inside that is cut off, or it does not decompress.
+    :raises InflatedTooLarge: it decompresses to more than ``max_inflated``.
+    :raises CorruptMessage: a message inside is damaged.
     :raises UnsupportedCompressionType: the codec is not one of these formats.
     """
     codec = wrapper.codec
@@ -115,8 +118,14 @@ def unwrap(wrapper: LegacyMessage, *, max_inflated: int = MAX_INFLATED) -> list[
         raise InvalidRecord("a compressed message has a null value")
     if codec == Codec.LZ4 and wrapper.magic == 0:
         compressed = with_right_checksum(compressed)
+    try:
+        inside, _ = inflate_arrived(codec, compressed, max_inflated)
+    except InflatedTooLarge:
+        raise
+    except CorruptMessage as error:  # the message's CRC was right
+        raise InvalidRecord(f"a compressed message cannot be decompressed: {error}") from None
     records: list[Record] = []
-    for message in iter_messages(decompress(codec, compressed, max_inflated), allow_partial=False):
+    for message in iter_messages(inside, allow_partial=False):
         if message.magic != wrapper.magic:
             raise InvalidRecord(f"a message of format v{message.magic} inside one of format v{wrapper.magic}")
         if message.attributes & CODEC_MASK:

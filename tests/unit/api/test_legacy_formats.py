@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
+from zlib import crc32
 
+import msgspec
 import pytest
 from broker_kit import NOW, Kit, batch, values_of
 
 from kgw_core import errors
-from kgw_core.records import Codec, Record, iter_legacy_records
+from kgw_core.records import Codec, Record, compress, iter_legacy_records
 from kgw_core.records.legacy_build import build_message_set
 from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
 from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
@@ -69,6 +72,47 @@ async def test_an_empty_message_set_appends_nothing_and_is_no_error(kit: Kit) ->
     answer = await produce(kit, 1, b"")
     assert (answer.error_code, answer.base_offset) == (0, -1)
     assert log.high_watermark == 0
+
+
+def wrapper(packed: bytes, codec: Codec = Codec.GZIP) -> bytes:
+    """A message of v1 with what is compressed inside, and the CRC that fits."""
+    body = struct.pack(">bbqii", 1, codec, NOW, -1, len(packed)) + packed
+    return struct.pack(">qiI", 0, len(body) + 4, crc32(body)) + body
+
+
+WRONG_INSIDE = {
+    "cut off at its end": (message_set(1)[:-1], errors.InvalidRecord),
+    "garbage where gzip should be": (wrapper(b"garbage " * 9), errors.InvalidRecord),
+    "compressed, and cut": (wrapper(compress(Codec.GZIP, message_set(1))[:-3]), errors.InvalidRecord),
+    "a message inside that is cut": (
+        wrapper(compress(Codec.GZIP, message_set(1)[:-3])),
+        errors.InvalidRecord,
+    ),
+    "a bomb": (wrapper(compress(Codec.GZIP, message_set(1, count=1, size=2 << 20))), errors.MessageTooLarge),
+    "from the future": (
+        build_message_set([Record(b"k", b"v", NOW), Record(b"k", b"v", NOW + 9_000_000)], 1),
+        errors.InvalidTimestamp,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_INSIDE)
+async def test_what_is_wrong_inside_is_refused_and_not_stored(kit: Kit, what: str) -> None:
+    data, error = WRONG_INSIDE[what]
+    log = await kit.log()
+    limits = msgspec.structs.replace(kit.config.limits, max_inflated_batch=1 << 20)
+    kit.broker.config = msgspec.structs.replace(kit.config, limits=limits)
+    assert (await produce(kit, 2, bytes(data))).error_code == error.code
+    assert log.high_watermark == 0
+
+
+@pytest.mark.parametrize("behind", [bytes(12), b"garbage " * 9, compress(Codec.GZIP, b"")])
+async def test_what_follows_the_gzip_of_a_message_is_left_out(kit: Kit, behind: bytes) -> None:
+    """As Java's reader leaves it out; the batch that is stored has nothing behind its records."""
+    log = await kit.log()
+    packed = compress(Codec.GZIP, message_set(1))
+    assert (await produce(kit, 2, wrapper(packed + behind))).error_code == 0
+    assert values_of(await log.read(0, 1 << 20)) == [b"v0v0", b"v1v1", b"v2v2"]
 
 
 async def test_a_damaged_message_is_refused_and_not_stored(kit: Kit) -> None:
