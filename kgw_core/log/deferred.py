@@ -6,6 +6,7 @@ of it before all are appended: who is told may append more at once.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeAlias
@@ -33,7 +34,7 @@ class Deferred:
     def __init__(self, budget: Budget, *, looking: bool) -> None:
         self.looking = looking
         self._budget = budget
-        self._waiting: list[tuple[memoryview, Pending[Appended]]] = []
+        self._waiting: deque[tuple[memoryview, Pending[Appended]]] = deque()
         self.refused: dict[bytes, memoryview] = {}
         """Headers of the batches that were refused behind those that wait, the earliest of each producer."""
 
@@ -64,24 +65,38 @@ class Deferred:
         self,
         append: Append,
         remember: Callable[[Iterable[memoryview]], object],
+        line: Callable[[], Deferred | None],
         first: tuple[Pending[Appended], Outcome] | None = None,
     ) -> None:
         """They need not wait any more. ``first``: who waits for the batch before them, and its outcome.
 
-        ``remember(batches)`` is told of those that were refused behind them.
+        ``remember(batches)`` is told of those that were refused behind them. ``line()`` is what the log's
+        appends wait in by then, where one of these makes those after it wait again.
         """
-        waiting, self._waiting = self._waiting, []
         outcomes = [first] if first is not None else []
-        for data, pending in waiting:
+        behind = None
+        while self._waiting and behind is None:
+            data, pending = self._waiting.popleft()
             give_room(self._budget, data)
             outcomes.append((pending, attempted(append, data)))
-        remember(self.refused.values())
+            behind = line()
+        if behind is None:
+            remember(self.refused.values())
+        else:
+            behind._take_over(self)
         for pending, outcome in outcomes:
             _tell(pending, outcome)
 
+    def _take_over(self, other: Deferred) -> None:
+        """What waits in ``other`` came before all that comes from now on, and after what is here."""
+        self._waiting.extend(other._waiting)
+        other._waiting.clear()
+        for producer, header in other.refused.items():
+            self.refused.setdefault(producer, header)
+
     def fail(self, failure: KafkaError) -> None:
         """The log cannot be opened."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, deque()
         for data, pending in waiting:
             give_room(self._budget, data)
             pending.fail(failure)

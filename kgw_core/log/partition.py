@@ -117,7 +117,7 @@ class PartitionLog(ReadableLog):
         deferred = self._deferred
         if deferred is not None and not deferred.looking:
             self._deferred = None
-            deferred.append_all(self.append, self._refused)
+            deferred.append_all(self.append, self._refused, lambda: self._deferred)
         if moved:
             tell_changed(self.waiting)
 
@@ -272,7 +272,7 @@ class PartitionLog(ReadableLog):
             give_room(manager.budget, data)
         if isinstance(found, memoryview):
             found = attempted(self.append, found, looked=True)
-        behind.append_all(self.append, self._refused, first=(pending, found))
+        behind.append_all(self.append, self._refused, lambda: self._deferred, (pending, found))
 
     def _enqueue(
         self,

@@ -25,6 +25,10 @@ class Log:
     def __init__(self) -> None:
         self.taken: list[bytes] = []
         self.waits: dict[bytes, Pending[Appended]] = {}
+        self.next: Deferred | None = None
+
+    def line(self) -> Deferred | None:
+        return self.next
 
     def append(self, data: memoryview, stable: bool, looked: bool) -> Appended | Pending[Appended]:
         assert stable
@@ -52,7 +56,7 @@ def deferred(*values: bytes) -> tuple[Deferred, list[Pending[Appended]], Budget]
 def test_each_gets_what_comes_of_it(log: Log) -> None:
     log.waits = {b"later": Pending(), b"never": Pending()}
     line, (first, bad, later, never), _ = deferred(b"first", b"bad", b"later", b"never")
-    line.append_all(log.append, nothing)
+    line.append_all(log.append, nothing, log.line)
     assert done(first) == Appended(0)
     assert refusal(bad) == "bad"
     assert not later.done and not never.done
@@ -66,7 +70,7 @@ def test_each_gets_what_comes_of_it(log: Log) -> None:
 def test_who_is_told_and_appends_more_at_once_stands_behind_all_that_waited(log: Log, value: bytes) -> None:
     line, (first, _, _), _ = deferred(value, b"b", b"c")
     first.then(lambda _: log.append(memoryview(b"d"), True, False))
-    line.append_all(log.append, nothing)
+    line.append_all(log.append, nothing, log.line)
     assert log.taken[-3:] == [b"b", b"c", b"d"]
 
 
@@ -76,7 +80,9 @@ def test_the_one_before_them_is_told_first(log: Log) -> None:
     told: list[Pending[Appended]] = []
     head.then(told.append)
     behind.then(told.append)
-    line.append_all(log.append, nothing, first=(head, attempted(log.append, memoryview(b"a"), looked=True)))
+    line.append_all(
+        log.append, nothing, log.line, (head, attempted(log.append, memoryview(b"a"), looked=True))
+    )
     assert (log.taken, told) == ([b"a", b"b"], [head, behind])
 
 
@@ -85,7 +91,7 @@ def test_bytes_that_do_not_stay_are_copied(log: Log) -> None:
     data = bytearray(b"abc")
     line.add(memoryview(data), False)
     data[:] = b"xyz"
-    line.append_all(log.append, nothing)
+    line.append_all(log.append, nothing, log.line)
     assert log.taken == [b"abc"]
 
 
@@ -97,5 +103,32 @@ def test_they_are_charged_until_they_wait_no_more(log: Log, fails: bool) -> None
         line.fail(KafkaStorageError("no"))
         assert [refusal(each) for each in pending] == ["no", "no"]
     else:
-        line.append_all(log.append, nothing)
+        line.append_all(log.append, nothing, log.line)
+    assert budget.used == 0
+
+
+def test_where_one_makes_the_others_wait_again_they_wait_as_they_did(log: Log) -> None:
+    """As many batches as there are, each of which is looked into in a thread: none is handed on twice."""
+    values = [b"%d" % at for at in range(3_000)]
+    line, pending, budget = deferred(*values)
+    waiting: dict[bytes, Pending[Appended]] = {}
+
+    def append(data: memoryview, stable: bool, looked: bool) -> Pending[Appended]:
+        assert log.next is None, "nobody appends past those that wait"
+        log.next = Deferred(budget, looking=True)
+        waiting[bytes(data)] = Pending()
+        return waiting[bytes(data)]
+
+    refused = memoryview(bytes(100))
+    line.refuse(refused)
+    remembered: list[object] = []
+    for at, value in enumerate(values):
+        line.append_all(append, remembered.extend, log.line)
+        assert remembered == []
+        assert log.next is not None
+        line, log.next = log.next, None
+        waiting[value].resolve(Appended(at))
+    assert [done(each) for each in pending] == [Appended(at) for at in range(3_000)]
+    line.append_all(append, remembered.extend, log.line)
+    assert len(remembered) == 1, "behind those that waited"
     assert budget.used == 0

@@ -192,6 +192,25 @@ async def test_what_comes_meanwhile_waits_and_keeps_its_order(kit: Kit, gate: Ga
     assert kit.logs.budget.used == 0
 
 
+async def test_any_number_of_batches_that_take_long_may_wait_for_one_log(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is looked into in a thread, one after the other, and costs the event loop the same."""
+    Gate(monkeypatch).open()
+    log = await kit.log("t")
+    deferred: list[object] = []
+    defer = type(log)._defer
+    monkeypatch.setattr(
+        type(log), "_defer", lambda log, data, stable: deferred.append(data) or defer(log, data, stable)
+    )
+    pending = [log.append(many(str(at)), False) for at in range(1200)]
+    assert [await appended(each) for each in pending] == [Appended(2 * at) for at in range(1200)]
+    assert len(deferred) == 1199
+    values = values_of(log.read_now(0, 1 << 20) or ())
+    assert values[::2] == [b"%d" % at for at in range(1200)]
+    assert kit.logs.budget.used == 0
+
+
 async def test_an_idempotent_producer_sends_on_and_again(kit: Kit, gate: Gate) -> None:
     log = await kit.log("t", compression_type="gzip")
     first = log.append(many("a", producer_id=7, producer_epoch=0, base_sequence=0), False)
