@@ -203,6 +203,32 @@ async def test_a_store_that_numbers_records_is_searched_for_it(landed: bool) -> 
     await kit.close()
 
 
+@pytest.mark.parametrize("numbers", [True, False])
+async def test_what_was_deleted_before_the_store_could_say(numbers: bool) -> None:
+    """By an engine that sees to retention itself."""
+    store = NumberingStore() if numbers else SlowStore()
+    kit = await a_kit(store)
+    kit.start_writers()
+    log = await kit.log()
+    append_many = store.append_many
+
+    async def fails(appends: Any) -> list[int | Exception]:
+        await append_many(appends)
+        await store.inner.trim(log.tp, 1)
+        raise OSError("lost")
+
+    store.patient = False
+    store.append_many = fails  # type: ignore[method-assign]
+    sent = send(log, 0)
+    await turns()
+    if numbers:  # it may have been somebody else's, and the client sends it again
+        with pytest.raises(KafkaStorageError):
+            done(sent)
+    else:
+        assert done(sent) == Appended(0)
+    await kit.close()
+
+
 async def test_it_stands_in_health_while_the_store_cannot_say(kit: Kit, store: SlowStore) -> None:
     log = await kit.log()
     send(log, 0)
