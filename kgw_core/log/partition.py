@@ -311,10 +311,12 @@ class PartitionLog(ReadableLog):
                 manager.writers.resolve(self, error)
             else:
                 self._stored(self.queue.landed(), outcome)
-        elif is_certain(outcome):
-            self._not_stored(self.queue.landed(), outcome)
-        else:
+        elif not is_certain(outcome):
             manager.writers.resolve(self, outcome)
+        elif len(flight.batches) > 1 and isinstance(outcome, KafkaError) and not outcome.retriable:
+            self.queue.one_by_one()  # which of them the store does not take is not known
+        else:
+            self._not_stored(self.queue.landed(), outcome)
 
     async def look_for_flight(self, error: Exception) -> int | Exception:
         """What came of what is in flight, of which ``error`` does not say it, however long that takes.
@@ -357,8 +359,6 @@ class PartitionLog(ReadableLog):
 
     def _not_stored(self, written: Flight, error: Exception) -> None:
         failure = explained(error, self.tp)
-        if len(written.batches) > 1:
-            failure = retriable(failure, self.tp)  # which of them the store does not like is not known
         refused = [batch.data for batch in written.batches] if failure.retriable else []
         self._failed(failure, written.batches[0].base_offset, refused)
         if failure is not error and failure.__cause__ is None:

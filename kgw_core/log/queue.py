@@ -26,9 +26,10 @@ class Queued(NamedTuple):
 
 
 class Flight:
-    """What the store is at, in one append. ``span``: offsets that it takes; ``size``: bytes that it is."""
+    """What the store is at, in one append: ``items`` with their ``batches``. ``span``: offsets that it takes;
+    ``size``: bytes that it is."""
 
-    __slots__ = ("_items", "batches", "size", "span")
+    __slots__ = ("batches", "items", "size", "span")
 
     def __init__(self, items: Sequence[Queued], most: int) -> None:
         """The first of ``items`` that make up to ``most`` bytes, at least one."""
@@ -42,14 +43,14 @@ class Flight:
             self.batches.append(batch)
             size = after
             span += batch.span
-        self._items = items[: len(self.batches)]
+        self.items = items[: len(self.batches)]
         self.size = size
         self.span = span
 
     def placed(self, base: int, producers: Producers) -> list[Appended]:
         """What came of each, now that the first is at ``base``; their producers are told."""
         outcomes = []
-        for item in self._items:
+        for item in self.items:
             appended = Appended(base, item.log_append_time)
             outcomes.append(appended)
             if item.producer_id >= 0:
@@ -59,24 +60,25 @@ class Flight:
 
     def resolve(self, outcomes: list[Appended]) -> None:
         """Tell those who wait."""
-        for item, outcome in zip(self._items, outcomes, strict=True):
+        for item, outcome in zip(self.items, outcomes, strict=True):
             item.pending.resolve(outcome)
 
     def fail(self, failure: KafkaError) -> None:
         """Tell those who wait that nothing came of it."""
-        for item in self._items:
+        for item in self.items:
             item.pending.fail(failure)
 
 
 class AppendQueue:
     """Those of one log. The store gets the next only when it is done with what is ``in_flight``."""
 
-    __slots__ = ("_manager", "in_flight", "waiting")
+    __slots__ = ("_alone", "_manager", "in_flight", "waiting")
 
     def __init__(self, manager: LogManager) -> None:
         self._manager = manager
         self.waiting: Sequence[Queued] = ()  # not a list yet, which the garbage collector would track
         self.in_flight: Flight | None = None
+        self._alone = 0  # how many of those that wait are to be appended one by one
 
     def put(self, batch: Batch, log_append_time: int, producer_id: int) -> Pending[Appended]:
         """Its bytes have to stay as they are."""
@@ -91,9 +93,19 @@ class AppendQueue:
 
     def depart(self, most: int) -> Flight:
         """What the store is to append now, ``most`` bytes of it or one batch."""
+        if self._alone:
+            self._alone -= 1
+            most = 0
         flight = self.in_flight = Flight(self.waiting, most)
         self.waiting = self.waiting[len(flight.batches) :] or ()
         return flight
+
+    def one_by_one(self) -> None:
+        """What is in flight was not stored: each of its batches is to be appended by itself, first."""
+        flight, self.in_flight = self.in_flight, None
+        assert flight is not None
+        self._alone = len(flight.batches)
+        self.waiting = [*flight.items, *self.waiting]
 
     def landed(self) -> Flight:
         """The store has answered for what was in flight."""
@@ -104,7 +116,7 @@ class AppendQueue:
 
     def fail(self, failure: KafkaError) -> None:
         """What waits will not be handed over; of what is in flight the store has to tell."""
-        items, self.waiting = self.waiting, ()
+        items, self.waiting, self._alone = self.waiting, (), 0
         for item in items:
             give_room(self._manager.budget, item.batch.data)
             item.pending.fail(failure)

@@ -33,7 +33,8 @@ The contract. *The core promises:*
     :class:`~kgw_core.errors.UnknownTopicOrPartition`; a log is named by its topic's *id*, so an append in
     flight across delete and re-create never lands in the new log.
 12. Anything that cannot be done now raises a :class:`~kgw_core.errors.KafkaError` (mostly
-    ``KafkaStorageError``) if it is certain that nothing was written. After any other exception of an append
+    ``KafkaStorageError``) if it is certain that nothing was written. After one that is not retriable the core
+    appends the batches one by one, to find the one that cannot be. After any other exception of an append
     the core takes the outcome as unknown: it answers nobody, asks for bounds and for the batch at the
     append's offset until the store can say what it has, and goes by that.
 13. Once a call has raised, what it was to do has happened or never will. A store that gave up waiting for

@@ -515,10 +515,25 @@ class TestFailures:
         store.patient = False
         await log.open()
         store.patient = True
-        together = [append(log, "c"), append(log, "d")]
+        together = [append(log, value) for value in ("c", "bad", "d")]
         (await store.arrived()).fail(PolicyViolation("no such words"))
         await turns()
-        assert [type(failure(each)) for each in together] == [KafkaStorageError] * 2
+        assert not any(each.done for each in together), "each is tried by itself"
+        later = append(log, "e")
+        (await store.arrived()).release()
+        await turns()
+        assert done(together[0]) == Appended(0)
+        (await store.arrived()).fail(PolicyViolation("no such words"))
+        await turns()
+        outcomes = [type(failure(each)) for each in (*together[1:], later)]
+        assert outcomes == [PolicyViolation, KafkaStorageError, KafkaStorageError]
+        assert slow.logs.budget.used == 0
+        await log.open()
+        together = [append(log, "d"), append(log, "e")]
+        assert len((await store.arrived()).batches) == 2, "others are together again"
+        store.held[0].release()
+        await turns()
+        assert [done(each) for each in together] == [Appended(1), Appended(2)]
 
     async def test_a_ledger_that_fails_after_the_store_costs_neither_the_writer_nor_an_answer(
         self, slow: Kit, store: SlowStore, monkeypatch: Any
