@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -9,11 +10,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from kgw_storage_sqlite import state
 from kgw_storage_sqlite.config import Config
 from kgw_storage_sqlite.state import SqliteStateStore
 from kgw_storage_sqlite.store import SqliteStore
 
-from kgw_core.spi.state import StateStore
+from kgw_core.spi.state import StateStore, VersionConflict
 from kgw_core.testing import LogStoreSuite
 from kgw_core.testing.state_store import MakeStore, StateStoreSuite
 
@@ -69,11 +71,35 @@ class TestSqliteStateStore(StateStoreSuite):
 
         return fail
 
+    @pytest.mark.anyio
+    async def test_a_commit_that_failed_and_is_there_all_the_same_has_its_version_to_itself(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else what was read after it could be taken for what is there after the next commit."""
+        store = SqliteStateStore(Config(path=tmp_path / "landed.db"))
+        await store.open()
+        put = state._put
+
+        def fails(connection: sqlite3.Connection, rows: list[object]) -> None:
+            put(connection, rows)
+            raise sqlite3.OperationalError("disk I/O error")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(state, "_put", fails)
+            with pytest.raises(sqlite3.OperationalError):
+                await store.commit({b"a/1": b"1"})
+        there = await store.get(b"a/1")
+        assert there is not None
+        assert await store.commit({b"a/1": b"2"}) > there.version
+        with pytest.raises(VersionConflict):
+            await store.commit({b"a/1": b"3"}, {b"a/1": there.version})
+        await store.close()
+
 
 def test_the_entry_points_register_both_stores() -> None:
     """`storage.sqlite` and `state.sqlite` name a module whose hooks return the classes."""
     [storage] = entry_points(group="kgw", name="storage.sqlite")
-    [state] = entry_points(group="kgw", name="state.sqlite")
+    [state_store] = entry_points(group="kgw", name="state.sqlite")
     assert storage.load().kgw_register_storage() == [SqliteStore]
-    assert state.load().kgw_register_state() == [SqliteStateStore]
+    assert state_store.load().kgw_register_state() == [SqliteStateStore]
     assert SqliteStore.name == SqliteStateStore.name == "sqlite"

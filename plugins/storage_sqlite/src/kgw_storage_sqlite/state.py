@@ -56,6 +56,7 @@ class SqliteStateStore(StateStore):
         self._own = database is None
         self._database = database or Database(config or Settings())
         self._version = 0
+        self._tried = 0  # the version of the last commit that was begun: it may be there though it failed
         self._upkeep: Upkeep | None = None
 
     def capabilities(self) -> StateCapabilities:
@@ -114,7 +115,7 @@ class SqliteStateStore(StateStore):
             if found != expected:
                 raise VersionConflict(key, expected, found)
         if changes:
-            version = self._version + 1
+            self._tried = version = max(self._version, self._tried) + 1
             self._write(connection, changes, version)
             self._version = version
         return self._version
