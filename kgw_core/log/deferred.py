@@ -89,10 +89,13 @@ class Deferred:
 
     def _take_over(self, other: Deferred) -> None:
         """What waits in ``other`` came before all that comes from now on, and after what is here."""
-        self._waiting.extend(other._waiting)
-        other._waiting.clear()
-        for producer, header in other.refused.items():
-            self.refused.setdefault(producer, header)
+        if self._waiting:
+            self._waiting.extend(other._waiting)
+            other._waiting.clear()
+        else:
+            self._waiting, other._waiting = other._waiting, self._waiting
+        for header in other.refused.values():
+            self.refuse(header)
 
     def fail(self, failure: KafkaError) -> None:
         """The log cannot be opened."""
