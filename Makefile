@@ -12,7 +12,7 @@ help: ## show what there is
 
 setup: $(STAMP) ## install the workspace into .venv
 
-$(STAMP): constraints.txt requirements-dev.txt $(PROJECTS) hatch_build.py kgw_core/records/_walk.c
+$(STAMP): constraints.txt requirements-dev.txt $(PROJECTS) hatch_build.py kgw_core/records/_walk.c kgw_core/records/_walk.h
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation \

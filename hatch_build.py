@@ -59,6 +59,7 @@ def compiled(root: Path, folder: Path, limited: bool) -> Path | None:
     extension = Extension(
         NAME,
         [str(root / SOURCE)],
+        include_dirs=[str((root / SOURCE).parent)],
         define_macros=[("Py_LIMITED_API", API)] if limited else [],
         py_limited_api=limited,
         optional=True,

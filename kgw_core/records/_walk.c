@@ -1,129 +1,14 @@
-/* The compiled form of kgw_core.records.walk: what walk_python there finds sound, and nothing else.
+/* The compiled form of kgw_core.records.walk: it finds sound what walk_python there finds sound, and no more.
 
-   It says only whether all is well; walk_python then finds what is not. It keeps to Python's limited API of
-   3.11, so that one binary serves every later Python, and reads nothing outside of the buffer that it is
-   given: each length is compared with the bytes that are left before it is used. */
+   It says only whether all is well; what is not, walk_python then finds. It keeps to Python's limited API of
+   3.11, so that one binary serves every later Python. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
-#include <stdint.h>
 
-#define NULL_KEY 1
-#define OUT_OF_ORDER 2
+#include "_walk.h"
+
 #define MANY 100000 /* records, from which on other threads may run meanwhile; about a millisecond */
-
-typedef const unsigned char *Place;
-
-typedef struct {
-    int flags;
-    int64_t lowest, highest;
-} Found;
-
-/* A varint of at most 32 bits in 5 bytes, not zigzagged back. 0 if there is none before end. */
-static inline int read32(Place *at, Place end, uint32_t *number)
-{
-    Place place = *at;
-    uint64_t raw = 0;
-    int shift;
-
-    for (shift = 0; shift <= 28 && place < end; shift += 7) {
-        unsigned char byte = *place++;
-        raw |= (uint64_t)(byte & 0x7F) << shift;
-        if (byte < 0x80) {
-            if (raw > UINT32_MAX)
-                return 0;
-            *at = place;
-            *number = (uint32_t)raw;
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* A varint of at most 64 bits in 10 bytes, zigzagged back. */
-static inline int read64(Place *at, Place end, int64_t *number)
-{
-    Place place = *at;
-    uint64_t raw = 0;
-    int shift;
-
-    for (shift = 0; shift <= 63 && place < end; shift += 7) {
-        unsigned char byte = *place++;
-        if (shift == 63 && byte > 1)
-            return 0;
-        raw |= (uint64_t)(byte & 0x7F) << shift;
-        if (byte < 0x80) {
-            *at = place;
-            *number = (int64_t)((raw >> 1) ^ (0 - (raw & 1)));
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* Past a length and as many bytes. A length of -1 is null, where there may be one: 2. 0 if it is not well formed. */
-static inline int skip(Place *at, Place end, int nullable)
-{
-    uint32_t raw;
-
-    if (!read32(at, end, &raw))
-        return 0;
-    if (raw == 1 && nullable)
-        return 2;
-    if (raw & 1 || (Py_ssize_t)(raw >> 1) > end - *at)
-        return 0;
-    *at += raw >> 1;
-    return 1;
-}
-
-static int walk_records(Place at, Place stop, int64_t count, int frame, Found *found)
-{
-    uint64_t expected = 0;
-    uint32_t raw, headers;
-    int64_t delta;
-    int key;
-
-    for (; count > 0; count--, expected += 2) {
-        Place end;
-        Place start = at;
-        if (!read32(&at, stop, &raw) || raw & 1 || (Py_ssize_t)(raw >> 1) > stop - at)
-            return 0;
-        if (at[-1] == 0 && at - start > 1) /* in more bytes than it needs */
-            return 0;
-        end = at + (raw >> 1);
-        if (frame) {
-            at = end;
-            continue;
-        }
-        if (at == end || *at++ > 0x7F) /* attributes */
-            return 0;
-        if (!read64(&at, end, &delta))
-            return 0;
-        if (delta < found->lowest)
-            found->lowest = delta;
-        if (delta > found->highest)
-            found->highest = delta;
-        if (!read32(&at, end, &raw))
-            return 0;
-        if (raw != expected)
-            found->flags |= OUT_OF_ORDER;
-        key = skip(&at, end, 1);
-        if (!key)
-            return 0;
-        if (key == 2)
-            found->flags |= NULL_KEY;
-        if (!skip(&at, end, 1))
-            return 0;
-        if (!read32(&at, end, &headers) || headers & 1)
-            return 0;
-        for (headers >>= 1; headers > 0; headers--)
-            if (!skip(&at, end, 0) || !skip(&at, end, 1))
-                return 0;
-        if (at != end)
-            return 0;
-    }
-    return at == stop;
-}
 
 static PyObject *walk(PyObject *module, PyObject *const *args, Py_ssize_t given)
 {

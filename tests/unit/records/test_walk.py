@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+import shutil
+import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -45,8 +49,6 @@ def one(
 
 def test_here_it_is_compiled() -> None:
     """Where the package is built from this tree with a C compiler at hand, as in CI, it has to be there."""
-    import shutil
-
     if shutil.which("cc") is None and shutil.which("gcc") is None:
         pytest.skip("no C compiler")
     assert walk.COMPILED
@@ -280,6 +282,60 @@ def test_both_forms_find_the_same_in_whatever_comes(seed: int) -> None:
             passed += 1
             _read_all(bytes(data[at:]), count, wanted)
     assert passed > 20
+
+
+def test_it_reads_nothing_outside_of_its_buffer(tmp_path: Path) -> None:
+    """The C source under sanitizers, each input in a buffer of exactly its size."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    sources = Path(walk.__file__).parent
+    program = tmp_path / "walk"
+    flags = [
+        "-g",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover",
+    ]
+    made = subprocess.run(
+        [
+            compiler,
+            *flags,
+            f"-I{sources}",
+            Path(__file__).with_name("walk_under_sanitizers.c"),
+            "-o",
+            program,
+        ],
+        capture_output=True,
+        text=True,
+    )
+    if "cannot find" in made.stderr:
+        pytest.skip("the compiler has no sanitizers")
+    assert made.returncode == 0, made.stderr
+    rng = random.Random(7)
+    cases = []
+    for _ in range(20_000):
+        data, count = small_payload(rng)
+        data = mutated(data, rng)
+        at = rng.choice((0, 0, min(1, len(data)), len(data)))
+        cases.append((bytes(data), at, count + rng.choice((0, 0, 0, 1)), rng.random() < 0.1))
+    cases += [(FAULTS[name], 0, count, False) for name in FAULTS for count in (1, 2, 2**31 - 1)]
+    fed = b"".join(
+        struct.pack("=iiii", at, count, frame, len(data)) + data for data, at, count, frame in cases
+    )
+    done = subprocess.run([program], input=fed, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    lines = done.stdout.decode().splitlines()
+    assert len(lines) == len(cases)
+    for (data, at, count, frame), line in zip(cases, lines, strict=True):
+        wanted = python(data, at, count, frame)
+        if frame and wanted is not None:
+            assert line != "-"
+        else:
+            assert line == ("-" if wanted is None else "{} {} {}".format(*wanted)), (data, at, count, frame)
 
 
 @SETTINGS
