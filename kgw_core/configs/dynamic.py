@@ -58,6 +58,7 @@ class DynamicConfigs:
         self._seconds = seconds
         self._turn = anyio.Semaphore(1)  # not a Lock: the task that ends a turn need not have begun it
         self._sources = {name: DYNAMIC_BROKER_CONFIG, ALL: DYNAMIC_DEFAULT_BROKER_CONFIG}  # strongest first
+        self._taken = False  # whether nobody else changes what was read
         self._values: dict[str, Mapping[str, str]] = {each: {} for each in self._sources}
 
     @property
@@ -80,9 +81,19 @@ class DynamicConfigs:
     async def load(self) -> None:
         """Take over what was kept. What can no more be is logged, and left out.
 
+        A state that can be read and not written, as on a full disk, keeps no gateway from starting: it is
+        taken over, and read again, before the first change.
+
         :raises KafkaError: the state cannot say.
         """
-        await self._writer.take_over()
+        try:
+            await self._writer.take_over()
+            self._taken = True
+        except KafkaError as error:
+            logger.warning("configs cannot be changed at run time yet: %s", error)
+        await self._read()
+
+    async def _read(self) -> None:
         for name in self._values:
             entry = await self._state.get(PREFIX + name.encode())
             if entry is None:
@@ -114,33 +125,41 @@ class DynamicConfigs:
         with anyio.move_on_after(self._seconds):
             await self._turn.acquire()
             outcome: Pending[None] = Pending()
-            try:
-                wanted = change(self._values[name])
-                values = dynamic_configs.checked(wanted, self._levels(self._values | {name: wanted}))
-            except BaseException:
-                self._turn.release()
-                raise
-            if check_only or values == self._values[name]:
-                self._turn.release()
-                return
-            self._spawn(self._set(name, values, outcome))
+            self._spawn(self._alter(name, change, check_only, outcome))
             await outcome.wait()
             return
         raise RequestTimedOut(f"the state has not said within {self._seconds:g} s what came of the change")
 
-    async def _set(self, name: str, values: dict[str, str], outcome: Pending[None]) -> None:
-        """Commit and apply, however long that takes; ends the turn."""
+    async def _alter(
+        self,
+        name: str,
+        change: Callable[[Mapping[str, str]], dict[str, str]],
+        check_only: bool,
+        outcome: Pending[None],
+    ) -> None:
+        """Check, commit and apply, however long that takes; ends the turn."""
         try:
-            await self._commit({PREFIX + name.encode(): msgspec.json.encode(values) if values else None})
-            self._values[name] = values
-            logger.info("configs of %s, set at run time: %s", _called(name), _shown(values))
-            await self.apply()
+            await self._take_over()
+            wanted = change(self._values[name])
+            values = dynamic_configs.checked(wanted, self._levels(self._values | {name: wanted}))
+            if not check_only and values != self._values[name]:
+                await self._commit({PREFIX + name.encode(): msgspec.json.encode(values) if values else None})
+                self._values[name] = values
+                logger.info("configs of %s, set at run time: %s", _called(name), _shown(values))
+                await self.apply()
         except Exception as error:
             outcome.fail(error)
         else:
             outcome.resolve(None)
         finally:
             self._turn.release()
+
+    async def _take_over(self) -> None:
+        if not self._taken:
+            await self._writer.take_over()
+            await self._read()
+            self._taken = True
+            await self.apply()
 
     async def _commit(self, changes: Mapping[bytes, bytes | None]) -> None:
         done: Pending[Exception | None] = Pending()

@@ -226,6 +226,31 @@ async def test_where_another_gateway_has_the_state_nothing_is_changed() -> None:
     assert await store.kept("1") == {"message.max.bytes": "3000"}
 
 
+async def test_a_state_that_cannot_be_written_at_the_start_is_taken_over_before_the_first_change() -> None:
+    """As on a full disk: the gateway starts, and what came after its start counts."""
+
+    class Full(Slow):
+        full = True
+
+        async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
+            if self.full:
+                raise KafkaStorageError("the disk is full")
+            return await super().commit(changes, if_versions)
+
+    store = Full()
+    store.full = False
+    await store.commit({PREFIX + b"1": b'{"message.max.bytes": "2000"}'})
+    store.full = True
+    async with configs(store) as made:
+        assert made.typed == {"message.max.bytes": 2000}
+        with pytest.raises(KafkaStorageError):
+            await made.alter("1", to(log_retention_ms="7"))
+        store.full = False
+        await store.commit({PREFIX + b"1": b'{"message.max.bytes": "3000"}'})
+        await made.alter("1", to(log_retention_ms="7"))
+        assert made.typed == {"message.max.bytes": 3000, "log.retention.ms": 7}
+
+
 async def test_a_fault_when_it_is_applied_is_told_and_does_not_hold_up_the_next() -> None:
     store = Slow()
     async with configs(store) as made:
