@@ -25,18 +25,20 @@ Append: TypeAlias = Callable[[memoryview, bool, bool], Appended | Pending[Append
 
 Outcome: TypeAlias = Appended | Pending[Appended] | Exception
 
+Waiting: TypeAlias = tuple[memoryview, Pending[Appended] | None]
+"""A batch and who waits for it, or the header of one that was refused."""
+
 
 class Deferred:
     """Those of one log. ``looking``: they wait for a batch that is looked into; else for the log to open."""
 
-    __slots__ = ("_budget", "_waiting", "looking", "refused")
+    __slots__ = ("_budget", "_refused", "_waiting", "looking")
 
     def __init__(self, budget: Budget, *, looking: bool) -> None:
         self.looking = looking
         self._budget = budget
-        self._waiting: deque[tuple[memoryview, Pending[Appended]]] = deque()
-        self.refused: dict[bytes, memoryview] = {}
-        """Headers of the batches that were refused behind those that wait, the earliest of each producer."""
+        self._waiting: deque[Waiting] = deque()
+        self._refused: dict[bytes, int] = {}  # sequences by producer, where no batch of its came after that
 
     def add(self, data: memoryview, stable: bool) -> Pending[Appended]:
         """What comes of it is told when it was appended. ``stable``: as for an append."""
@@ -44,22 +46,29 @@ class Deferred:
             data = memoryview(bytearray(data))
         pending: Pending[Appended] = Pending()
         self._waiting.append((data, pending))
+        self._refused.pop(_producer(data), None)
         take_room(self._budget, data)
         return pending
 
     def refuse(self, data: Buffer) -> None:
-        """A batch was refused with a retriable error. Those that wait came before it: it is remembered as
-        refused when they are appended, not earlier."""
-        if len(data) >= HEADER_SIZE:
-            header = memoryview(bytes(data[:HEADER_SIZE]))
-            producer = bytes(header[43:53])  # its id and epoch
-            known = self.refused.get(producer)
-            if known is None or comes_before(_sequence(header), _sequence(known)):
-                self.refused[producer] = header
+        """A batch was refused with a retriable error. That is remembered in its turn: when those before it
+        are appended, and before those that come after it."""
+        if len(data) < HEADER_SIZE:
+            return
+        header = memoryview(bytes(data[:HEADER_SIZE]))
+        producer, sequence = _producer(header), int.from_bytes(header[53:57], "big", signed=True)
+        known = self._refused.get(producer)
+        if known is None or comes_before(sequence, known):
+            self._refused[producer] = sequence
+            self._waiting.append((header, None))
 
-    def waiting(self) -> list[memoryview]:
-        """The batches that wait, in order."""
-        return [data for data, _ in self._waiting]
+    def take(self) -> Iterable[Waiting]:
+        """All of them: they wait here no more."""
+        waiting, self._waiting, self._refused = self._waiting, deque(), {}
+        for data, pending in waiting:
+            if pending is not None:
+                give_room(self._budget, data)
+        return waiting
 
     def append_all(
         self,
@@ -70,19 +79,20 @@ class Deferred:
     ) -> None:
         """They need not wait any more. ``first``: who waits for the batch before them, and its outcome.
 
-        ``remember(batches)`` is told of those that were refused behind them. ``line()`` is what the log's
-        appends wait in by then, where one of these makes those after it wait again.
+        ``remember(batches)`` is told of those that were refused. ``line()`` is what the log's appends wait in
+        by then, where one of these makes those after it wait again.
         """
         outcomes = [first] if first is not None else []
         behind = None
         while self._waiting and behind is None:
-            data, pending = self._waiting.popleft()
+            data, waiter = self._waiting.popleft()
+            if waiter is None:
+                remember((data,))
+                continue
             give_room(self._budget, data)
-            outcomes.append((pending, attempted(append, data)))
+            outcomes.append((waiter, attempted(append, data)))
             behind = line()
-        if behind is None:
-            remember(self.refused.values())
-        else:
+        if behind is not None:
             behind._take_over(self)
         for pending, outcome in outcomes:
             _tell(pending, outcome)
@@ -94,14 +104,13 @@ class Deferred:
             other._waiting.clear()
         else:
             self._waiting, other._waiting = other._waiting, self._waiting
-        for header in other.refused.values():
-            self.refuse(header)
+        self._refused.clear()
 
-    def fail(self, failure: KafkaError) -> None:
-        """The log cannot be opened."""
-        waiting, self._waiting = self._waiting, deque()
-        for data, pending in waiting:
-            give_room(self._budget, data)
+
+def fail(waiting: Iterable[Waiting], failure: KafkaError) -> None:
+    """The log cannot be opened: tell those who waited."""
+    for _, pending in waiting:
+        if pending is not None:
             pending.fail(failure)
 
 
@@ -113,8 +122,9 @@ def attempted(append: Append, data: memoryview, looked: bool = False) -> Outcome
         return error
 
 
-def _sequence(header: memoryview) -> int:
-    return int.from_bytes(header[53:57], "big", signed=True)
+def _producer(data: Buffer) -> bytes:
+    """Its id and epoch."""
+    return bytes(data[43:53])
 
 
 def _tell(pending: Pending[Appended], outcome: Outcome) -> None:

@@ -28,7 +28,7 @@ from kgw_core.errors import (
 )
 from kgw_core.log import snapshots
 from kgw_core.log.checks import Header, check_batch
-from kgw_core.log.deferred import Deferred, Outcome, attempted
+from kgw_core.log.deferred import Deferred, Outcome, attempted, fail
 from kgw_core.log.failures import explained, is_certain, retriable
 from kgw_core.log.looking import TakesLong, look, looked_into
 from kgw_core.log.opening import Opened, opened, take_over
@@ -104,9 +104,10 @@ class PartitionLog(ReadableLog):
                 if deferred is not None:
                     if not deferred.looking:
                         self._deferred = None
+                    waited = deferred.take()
                     if failure.retriable:
-                        self._refused(chain(deferred.waiting(), list(deferred.refused.values())))
-                    deferred.fail(failure)
+                        self._refused(data for data, _ in waited)
+                    fail(waited, failure)
                 raise failure from error
 
     def _begin(self, found: Opened) -> None:

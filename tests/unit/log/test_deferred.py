@@ -7,7 +7,7 @@ from broker_kit import done
 
 from kgw_core.budget import Budget
 from kgw_core.errors import KafkaStorageError
-from kgw_core.log.deferred import Deferred, attempted
+from kgw_core.log.deferred import Deferred, attempted, fail
 from kgw_core.log.producers import Appended
 from kgw_core.log.room import QUEUED
 from kgw_core.pending import Pending
@@ -100,7 +100,7 @@ def test_they_are_charged_until_they_wait_no_more(log: Log, fails: bool) -> None
     line, pending, budget = deferred(b"a", b"bcd")
     assert budget.used == 4 + 2 * QUEUED
     if fails:
-        line.fail(KafkaStorageError("no"))
+        fail(line.take(), KafkaStorageError("no"))
         assert [refusal(each) for each in pending] == ["no", "no"]
     else:
         line.append_all(log.append, nothing, log.line)

@@ -133,6 +133,46 @@ class TestWherever:
         assert await outcome(send(log, 0)) == Appended(0)
         assert budget.used == 0
 
+    async def test_no_room_and_room_again_while_the_log_opens(self, kit: Kit, store: SlowStore) -> None:
+        (log,) = (await kit.topic()).partitions
+        store.patient = False
+        opening = store.hold("bounds")
+        other = send(log, 0, producer=Q)
+        kit.logs.budget.take(2 << 62)
+        assert isinstance(send(log, 0), KafkaStorageError)
+        kit.logs.budget.give(2 << 62)
+        later = send(log, 1)
+        opening.set()
+        assert await outcome(other) == Appended(0)
+        assert await refused(later)
+        assert await outcome(send(log, 0)) == Appended(1)
+        assert await outcome(send(log, 1)) == Appended(2)
+
+    @pytest.mark.parametrize("fails", [True, False])
+    async def test_refused_and_taken_by_turns_while_the_log_opens(
+        self, kit: Kit, store: SlowStore, fails: bool
+    ) -> None:
+        (log,) = (await kit.topic()).partitions
+        store.patient = False
+        if fails:
+            store.fail("bounds", KafkaStorageError("not now"))
+        opening = store.hold("bounds")
+        sent = []
+        for sequence in (0, 1, 1, 2, 2):
+            full = len(sent) % 2
+            kit.logs.budget.take(full << 63)
+            sent.append(send(log, sequence))
+            kit.logs.budget.give(full << 63)
+        opening.set()
+        outcomes = [type(await outcome(each)) for each in sent]
+        if fails:
+            assert outcomes == [KafkaStorageError] * 5
+            assert await refused(send(log, 1))
+            assert await outcome(send(log, 0)) == Appended(0)
+        else:
+            assert outcomes == [Appended, KafkaStorageError] * 2 + [Appended]
+        assert kit.logs.budget.used == 0
+
     @pytest.mark.parametrize("opened", [True, False])
     async def test_no_room(self, kit: Kit, store: SlowStore, opened: bool) -> None:
         (log,) = (await kit.topic()).partitions
