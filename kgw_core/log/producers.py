@@ -39,7 +39,7 @@ class Entry(NamedTuple):
 class Producer:
     """One producer id on one partition."""
 
-    __slots__ = ("epoch", "last_sequence", "last_timestamp", "left", "window")
+    __slots__ = ("doubtful", "epoch", "last_sequence", "last_timestamp", "left", "window")
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch
@@ -48,13 +48,15 @@ class Producer:
         self.window: list[Entry] = []
         self.left: tuple[int, Entry] | None = None
         """Epoch and batch: the last that was acknowledged, where the window had no place for it."""
+        self.doubtful = False
+        """Whether a later one may have been acknowledged, for which the window had no place either."""
 
     def acknowledged(self) -> Producer | None:
-        """The producer without what is under way; None where nothing else is known of it."""
+        """The producer without what is under way; None where it is new, or that is not known."""
         epoch = self.epoch
         window = [entry for entry in self.window if isinstance(entry.outcome, Appended)]
         if not window:
-            if self.left is None:
+            if self.left is None or self.doubtful:
                 return None
             epoch, entry = self.left
             window.append(entry)
@@ -128,12 +130,15 @@ class Producers:
         elif producer.epoch != epoch:
             known = producer.acknowledged()
             producer.left = (known.epoch, known.window[-1]) if known is not None else None
+            producer.doubtful = type(producer.window[-1].outcome) is Pending
             producer.epoch = epoch
             producer.window.clear()
         window = producer.window
         if len(window) == WINDOW:
-            if type(outcome) is Pending and type(window[0].outcome) is Appended:
-                producer.left = epoch, window[0]
+            if type(outcome) is Pending:
+                producer.doubtful = type(window[0].outcome) is Pending
+                if not producer.doubtful:
+                    producer.left = epoch, window[0]
             del window[0]
         window.append(Entry(first, last, outcome))
         producer.last_sequence = last

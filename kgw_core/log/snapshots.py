@@ -2,8 +2,8 @@
 have to read all of it, and so that a producer is known when its batches have been deleted.
 
 A snapshot is what the batches below an offset say. Opening takes it and reads on from there; one that is old
-is as right as a new one. It holds only what the store has acknowledged: a producer that has nothing but
-appends under way puts it off.
+is as right as a new one. It holds only what the store has acknowledged, and is put off where that is not
+known of a producer.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def key(tp: TopicPartition) -> bytes:
 
 
 class Unsettled(Exception):
-    """Of some producer nothing is known but appends that are under way: a snapshot has to be put off."""
+    """What was acknowledged of some producer is not known: a snapshot has to be put off."""
 
 
 async def packed(producers: Producers, offset: int) -> bytes | None:
@@ -79,7 +79,9 @@ async def packed(producers: Producers, offset: int) -> bytes | None:
             continue  # expired meanwhile
         known = producer.acknowledged()
         if known is None:
-            raise Unsettled
+            if producer.doubtful:
+                raise Unsettled
+            continue  # it is new
         batches = [
             _BATCH.pack(entry.first_sequence, entry.last_sequence, *entry.outcome)
             for entry in known.window

@@ -73,6 +73,21 @@ async def test_what_is_under_way_is_left_out_or_puts_it_off() -> None:
     [(_, producer)] = again
     assert producer.last_sequence == 4
     producers.put(2, 0, 0, 4, Pending(), 1)
+    assert await packed(producers, 5) == data, "a new one puts off nothing"
+    for number in range(2, 6):
+        producers.put(1, 0, 5 * number, 5 * number + 4, Pending(), 1)
+    assert await packed(producers, 5) == data, "nor one that has as many in flight as it may"
+
+
+@pytest.mark.parametrize("bumps", [True, False])
+async def test_it_is_put_off_where_the_last_acknowledged_batch_is_not_known(bumps: bool) -> None:
+    """Batches that were under way when a producer began a new epoch, or had more in flight than it may."""
+    producers = Producers()
+    producers.put(1, 0, 0, 4, Appended(0), 1)
+    for number in range(1, 2 if bumps else 7):
+        producers.put(1, 0, 5 * number, 5 * number + 4, Pending(), 1)
+    if bumps:
+        producers.put(1, 1, 0, 4, Pending(), 1)
     with pytest.raises(Unsettled):
         await packed(producers, 5)
 
