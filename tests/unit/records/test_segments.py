@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgw_core.errors import OffsetOutOfRange
-from kgw_core.records.segments import GRANULE, MAX_BLOCK, MIN_BLOCK, Run, Segments
+from kgw_core.records.segment import GRANULE
+from kgw_core.records.segments import MAX_BLOCK, MIN_BLOCK, Run, Segments
 
 HEADER = struct.Struct(">qiibIhiqqqhii")
 
