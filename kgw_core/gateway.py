@@ -173,7 +173,12 @@ async def _serving(
     spawn = background.spawn
 
     configs = DynamicConfigs(
-        state, spawn, str(config.node_id), static_level(config, given), config.limits.append_timeout
+        state,
+        spawn,
+        str(config.node_id),
+        static_level(config, given),
+        config.limits.append_timeout,
+        background,
     )
     try:
         cluster = await cluster_id(state, config.cluster_id)

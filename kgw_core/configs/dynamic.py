@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import msgspec
 
+from kgw_core.background import Background
 from kgw_core.errors import KafkaError, KafkaStorageError, NotController, NotCoordinator, RequestTimedOut
 from kgw_core.pending import Pending
 from kgw_core.spi.state import StateStore
@@ -38,7 +39,8 @@ class DynamicConfigs:
     """The configs of this broker, whose own resource is ``name``.
 
     ``static`` is what the gateway's settings give. ``seconds`` is how long a change may take until whoever
-    asked for it is answered. ``apply`` is called after each change and brings it about.
+    asked for it is answered. ``apply`` is called after each change and brings it about. With ``background``
+    the health shows where the outcome of a change cannot be found out.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class DynamicConfigs:
         name: str,
         static: Level,
         seconds: float,
+        background: Background | None = None,
     ) -> None:
         self.name = name
         self.static = static
         self.apply: Callable[[], Awaitable[None]] = _nothing
         self._state = state
-        self._writer = StateWriter(state, spawn, "configs")
+        self._writer = StateWriter(state, spawn, "configs", background)
         self._spawn = spawn
         self._seconds = seconds
         self._turn = anyio.Semaphore(1)  # not a Lock: the task that ends a turn need not have begun it

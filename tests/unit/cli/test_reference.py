@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from kgw_core.cli import main
 
+SOURCE = Path(__file__).parents[3]
 PAGE = (Path(__file__).parents[3] / "docs/reference/cli.md").read_text(encoding="utf-8")
 
 
@@ -44,3 +46,26 @@ def test_every_command_says_what_it_does() -> None:
         assert command.help, path
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.help, f"{path} {parameter.name}"
+
+
+def names_of_work() -> set[str]:
+    """How background work is called, up to what varies, wherever it is begun."""
+    names: set[str] = set()
+    begin = {"every", "until_done", "keep", "chore", "Tries", "start_soon"}
+    for path in [*SOURCE.glob("kgw_core/**/*.py"), *SOURCE.glob("plugins/*/src/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in begin:
+                for each in node.args:
+                    text = each.values[0] if isinstance(each, ast.JoinedStr) else each
+                    if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                        names.add(text.value.strip())
+    return names
+
+
+def test_all_that_the_health_file_may_name_is_in_the_reference() -> None:
+    names = names_of_work()
+    assert len(names) >= 15
+    assert [name for name in sorted(names) if f"`{name}" not in PAGE] == []
