@@ -14,6 +14,7 @@ from kgw_storage_sqlite.config import Config
 from kgw_storage_sqlite.log import Log
 from kgw_storage_sqlite.state import SqliteStateStore
 from kgw_storage_sqlite.store import SqliteStore
+from kgw_storage_sqlite.upkeep import Upkeep
 
 from kgw_core.background import Background
 from kgw_core.clock import SystemClock
@@ -66,6 +67,12 @@ async def until(done: Callable[[], bool], what: str) -> None:
     raise AssertionError(what)
 
 
+async def idle(upkeep: Upkeep | None) -> None:
+    """Wait until there is nothing to do beside appends."""
+    assert upkeep is not None
+    await until(lambda: upkeep._chore._ended is None, "upkeep does not end")
+
+
 @pytest.mark.parametrize("how", ["trim", "delete"])
 async def test_space_of_what_is_deleted_comes_back(store: SqliteStore, how: str) -> None:
     """The file gets shorter, while another log is appended to."""
@@ -87,7 +94,7 @@ async def test_the_write_ahead_log_does_not_grow_with_what_is_written(store: Sql
     tp = await log(store)
     for _ in range(5):
         await fill(store, tp, 80)
-        await anyio.sleep(0.05)
+        await idle(store._upkeep)
     assert store.database.wal_size() < 120 * MiB, "200 MiB were written"
 
 
@@ -105,15 +112,13 @@ async def test_nor_with_how_many_small_things_are_written(
         database, upkeep = own._database, own._upkeep
     else:
         await state.open()
-    assert upkeep is not None
-    chore = upkeep._chore
     for number in range(3_000):
         if what == "appends":
             await store.append(tp, [make_batch(number, 1)])
         else:
             await state.commit({b"groups/o/%d" % (number % 300): b"x" * 60})
         if number % 100 == 99:  # on a busy machine it may be slower than who writes all the time
-            await until(lambda: chore._ended is None, "upkeep does not end")
+            await idle(upkeep)
     await state.close()
     assert database.wal_size() < 80 * MiB
     if what == "commits of a state of its own":
