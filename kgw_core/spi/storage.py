@@ -1,4 +1,4 @@
-"""What a storage plugin implements: one class, nine coroutines.
+"""What a storage plugin implements: one class, eight coroutines.
 
 A :class:`LogStore` keeps record batches as opaque bytes. It knows topics, and for each partition a log:
 batches back to back, each covering a span of offsets. Everything that Kafka means by a log (producers'
@@ -267,16 +267,16 @@ class LogStore(ABC):
     async def trim(self, tp: TopicPartition, before: int) -> None:
         """Drop what lies below ``before``; it becomes the start. :raises OffsetOutOfRange: above the end."""
 
-    @abstractmethod
+    # -- extras: right as they are, faster where a store overrides them
+
     async def write_time(self, tp: TopicPartition, offset: int) -> int:
         """When the batch that holds ``offset``, or the next one, was written (ms); -1: not known, or none.
 
-        Records without a time of their own age by it.
+        Records without a time of their own age by it. Where the store does not know (the default), they stay.
 
         :raises UnknownTopicOrPartition: no such log.
         """
-
-    # -- extras: right as they are, faster where a store overrides them
+        return -1
 
     async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
         """Append to several logs; a base offset or an error for each, in order."""

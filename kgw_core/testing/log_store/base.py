@@ -28,6 +28,16 @@ def only(*conditions: str) -> Callable[[Test], Test]:
     return mark
 
 
+def overriding(method: str) -> Callable[[Test], Test]:
+    """The test is for stores with a ``method`` of their own."""
+
+    def mark(test: Test) -> Test:
+        test.kgw_overrides = method  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
 class Bench:
     """A store, opened, and short ways to do with it what tests do."""
 
@@ -169,6 +179,9 @@ class SuiteBase:
     @pytest.fixture(autouse=True)
     def selected_by_capabilities(self, request: pytest.FixtureRequest, store: LogStore) -> None:
         """Skip what the store does not claim to do."""
+        own = getattr(request.function, "kgw_overrides", None)
+        if own is not None and getattr(type(store), own) is getattr(LogStore, own):
+            pytest.skip(f"for stores with a `{own}` of their own")
         capabilities = store.capabilities()
         for condition in getattr(request.function, "kgw_only", ()):
             name = condition.removeprefix("not ")

@@ -6,7 +6,7 @@ import pytest
 
 from kgw_core.spi.storage import TopicPartition
 from kgw_core.testing.batches import make_batch
-from kgw_core.testing.log_store.base import Bench, SuiteBase, only
+from kgw_core.testing.log_store.base import Bench, SuiteBase, only, overriding
 
 HOUR = 3_600_000
 NOW = 1_700_000_000_000
@@ -35,15 +35,18 @@ class WriteTimes(SuiteBase):
             latest = min(offset // 2 + PIECE // size, count - 1)
             assert offset // 2 <= await self._hour(bench, tp, offset) <= latest, offset
 
+    @overriding("write_time")
     async def test_a_batch_was_written_when_the_core_took_it(self, bench: Bench) -> None:
         """Never before; a store that keeps it by stretch says when the last of the stretch was."""
         await self._check_hours(bench, await self._hourly(bench, 100), 0, 100)
 
+    @overriding("write_time")
     async def test_what_was_written_long_before_is_not_as_young_as_the_last(self, bench: Bench) -> None:
         """A stretch has an end."""
         tp = await self._hourly(bench, 24, PIECE // 8)
         await self._check_hours(bench, tp, 0, 24, PIECE // 8)
 
+    @overriding("write_time")
     async def test_of_several_batches_in_one_append_none_is_too_old(self, bench: Bench) -> None:
         """They have waited for different times: each has its own, or that of the last."""
         tp = await bench.log()
@@ -59,6 +62,7 @@ class WriteTimes(SuiteBase):
         for number, base in enumerate(bases):
             assert number <= await self._hour(bench, tp, base) <= 2
 
+    @overriding("write_time")
     async def test_where_nothing_was_written_there_is_no_time(self, bench: Bench) -> None:
         """-1 for an empty log, at the end, after a trim of everything, and for a batch that came without."""
         tp = await bench.log()
@@ -71,6 +75,7 @@ class WriteTimes(SuiteBase):
         await bench.fill(tp, [2])
         assert await bench.store.write_time(tp, 2) == -1
 
+    @overriding("write_time")
     async def test_write_times_stay_with_their_batches_over_trims(self, bench: Bench) -> None:
         """Also that of a batch whose first records are gone; offsets before the start stand for the start."""
         tp = await self._hourly(bench, 40)
@@ -79,6 +84,7 @@ class WriteTimes(SuiteBase):
         assert await self._hour(bench, tp, 0) == await self._hour(bench, tp, 21)
 
     @only("preserves_batches")
+    @overriding("write_time")
     async def test_what_replaces_a_batch_was_written_when_that_was(self, bench: Bench) -> None:
         """Compaction makes nothing older, and nothing younger than what it puts into one piece."""
         size = PIECE // 8
@@ -94,6 +100,7 @@ class WriteTimes(SuiteBase):
                 assert hour <= await self._hour(bench, tp, offset) <= max(hour, 41 if hour < 41 else 0) + 8
 
     @only("durable")
+    @overriding("write_time")
     async def test_write_times_are_there_after_reopening(self, bench: Bench) -> None:
         """As they were."""
         tp = await self._hourly(bench, 100)
