@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
-from broker_kit import done
+from broker_kit import done, numbered, view
 
 from kgw_core.budget import Budget
 from kgw_core.errors import KafkaStorageError
@@ -11,6 +13,7 @@ from kgw_core.log.deferred import Deferred, attempted, fail
 from kgw_core.log.producers import Appended
 from kgw_core.log.room import QUEUED
 from kgw_core.pending import Pending
+from kgw_core.records.batch import HEADER
 
 
 def refusal(pending: Pending[Appended]) -> str:
@@ -132,3 +135,38 @@ def test_where_one_makes_the_others_wait_again_they_wait_as_they_did(log: Log) -
     line.append_all(append, remembered.extend, log.line)
     assert len(remembered) == 1, "behind those that waited"
     assert budget.used == 0
+
+
+def test_what_was_refused_is_remembered_in_its_turn(log: Log) -> None:
+    """Once, but for an earlier one, or where a batch of the same producer has come since."""
+    line, budget = Deferred(Budget(1 << 20), looking=False), Budget(1 << 20)
+    told: list[int] = []
+
+    def batch(sequence: int, producer_id: int = 7) -> memoryview:
+        return view(numbered(producer_id, sequence))
+
+    def remember(batches: Iterable[memoryview]) -> None:
+        told.extend(HEADER.unpack_from(each)[11] - 100 for each in batches)
+
+    def append(data: memoryview, *_: bool) -> Appended:
+        told.append(HEADER.unpack_from(data)[11])
+        return Appended(0)
+
+    for sequence in (3, 4, 2, 3):
+        line.refuse(batch(sequence))
+    line.add(batch(2), True)
+    line.refuse(batch(3))
+    line.refuse(memoryview(b"too short"))
+    line.append_all(append, remember, lambda: None)
+    assert told == [-97, -98, 2, -97]
+
+    behind = Deferred(budget, looking=True)
+    behind.refuse(batch(3))
+    line.add(batch(3), True)
+    line.append_all(append, remember, lambda: behind, (Pending(), Appended(0)))
+    assert told[4:] == [3], "it makes others wait"
+    line.add(batch(4), True)
+    behind._take_over(line)
+    behind.refuse(batch(5))
+    behind.append_all(append, remember, lambda: None)
+    assert told[5:] == [-97, 4, -95]

@@ -291,6 +291,14 @@ async def test_of_several_the_earliest_counts() -> None:
     assert [allows(memory, tp, Q, 0, sequence) for sequence in (2**31 - 1, 0)] == [True, False]
 
 
+async def test_of_several_epochs_the_newest_counts() -> None:
+    memory, tp = Memory(), a_tp()
+    for epoch, sequence in ((1, 5), (0, 2), (2, 7), (1, 1)):
+        memory.remember(tp, P, epoch, sequence)
+    assert [allows(memory, tp, P, 2, sequence) for sequence in (1, 7)] == [False, True]
+    assert not allows(memory, tp, P, 1, 5)
+
+
 async def test_they_expire_with_the_producer() -> None:
     memory, tp = Memory(), a_tp()
     memory.remember(tp, P, 0, 0)

@@ -20,6 +20,7 @@ from broker_kit import (
     view,
     waiting,
 )
+from kgw_storage_memory.store import MemoryStore
 
 from kgw_core.errors import (
     KafkaStorageError,
@@ -31,6 +32,7 @@ from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
 from kgw_core.log.resolving import FIRST_DELAY, LONGEST_DELAY
 from kgw_core.spi.storage import Batch, Capabilities, Topic, TopicPartition
+from kgw_core.testing.faults import FaultyStore
 
 pytestmark = pytest.mark.anyio
 
@@ -239,6 +241,20 @@ async def test_it_stands_in_health_while_the_store_cannot_say(kit: Kit, store: S
     assert list(failing) == ["finding out what was stored of t-0"]
     await kit.clock.advance(FIRST_DELAY)
     assert not failing
+
+
+async def test_a_store_that_never_waits_takes_nothing_before_what_is_queued() -> None:
+    store = FaultyStore(MemoryStore())
+    kit = await a_kit(store)
+    log = await kit.log()
+    store.fail("append", OSError("lost"), late=True)
+    sent = [send(log, 0), send(log, 1)]
+    sent[0].then(lambda _: sent.append(send(log, 2)))  # before the second is handed over
+    await turns()
+    assert [done(each).base_offset for each in sent] == [0, 1, 2]
+    assert await stored(log) == [b"v0", b"v1", b"v2"]
+    assert send(log, 3) == Appended(3), "and then it never waits again"
+    await kit.close()
 
 
 # -- what is known of producers after a failure

@@ -190,6 +190,23 @@ class TestUnknownOutcomes:
         assert await store.get(b"offset") is None
 
 
+@pytest.mark.usefixtures("no_delay")
+async def test_a_writer_whose_fence_another_takes_while_it_asks_has_lost_it() -> None:
+    store = Slow()
+    outcomes: list[Any] = []
+    async with anyio.create_task_group() as tasks:
+        old, new = (StateWriter(store, lambda work: tasks.start_soon(_done, work)) for _ in range(2))
+        await old.take_over()
+        store.failures = [Failure(OSError("no answer")), Failure(OSError("still"))]
+        old.submit({b"a": b"old"}, outcomes.append)
+        while store.failures:
+            await anyio.lowlevel.checkpoint()
+        await new.take_over()
+        await old.drained()
+    assert [type(outcome) for outcome in outcomes] == [NotCoordinator]
+    assert await store.get(b"a") is None
+
+
 async def test_a_writer_whose_fence_another_has_taken_writes_nothing_more() -> None:
     store = Slow()
     outcomes: list[Any] = []
