@@ -73,9 +73,10 @@ def compiled(root: Path, folder: Path, limited: bool) -> Path | None:
 
 
 def put_beside(source: Path, made: Path | None) -> None:
-    """Put what was compiled where an installation in place finds it, and take away what was there before."""
+    """Put what was compiled where an installation in place finds it. What is older than the source goes."""
+    newest = max(each.stat().st_mtime for each in source.parent.glob(f"{source.stem}.[ch]"))
     for old in source.parent.glob(f"{source.stem}.*"):
-        if old.suffix in (".so", ".pyd") and (made is None or old.name != made.name):
+        if old.suffix in (".so", ".pyd") and old.stat().st_mtime < newest:
             old.unlink()
     if made is not None:
         beside = source.with_name(f"{made.name}.new")

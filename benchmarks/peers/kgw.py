@@ -39,7 +39,7 @@ class Kgw(Peer):
         call([python, "-m", "venv", "--without-pip", str(self.place / "venv")], self.place)
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
         install = [*pip, "--python", str(self.python), "install", "-c", "constraints.txt"]
-        call([*install, "hatchling", "editables"], FOLDER)
+        call([*install, "hatchling", "editables", "setuptools"], FOLDER)
         plugins = sorted(str(part.parent) for part in FOLDER.glob("plugins/*/pyproject.toml"))
         parts = [word for part in (".", *plugins, "packaging/kgw") for word in ("-e", part)]
         call([*install, "--no-build-isolation", *parts], FOLDER)

@@ -7,8 +7,10 @@ package was built; else, and wherever something is wrong, it is :func:`walk_pyth
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final, NamedTuple, TypeAlias
 
+from kgw_core.records.alike import alike
 from kgw_core.records.compression import Data
 from kgw_core.records.varint import read_raw32, read_raw64, zigzag
 
@@ -51,13 +53,17 @@ def walk_python(data: bytes, at: int, count: int, frame: bool = False) -> Walked
 
     :param frame: look at the records' lengths and their number only; the figures are 0 then.
     """
-    flags = 0
+    if frame:
+        return _frame(data, at, count)
+    flags = index = 0
     lowest, highest, last = 1 << 63, -1 << 63, -1
-    index = -1
+    width, again, patience = 0, 0, 16
+    numbers = iter(range(count))
     try:
-        # This loop runs once a record. A length inside may lead it past the end of the record, which its last
-        # line finds out, or past the end of the data, which raises IndexError.
-        for index in range(count):
+        # This loop runs once a record. A length inside may lead it past the end of the record, which it finds
+        # out when it has read the fields, or past the end of the data, which raises IndexError.
+        for index in numbers:
+            begin = at
             length = data[at]
             at += 1
             if length > 0x7F:
@@ -65,11 +71,6 @@ def walk_python(data: bytes, at: int, count: int, frame: bool = False) -> Walked
                 if not data[at - 1]:
                     return Fault(index, "its length is written in more bytes than it needs")
             start = at
-            if frame:
-                if length & 1:
-                    return Fault(index, f"its length is {zigzag(length)}")
-                at += length >> 1
-                continue
             if data[at] > 0x7F:
                 return Fault(index, f"its attributes are {data[at]:#x}")
             delta = data[at + 1]
@@ -113,15 +114,53 @@ def walk_python(data: bytes, at: int, count: int, frame: bool = False) -> Walked
                 at += 1
             if (at - start) << 1 != length:
                 return Fault(index, f"its fields take {at - start} bytes, its length is {zigzag(length)}")
+            if at - begin != width:
+                width = at - begin
+            elif index >= again:  # two of one width: more may follow
+                found, low, high = alike(data, begin, at, index, count)
+                if found:
+                    at += found * width
+                    lowest, highest = min(lowest, low), max(highest, high)
+                    index += found
+                    next(islice(numbers, found - 1, found))
+                    patience = 16
+                else:
+                    again = index + patience
+                    patience = min(2 * patience, 1024)
     except IndexError:
         return Fault(index, "the batch ends before it does")
     except ValueError as error:
         return Fault(index, str(error))
-    if at != len(data):
-        if at > len(data):
-            return Fault(index, "its length runs over the batch")
+    return _beyond(data, at, index) or (flags, lowest, highest)
+
+
+def _frame(data: bytes, at: int, count: int) -> Walked | Fault:
+    index = 0
+    try:
+        for index in range(count):
+            length = data[at]
+            at += 1
+            if length > 0x7F:
+                length, at = read_raw32(data, at - 1)
+                if not data[at - 1]:
+                    return Fault(index, "its length is written in more bytes than it needs")
+            if length & 1:
+                return Fault(index, f"its length is {zigzag(length)}")
+            at += length >> 1
+    except IndexError:
+        return Fault(index, "the batch ends before it does")
+    except ValueError as error:
+        return Fault(index, str(error))
+    return _beyond(data, at, index) or (0, 0, 0)
+
+
+def _beyond(data: bytes, at: int, index: int) -> Fault | None:
+    """What is wrong with the record that was the last, and ends at ``at``."""
+    if at > len(data):
+        return Fault(index, "its length runs over the batch")
+    if at < len(data):
         return Fault(index, f"{len(data) - at} bytes follow it, though the batch says that it is the last")
-    return (0, 0, 0) if frame else (flags, lowest, highest)
+    return None
 
 
 def _past_headers(data: bytes, at: int, end: int) -> int:

@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgw_core.records import HEADER_SIZE, Record, RecordBatch, build_batch, iter_records, walk
+from kgw_core.records.alike import alike
 from kgw_core.records.varint import encode_varint as v
 from kgw_core.records.walk import NULL_KEY, OUT_OF_ORDER, Walked, fault_in, glances
 
@@ -282,6 +284,53 @@ def test_both_forms_find_the_same_in_whatever_comes(seed: int) -> None:
             passed += 1
             _read_all(bytes(data[at:]), count, wanted)
     assert passed > 20
+
+
+def alike_payload(rng: random.Random) -> tuple[bytearray, int]:
+    """Many records of one shape, or of a few, as the Python form looks at them column by column."""
+    count = rng.choice((20, 63, 64, 65, 90, 200))
+    key = rng.choice((v(-1), v(3) + b"key", v(100) + b"k" * 100))
+    size = rng.choice((-1, 0, 5, 100))
+    value = v(size) + b"v" * size
+    headers = v(0) if rng.random() < 0.8 else v(1) + v(1) + b"h" + v(-1)
+    times = rng.choice(((0,), (0, 1, -1, 63), (64, 8000, -8000), (5, 70), (10**6,)))
+    data = bytearray()
+    for at in range(count):
+        if rng.random() < 0.01:
+            value = v(max(size, 0) + 1) + b"w" * (max(size, 0) + 1)
+        data += one(v(rng.choice(times)), v(at), key, value, headers)
+    return data, count
+
+
+@pytest.mark.skipif(not walk.COMPILED, reason="the compiled form is not there")
+@pytest.mark.parametrize("seed", range(10))
+def test_both_forms_find_the_same_in_many_records_of_one_shape(seed: int) -> None:
+    rng = random.Random(seed)
+    passed = 0
+    for _ in range(300):
+        data, count = alike_payload(rng)
+        if rng.random() < 0.8:
+            at = rng.randrange(len(data))
+            data[at] = rng.choice((data[at] ^ 1 << rng.randrange(8), 0, 1, 0x80, data[at] + 1 & 0xFF))
+        count += rng.choice((0, 0, 0, 0, -1, 1))
+        wanted = walk.walk(data, 0, count)
+        assert python(data, 0, count) == wanted, (data.hex(), count)
+        passed += wanted is not None
+    assert 100 < passed < 300
+
+
+def test_many_records_of_one_shape_take_no_step_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def noted(*arguments: Any) -> tuple[int, int, int]:
+        found = alike(*arguments)
+        seen.append(found[0])
+        return found
+
+    monkeypatch.setattr(walk, "alike", noted)
+    data = b"".join(one(v(at // 100), v(at)) for at in range(9000))
+    assert python(data, 0, 9000) == (0, 0, 89)
+    assert sum(seen) > 8000 - 64
 
 
 def test_it_reads_nothing_outside_of_its_buffer(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""Records of one shape that follow each other, looked at column by column: the quick part of walk_python.
+
+Where the fields have the lengths of those of the record before, the records lie in a grid. A column of it is
+one slice, and Python looks at a slice a hundred times as fast as at its bytes one by one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kgw_core.records.varint import read_raw32, read_raw64, zigzag
+
+LEAST: Final = 16
+"""Fewer records are not worth it."""
+_TWO_BYTES: Final = range(64, 8192)
+"""Offset deltas that take two bytes; below it one, above it more."""
+_LOW: Final = bytes(number << 1 & 0x7F | 0x80 for number in _TWO_BYTES)
+_HIGH: Final = bytes(number >> 6 for number in _TWO_BYTES)
+_ONE_BYTE: Final = bytes(number << 1 for number in range(64))
+
+
+def alike(data: bytes, begin: int, end: int, index: int, count: int) -> tuple[int, int, int]:
+    """Look at the records after the one from ``begin`` to ``end``, which is well formed.
+
+    :param index: of that record, in a batch of ``count``.
+    :returns: how many of them are as well formed as that one, as they have its shape and the offset deltas
+        that follow: none, or at least :data:`LEAST`; their lowest and their highest timestamp delta.
+    """
+    nothing = (0, 0, 0)
+    step = end - begin
+    _, attributes = read_raw32(data, begin)
+    time = attributes + 1
+    offset = read_raw64(data, time)[1]
+    key_length = read_raw32(data, offset)[1]
+    raw, key = read_raw32(data, key_length)
+    value_length = key + (0 if raw & 1 else raw >> 1)
+    raw, value = read_raw32(data, value_length)
+    header_count = value + (0 if raw & 1 else raw >> 1)
+    if header_count != end - 1 or offset - time > 2:
+        return nothing  # it has headers, or is more than some seconds from the batch's base timestamp
+
+    first = index + 1
+    last = 64 if first < 64 else 8192
+    most = min(count - first, last - first, (len(data) - end) // step)
+    if most < LEAST or key_length - offset != (1 if first < 64 else 2):
+        return nothing
+
+    def column(place: int) -> bytes:
+        place += step
+        return data[place : place + most * step : step]
+
+    for place in (
+        *range(begin, attributes),
+        *range(key_length, key),
+        *range(value_length, value),
+        header_count,
+    ):
+        there = column(place)
+        most -= len(there.lstrip(data[place : place + 1]))
+        if most < LEAST:
+            return nothing
+    times = column(time)
+    if first < 64:
+        in_order = column(offset) == _ONE_BYTE[first : first + most]
+    else:
+        at = first - 64
+        in_order = column(offset) == _LOW[at : at + most] and column(offset + 1) == _HIGH[at : at + most]
+    if not in_order or not column(attributes).isascii():
+        return nothing
+    if offset - time == 1:
+        if not times.isascii():
+            return nothing
+        deltas = [zigzag(raw) for raw in set(times)]
+    else:
+        more = column(time + 1)
+        if min(times) < 0x80 or not more.isascii():
+            return nothing
+        deltas = [zigzag(low - 0x80 + (high << 7)) for low, high in set(zip(times, more, strict=True))]
+    return most, min(deltas), max(deltas)
