@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from broker import CONFIG, ENV, SECONDS, consumer, create_topic, produce, serve, take
 from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from disks import tmpfs
 
 from kgw_core.testing.gateway import GatewayProcess
 
@@ -24,19 +25,8 @@ MiB = 1 << 20
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 24 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", "size=24m", "kgw-test", str(place)]
-    try:
-        done = subprocess.run(mounting, capture_output=True, text=True, check=False)
-    except OSError as error:
-        pytest.skip(f"no small file system can be mounted here: {error}")
-    if done.returncode:
-        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
-    try:
+    with tmpfs(tmp_path / "disk", 24) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def attempt(gateway: GatewayProcess, topic: str, values: list[bytes]) -> list[tuple[KafkaError | None, int]]:

@@ -95,7 +95,7 @@ async def test_the_write_ahead_log_does_not_grow_with_what_is_written(store: Sql
     for _ in range(5):
         await fill(store, tp, 80)
         await idle(store._upkeep)
-    assert store.database.wal_size() < 120 * MiB, "200 MiB were written"
+    assert store.database.wal.size() < 120 * MiB, "200 MiB were written"
 
 
 @pytest.mark.parametrize("what", ["appends", "commits of the state", "commits of a state of its own"])
@@ -120,7 +120,7 @@ async def test_nor_with_how_many_small_things_are_written(
         if number % 100 == 99:  # on a busy machine it may be slower than who writes all the time
             await idle(upkeep)
     await state.close()
-    assert database.wal_size() < 80 * MiB
+    assert database.wal.size() < 80 * MiB
     if what == "commits of a state of its own":
         assert not (tmp_path / "state.db-wal").exists()
 

@@ -25,7 +25,7 @@ def backup(database: Path, target: Path) -> None:
     if not target.parent.is_dir():
         raise KafkaStorageError(f"backup to {target} failed: there is no directory {target.parent}")
     part = target.with_name(target.name + ".part")
-    part.unlink(missing_ok=True)
+    _remove(part)
     try:
         _copy(database, part)
         _sync(part)
@@ -36,7 +36,13 @@ def backup(database: Path, target: Path) -> None:
     except OSError as error:
         raise KafkaStorageError(f"backup to {target} failed: {error.strerror or error}") from error
     finally:
-        part.unlink(missing_ok=True)
+        _remove(part)
+
+
+def _remove(part: Path) -> None:
+    """What there is of a copy, with what SQLite leaves beside it when it fails."""
+    for end in ("", "-journal", "-wal", "-shm"):
+        Path(f"{part}{end}").unlink(missing_ok=True)
 
 
 def _copy(database: Path, part: Path) -> None:

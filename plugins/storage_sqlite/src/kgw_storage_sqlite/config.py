@@ -28,6 +28,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     cache: Size = 16 * MiB
     """Memory for database pages, of each connection."""
 
+    reserve: Size = 16 * MiB
+    """Room on the disk that is kept back, so that deleting works when the disk is full; at most an eighth of
+    the file system. The write-ahead log keeps as much."""
+
     def __post_init__(self) -> None:
         wrong = _unusable(self.path)
         if wrong:

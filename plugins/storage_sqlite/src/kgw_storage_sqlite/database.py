@@ -6,8 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -17,12 +16,15 @@ from kgw_storage_sqlite import epoch, errors, schema
 from kgw_storage_sqlite.config import Config
 from kgw_storage_sqlite.lock import FileLock
 from kgw_storage_sqlite.new import New
+from kgw_storage_sqlite.room import Room
 from kgw_storage_sqlite.worker import PAGE_SIZE, Worker, connect
 
 T = TypeVar("T")
 
-COMMIT_BYTES = 2 * PAGE_SIZE
-"""What one write adds to the write-ahead log at least: whole pages, of a table and of its index."""
+LITTLE: Final = 4 << 20
+"""Bytes that writes wait for at the end of a checkpoint,"""
+PASSES: Final = 4
+"""unless they are faster: then it is what they bring during one pass."""
 
 
 class Unusable(Exception):
@@ -40,10 +42,10 @@ class Database:
         self._writer: Worker | None = None
         self._readers: list[Worker] = []
         self._checkpointer: Worker | None = None
-        self.written = 0
-        """Bytes, about, that the write-ahead log has got since somebody set this to 0."""
-        self.on_written: Callable[[], object] | None = None
-        """Called after each write, on the event loop."""
+        self.room = Room(self.path, config.reserve)
+        self.wal = self.room.wal
+        self.wake: Callable[[], object] | None = None
+        """Called on the event loop when the write-ahead log is to be carried over, or there is no room."""
         self.epoch = 0
         """The leader epoch of all logs."""
         self._noted = False  # that it is open
@@ -77,6 +79,16 @@ class Database:
         new.locked()
 
     async def _connect(self, prepare: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await self._connect_with(prepare)
+        except (sqlite3.Error, OSError) as error:
+            full = isinstance(error, OSError) or errors.may_be_room(error)
+            if not full or not await anyio.to_thread.run_sync(self.room.give_up):
+                raise
+        await self._disconnect()
+        return await self._connect_with(prepare)
+
+    async def _connect_with(self, prepare: Callable[[sqlite3.Connection], T]) -> T:
         await anyio.to_thread.run_sync(self._check)
         self._writer = await Worker.opened(self._connector(readonly=False))
         prepared = await self._writer.run(partial(self._upgrade_and, prepare))
@@ -89,6 +101,7 @@ class Database:
         schema.upgrade(connection)
         self.epoch = epoch.opened(connection)
         self._noted = True
+        self.room.begin(connection)
         return prepare(connection)
 
     def _check(self) -> None:
@@ -135,24 +148,57 @@ class Database:
 
     # -- using it
 
-    async def write(self, work: Callable[[sqlite3.Connection], T], size: int = 0) -> T:
-        """``work(connection)`` in the thread that writes. ``size``: bytes that it brings, beside some pages.
+    async def write(
+        self, work: Callable[[sqlite3.Connection], T], *, size: int = PAGE_SIZE, frees: bool = False
+    ) -> T:
+        """``work(connection)`` in the thread that writes; it may be called again when it fails.
 
+        :param size: bytes that it takes in the write-ahead log, about.
+        :param frees: it is to make room, for which the reserve may be given up.
         :raises KafkaStorageError: it cannot be done now, and nothing was written.
         """
         if self._writer is None:
             raise KafkaStorageError(f"{self.path} is closed")
         try:
-            return await self._writer.run(work)
-        except sqlite3.Error as error:
-            told = errors.translated(error)
-            if told is error:
-                raise
-            raise told from error
+            return await self._writer.run(partial(self._write, work, size, frees))
         finally:
-            self.written += COMMIT_BYTES + size
-            if self.on_written is not None:
-                self.on_written()
+            if self.wake is not None and (self.wal.due or self.room.news):
+                self.wake()
+
+    def _write(
+        self, work: Callable[[sqlite3.Connection], T], size: int, frees: bool, connection: sqlite3.Connection
+    ) -> T:
+        tries = 0
+        while True:
+            try:
+                if self.wal.overdue:
+                    self.wal.carry(connection)
+                result = work(connection)
+            except sqlite3.Error as error:
+                if not self.room.made(connection, error, tries, frees=frees):
+                    told = self.room.told(connection, error)
+                    if told is error:
+                        raise
+                    raise told from error
+                tries += 1
+            else:
+                self.wal.written += size
+                return result
+
+    async def checkpoint(self) -> None:
+        """Carry the write-ahead log over, beside the writes; the little that came meanwhile, between two of
+        them. Then the log has nothing that is needed, and begins anew."""
+        for _ in range(PASSES):
+            begun = self.wal.written
+            if self._checkpointer is None:
+                raise KafkaStorageError(f"{self.path} is closed")
+            try:
+                await self._checkpointer.run(self.wal.carry)
+            except sqlite3.Error:
+                break  # the thread that writes can make room for it, or say what is wrong
+            if self.wal.written - begun <= LITTLE:
+                break
+        await self.write(self.wal.carry, size=0, frees=True)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """``work(connection)`` in a thread that reads, the one with the least to do."""
@@ -167,23 +213,10 @@ class Database:
         except sqlite3.Error as error:
             raise KafkaStorageError(errors.explained(error)) from error
 
-    async def beside(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """``work(connection)`` in the thread that carries the write-ahead log into the database."""
-        if self._checkpointer is None:
-            raise KafkaStorageError(f"{self.path} is closed")
-        return await self._checkpointer.run(work)
-
     @property
     def writing(self) -> bool:
         """Whether the thread that writes has something to do."""
         return self._writer is not None and self._writer.busy > 0
-
-    def wal_size(self) -> int:
-        """Bytes of the write-ahead log's file."""
-        try:
-            return Path(f"{self.path}-wal").stat().st_size
-        except OSError:
-            return 0
 
 
 def _told(error: OSError) -> str:

@@ -17,9 +17,12 @@ BACKUP: Final = 1_000
 """How far a backup's epoch is ahead: further than the original's has risen when the backup takes its place.
 Clients take no metadata of an epoch that is older than the one they know."""
 
-_OPENED = "UPDATE store SET epoch = epoch + 1 - clean, clean = 0"
+_OPENED = "UPDATE store SET epoch = epoch + (clean != 1), clean = 0"
 _EPOCH = "SELECT epoch FROM store"
 _CLOSED = "UPDATE store SET clean = 1"
+_TOUCHED = (
+    "UPDATE store SET clean = 2 - clean"  # 2 is as good as 0, but SQLite writes no page that is the same
+)
 _COPIED = f"UPDATE store SET epoch = epoch + {BACKUP}, clean = 1"
 
 
@@ -36,6 +39,11 @@ def closed(connection: sqlite3.Connection) -> None:
     """Note that nothing is missing: the last write."""
     with _on_the_disk(connection):
         connection.execute(_CLOSED)
+
+
+def touched(connection: sqlite3.Connection) -> None:
+    """Write something of no meaning, while it is open."""
+    connection.execute(_TOUCHED)
 
 
 def copied(connection: sqlite3.Connection) -> None:

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 
 from kgw_core.errors import KafkaStorageError
 
+FULL = "the disk is full"
+
 _EXPLAINED = {
-    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_FULL: FULL,
     sqlite3.SQLITE_BUSY: "another program has locked the database",
     sqlite3.SQLITE_LOCKED: "another program has locked the database",
     sqlite3.SQLITE_READONLY: "the database cannot be written",
@@ -20,12 +22,26 @@ _EXPLAINED = {
     sqlite3.SQLITE_NOMEM: "no memory is left",
     sqlite3.SQLITE_IOERR: "the disk failed",
 }
-_MAYBE_WRITTEN = {
+_MAYBE_WRITTEN = {  # not IOERR_WRITE: what makes a commit whole is written last
     sqlite3.SQLITE_IOERR_FSYNC,
     sqlite3.SQLITE_IOERR_DIR_FSYNC,
-    sqlite3.SQLITE_IOERR_WRITE,
     sqlite3.SQLITE_IOERR_TRUNCATE,
 }
+
+
+_MAY_BE_ROOM = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_WRITE,  # a quota, a limit of the file's size, a file system that is read-only by now
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_CANTOPEN,
+}
+
+
+def may_be_room(error: sqlite3.Error) -> bool:
+    """Whether it may have failed for want of room."""
+    return getattr(error, "sqlite_errorcode", 0) in _MAY_BE_ROOM
 
 
 def code(error: sqlite3.Error) -> int:

@@ -14,7 +14,9 @@ from kgw_storage_sqlite import errors
 from kgw_storage_sqlite.inserting import AT_ONCE, insert
 from kgw_storage_sqlite.log import Log
 from kgw_storage_sqlite.packing import Chunk, pack
+from kgw_storage_sqlite.room import Room
 from kgw_storage_sqlite.schema import MAX_LOGS, MAX_OFFSET, OFFSET_BITS, logs, sql
+from kgw_storage_sqlite.wal import pages
 
 _LOGS = sql(sa.select(logs).order_by(logs.c.id))
 _NEW_LOG = sql(sa.insert(logs))
@@ -23,7 +25,8 @@ _NEW_LOG = sql(sa.insert(logs))
 class Logs:
     """All logs by partition, and the ids of those that are deleted but not yet gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room) -> None:
+        self._room = room
         self._by_tp: dict[TopicPartition, Log] = {}
         self.dead: dict[int, None] = {}
 
@@ -119,8 +122,11 @@ class Logs:
             return results
         try:
             self._insert(connection, taken)
+        except KafkaStorageError as error:
+            for index, _, _ in taken:
+                results[index] = error
         except sqlite3.DatabaseError as error:
-            told = errors.translated(error)
+            told = self._room.told(connection, error)
             damaged = errors.code(error) == sqlite3.SQLITE_CORRUPT and len(taken) > 1
             for index, log, packed in taken:
                 if not damaged:
@@ -129,7 +135,9 @@ class Logs:
                 try:
                     self._insert(connection, [(index, log, packed)])
                 except sqlite3.DatabaseError as own:
-                    results[index] = errors.translated(own)
+                    results[index] = self._room.told(connection, own)
+                except KafkaStorageError as own:
+                    results[index] = own
         return results
 
     @staticmethod
@@ -142,6 +150,7 @@ class Logs:
     def _insert(self, connection: sqlite3.Connection, taken: Sequence[tuple[int, Log, list[Chunk]]]) -> None:
         rows: list[object] = []
         after: list[tuple[Log, int, int, int]] = []
+        size = 0
         for _, log, packed in taken:
             peak, total, shifted = log.peak, log.total, log.id << OFFSET_BITS
             for base, last, time, data, written in packed:
@@ -150,6 +159,9 @@ class Logs:
                 total += len(data)
                 rows += (data, shifted | base, last, time, peak, total, written)
             after.append((log, packed[-1].last + 1, peak, total))
+            size += total - log.total
+        cost = pages(size, len(taken))
+        self._room.spend(connection, cost)
         try:
             if len(rows) > AT_ONCE:
                 connection.execute("BEGIN IMMEDIATE")
@@ -165,3 +177,4 @@ class Logs:
             raise
         for log, end, peak, total in after:
             log.end, log.peak, log.total = end, peak, total
+        self._room.appended(cost)

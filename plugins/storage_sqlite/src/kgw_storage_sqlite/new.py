@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from kgw_storage_sqlite.lock import FileLock
+from kgw_storage_sqlite.reserve import Reserve
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ class New:
         self._database = database
         self._directories = [parent for parent in database.parents if not parent.exists()]
         self._lock = not lock.exists()
+        self._reserve = not Reserve(database).path.exists()
         self._made = False
 
     def locked(self) -> None:
@@ -34,6 +36,8 @@ class New:
         with contextlib.suppress(OSError):
             if lock.held:
                 gone = not self._made or self._remove()
+                if self._reserve:
+                    Reserve(self._database).path.unlink(missing_ok=True)
                 lock.release(remove=self._lock and gone)
             for directory in self._directories:
                 directory.rmdir()

@@ -73,7 +73,7 @@ store = sa.Table(  # one row
     "store",
     metadata,
     sa.Column("epoch", sa.Integer, nullable=False),  # the leader epoch of all logs
-    sa.Column("clean", sa.Integer, nullable=False),  # 1 after a close, 0 while it is open
+    sa.Column("clean", sa.Integer, nullable=False),  # 1 after a close, else 0 or 2
 )
 
 state = sa.Table(

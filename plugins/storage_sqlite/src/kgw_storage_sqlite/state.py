@@ -24,6 +24,7 @@ from kgw_storage_sqlite.database import Database, transaction
 from kgw_storage_sqlite.logs import Logs
 from kgw_storage_sqlite.schema import first, sql, state
 from kgw_storage_sqlite.upkeep import Upkeep
+from kgw_storage_sqlite.wal import pages
 
 PIECE: Final = 1_000
 """Entries that a scan reads at once."""
@@ -65,10 +66,10 @@ class SqliteStateStore(StateStore):
     async def open(self) -> None:
         if self._own:
             self._version = await self._database.open(_last_version)
-            self._upkeep = Upkeep(self._database, Logs(), self.background)
+            self._upkeep = Upkeep(self._database, Logs(self._database.room), self.background)
             self._upkeep.start()
         else:
-            self._version = await self._database.write(_last_version)
+            self._version = await self._database.write(_last_version, size=0)
 
     async def close(self) -> None:
         if self._own:
@@ -102,9 +103,9 @@ class SqliteStateStore(StateStore):
             most = max(1, min(PIECE, PIECE_BYTES * len(page) // (size + 1)))
 
     async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
-        size = sum([len(value) for value in changes.values() if value is not None])
+        size = pages(sum(len(value) for value in changes.values() if value is not None), len(changes))
         return await self._database.write(
-            lambda connection: self._commit(connection, changes, if_versions), size
+            lambda connection: self._commit(connection, changes, if_versions), size=size if changes else 0
         )
 
     def _commit(self, connection: sqlite3.Connection, changes: Changes, if_versions: Versions) -> int:

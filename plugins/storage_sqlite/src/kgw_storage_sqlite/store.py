@@ -11,6 +11,7 @@ from uuid import UUID
 
 import anyio.to_thread
 
+from kgw_core.errors import KafkaStorageError
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import (
     Append,
@@ -31,7 +32,10 @@ from kgw_storage_sqlite.errors import translating
 from kgw_storage_sqlite.log import Log
 from kgw_storage_sqlite.logs import Logs
 from kgw_storage_sqlite.upkeep import Upkeep
-from kgw_storage_sqlite.worker import PAGE_SIZE
+from kgw_storage_sqlite.wal import pages
+
+TOPIC = 256
+"""Bytes that a partition's row takes, at most; about."""
 
 CAPABILITIES = Capabilities(durable=True, commit_scope="store")
 
@@ -47,12 +51,12 @@ class SqliteStore(LogStore):
         super().__init__(config)
         self._settings = config or Settings()
         self.database = Database(self._settings)
-        self._logs = Logs()
+        self._logs = Logs(self.database.room)
         self._upkeep: Upkeep | None = None
         self._ahead = ReadAhead(self._read, self._settings.read_ahead)
 
     async def open(self) -> None:
-        self._logs = Logs()
+        self._logs = Logs(self.database.room)
         await self.database.open(self._load)
         self._upkeep = Upkeep(self.database, self._logs, self.background)
         self._upkeep.start()
@@ -74,7 +78,10 @@ class SqliteStore(LogStore):
             await self._upkeep.stop()
 
     async def ping(self) -> None:
+        """Whether it can be read, and whether there is room."""
         await self.database.read(topics.listed)
+        if self.database.room.refusing is not None:
+            raise KafkaStorageError(self.database.room.refusing)
 
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
         return CAPABILITIES
@@ -90,13 +97,16 @@ class SqliteStore(LogStore):
         return await self.database.read(topics.listed)
 
     async def create_topic(self, topic: Topic) -> None:
-        await self.database.write(lambda connection: topics.create(connection, self._logs, topic))
+        work = partial(topics.create, logs=self._logs, topic=topic)
+        await self.database.write(work, size=pages(TOPIC * topic.partitions, 4))
 
     async def update_topic(self, topic: Topic) -> None:
-        await self.database.write(lambda connection: topics.update(connection, self._logs, topic))
+        work = partial(topics.update, logs=self._logs, topic=topic)  # retention that is shorter makes room
+        await self.database.write(work, size=pages(TOPIC * topic.partitions, 4), frees=True)
 
     async def delete_topic(self, topic_id: UUID) -> None:
-        await self.database.write(lambda connection: topics.delete(connection, self._logs, topic_id))
+        work = partial(topics.delete, logs=self._logs, topic_id=topic_id)
+        await self.database.write(work, size=pages(0, 4), frees=True)
         if self._upkeep is not None:
             self._upkeep.deleted()
 
@@ -109,16 +119,16 @@ class SqliteStore(LogStore):
         return result
 
     async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
-        size = sum([len(batch.data) for append in appends for batch in append.batches])
-        return await self.database.write(
-            lambda connection: self._logs.append(connection, appends), size + len(appends) * PAGE_SIZE
-        )
+        return await self.database.write(lambda connection: self._logs.append(connection, appends), size=0)
 
     async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
         def work(connection: sqlite3.Connection) -> None:
             self._logs.known(tp, connection).replace(connection, first, last, batches)
 
-        await self.database.write(work)
+        size = sum(len(batch.data) for batch in batches)
+        await self.database.write(work, size=pages(size, 8), frees=True)
+        if self._upkeep is not None and self.database.room.refusing is not None:
+            self._upkeep.deleted()  # what is free in the file is wanted on the disk
         return True
 
     async def trim(self, tp: TopicPartition, before: int) -> None:
@@ -127,7 +137,7 @@ class SqliteStore(LogStore):
             log.trim(connection, before)
             return log
 
-        log = await self.database.write(work)
+        log = await self.database.write(work, frees=True)
         if self._upkeep is not None:
             self._upkeep.trimmed(log)
 
@@ -136,7 +146,7 @@ class SqliteStore(LogStore):
     async def _known(self, tp: TopicPartition) -> Log:
         log = self._logs.get(tp)
         if not log.known:  # only the thread that writes may say where a log ends
-            log = await self.database.write(lambda connection: self._logs.known(tp, connection))
+            log = await self.database.write(lambda connection: self._logs.known(tp, connection), size=0)
             if self._upkeep is not None and log.first > log.lower:
                 self._upkeep.trimmed(log)  # a trim may have been cut short
         return log

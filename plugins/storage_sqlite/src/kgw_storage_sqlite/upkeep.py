@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
+from kgw_core.errors import KafkaStorageError
+from kgw_storage_sqlite import errors
 from kgw_storage_sqlite.database import Database
 from kgw_storage_sqlite.log import Log
 from kgw_storage_sqlite.logs import Logs
@@ -20,16 +22,11 @@ from kgw_storage_sqlite.worker import PAGE_SIZE
 if TYPE_CHECKING:
     from kgw_core.background import Background
 
-CHECKPOINT: Final = 32 << 20
-"""Bytes that the write-ahead log gets, about, before it is carried over."""
-LITTLE: Final = 4 << 20
-"""Bytes of it that appends wait for at the end of that,"""
-PASSES: Final = 4
-"""unless they are faster: then it is what they write during one pass."""
 STEP: Final = 4 << 20
 """Bytes that one step deletes; what lies at the end of the file and has to move takes a quarter."""
 SPARE_PAGES: Final = (64 << 20) // PAGE_SIZE
-"""Free pages that are kept for what comes next; as many again have to be free before any are given back."""
+"""Free pages that are kept for what comes next, at most a quarter of what is free on the disk; as many again
+have to be free before any are given back."""
 REST: Final = 0.005
 """Seconds between two steps, for appends."""
 
@@ -54,19 +51,14 @@ class Upkeep:
         self._chore = background.chore(f"upkeep of {database.path}", self._work)
 
     def start(self) -> None:
-        self._database.on_written = self._written
+        self._database.wake = self._chore.due
         if self._logs.dead:
             self._chore.due()
 
     async def stop(self) -> None:
         """Leave undone what is not done; it goes on after the next start."""
-        self._database.on_written = None
+        self._database.wake = None
         await self._chore.stop()
-
-    def _written(self) -> None:
-        """Something was written."""
-        if self._database.written >= CHECKPOINT:
-            self._chore.due()
 
     def trimmed(self, log: Log) -> None:
         """There may be something to delete before the start of ``log``."""
@@ -74,23 +66,17 @@ class Upkeep:
         self._chore.due()
 
     def deleted(self) -> None:
-        """A topic was deleted."""
+        """A topic was deleted, or what takes room otherwise."""
         self._chore.due()
 
     async def _work(self) -> None:
-        if self._database.written >= CHECKPOINT:
-            await self.checkpoint()
-        await self._delete()
-
-    async def checkpoint(self) -> None:
-        """Carry the write-ahead log over, beside the appends; the little that they wrote meanwhile, between
-        two of them. Then the log has nothing that is needed, and begins anew."""
-        for _ in range(PASSES):
-            self._database.written = 0
-            await self._database.beside(_checkpoint)
-            if self._database.written <= LITTLE:
-                break
-        await self._database.write(_checkpoint)
+        self._database.room.news = False
+        try:
+            if self._database.wal.due:
+                await self._database.checkpoint()
+            await self._delete()
+        except sqlite3.Error as error:  # whether it was done is looked at when it is tried again
+            raise KafkaStorageError(errors.explained(error)) from error
 
     # -- deleting
 
@@ -104,29 +90,27 @@ class Upkeep:
         for id in list(self._logs.dead):
             while await self._step(partial(_delete_some, lower=key(id, 0), upper=key(id + 1, 0))):
                 some = True
-            await self._database.write(partial(_forget, id=id))
+            await self._database.write(partial(_forget, id=id), frees=True)
             self._logs.dead.pop(id, None)
             some = True
-        if some:
-            while await self._database.write(_give_back):
+        if some or self._database.room.refusing is not None:
+            spare = min(SPARE_PAGES, self._database.room.free() // PAGE_SIZE // 4)
+            give_back = partial(_give_back, most=spare)
+            while await self._database.write(give_back, size=STEP // 2, frees=True):
                 await self._rest()
-            await self.checkpoint()  # the file gets shorter when this reaches it
+            await self._database.checkpoint()  # the file gets shorter when this reaches it
 
     async def _step(self, delete: Callable[[sqlite3.Connection], bool]) -> bool:
         """Delete a few chunks; whether there are more."""
-        there = await self._database.write(delete)
+        there = await self._database.write(delete, size=STEP // 8, frees=True)
         if there:
             await self._rest()
-        if self._database.written >= CHECKPOINT:
-            await self.checkpoint()
+        if self._database.wal.due:
+            await self._database.checkpoint()
         return there
 
     async def _rest(self) -> None:
         await asyncio.sleep(REST)
-
-
-def _checkpoint(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
 def _delete_before(connection: sqlite3.Connection, *, log: Log) -> bool:
@@ -154,11 +138,11 @@ def _forget(connection: sqlite3.Connection, *, id: int) -> None:
     connection.execute(_FORGET, {"dead": id})
 
 
-def _give_back(connection: sqlite3.Connection) -> bool:
-    """Shorten the file by a step; whether there is more to give back."""
+def _give_back(connection: sqlite3.Connection, *, most: int) -> bool:
+    """Shorten the file by a step; whether there is more to give back. ``most``: pages kept to spare."""
     [free] = connection.execute("PRAGMA freelist_count").fetchone()
     [pages] = connection.execute("PRAGMA page_count").fetchone()
-    spare = min(SPARE_PAGES, pages // 4)
+    spare = min(most, pages // 4)
     if free <= 2 * spare:
         return False
     # a script, as the pragma frees a page with each row that is fetched from it

@@ -66,6 +66,9 @@ def connect(
             connection.execute("PRAGMA journal_mode = wal")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # upkeep does it, beside the appends
+            # Some builds write zeros over all that is deleted, which takes as much of the write-ahead log as
+            # it had. "fast" does so only where a page is written anyway.
+            connection.execute("PRAGMA secure_delete = fast")
         # Last: SQLite makes a number of pages of it, and keeps the number when a new file's get larger.
         connection.execute(f"PRAGMA cache_size = -{max(cache, 1 << 20) >> 10}")
     except BaseException:
