@@ -51,6 +51,7 @@ name = "{healthy}"
 
 [limits]
 max_partitions = {most}
+max_request_entries = {entries}
 
 [storage]
 {storage}
@@ -193,7 +194,10 @@ def running(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = CONFIG.format(
-            healthy=HEALTHY, most=2 * partitions, storage=STORAGE[storage].format(folder=folder)
+            healthy=HEALTHY,
+            most=2 * partitions,
+            entries=2 * partitions,
+            storage=STORAGE[storage].format(folder=folder),
         )
         (folder / "kgw.toml").write_text(config + settings)
         ready, report = folder / "ready", folder / "report"
@@ -235,7 +239,7 @@ class Steps:
         self._client.create_topic("many", self._count)
 
     def produce(self) -> None:
-        for piece in self._pieces(min(self._entries, 5000)):
+        for piece in self._pieces(self._entries):
             request: Any = wire.message("ProduceRequest")(acks=-1, timeout_ms=120_000)
             data = raw.part(request, "PartitionProduceData")
             partitions = [data(at, self._batch) for at in piece]
@@ -309,7 +313,7 @@ def _checked(answers: list[Any]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.holds", description=__doc__)
     parser.add_argument("--partitions", type=int, default=100_000)
-    parser.add_argument("--entries", type=int, default=15_000, help="most that one request names")
+    parser.add_argument("--entries", type=int, default=100_000, help="most that one request names")
     parser.add_argument("--storage", choices=STORAGE, default="memory")
     parser.add_argument("--settings", default="", help="more lines of [storage], or tables")
     parser.add_argument("--show", action="store_true", help="say where the loop was while it was held")

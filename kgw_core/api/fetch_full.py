@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 
-from kgw_core.api.fetch_reading import BY_ID, Fetch
+from kgw_core.api.fetch_reading import BY_ID, PARTS, Fetch
+from kgw_core.api.large import STEP
 from kgw_core.broker import RequestContext
 from kgw_core.fetching.sessions import NO_SESSION, Key, Part
+from kgw_core.steps import at_once, taking_turns
 from kgw_core.wire.messages.fetch import (
     FetchableTopicResponse,
+    FetchPartition,
     FetchRequest,
     FetchResponse,
     FetchTopic,
@@ -33,6 +36,24 @@ def _merge(request: FetchRequest, by_id: bool) -> None:
         for topic in topics
         for asked in topic.partitions
     }
+    _regroup(request, by_id, once)
+
+
+def _merge_in_steps(request: FetchRequest, by_id: bool) -> Generator[None, None, None]:
+    """The same for very many partitions."""
+    once: dict[Key, tuple[FetchTopic, FetchPartition]] = {}
+    count = 0
+    for topic in request.topics:
+        key = topic.topic_id if by_id else topic.topic
+        for asked in topic.partitions:
+            once[key, asked.partition] = topic, asked
+            count += 1
+            yield
+    if len(once) < count or not all(topic.partitions for topic in request.topics):
+        _regroup(request, by_id, once)
+
+
+def _regroup(request: FetchRequest, by_id: bool, once: dict[Key, tuple[FetchTopic, FetchPartition]]) -> None:
     merged: list[FetchTopic] = []
     for (key, _), (topic, asked) in once.items():
         last = merged[-1] if merged else None
@@ -52,21 +73,38 @@ class FullFetch(Fetch):
     max_bytes starves none.
     """
 
-    __slots__ = ("_begins", "_parts", "_turn")
+    __slots__ = ("_begins", "_parts", "_session_parts", "_turn")
 
     def __init__(self, request: FetchRequest, context: RequestContext, *, begins: bool) -> None:
         super().__init__(request, context)
         self._begins = begins
         by_id = context.version >= BY_ID
-        if len(request.topics) != 1 or len(request.topics[0].partitions) != 1:
-            _merge(request, by_id)
-        self._parts = [
-            Part(topic.topic_id if by_id else topic.topic, asked)
-            for topic in request.topics
-            for asked in topic.partitions
-        ]
+        self._parts: list[Part] = []
+        self._session_parts: dict[Key, Part] | None = None
+        if context.entries > PARTS:
+            self._many = True  # _prepare() makes the parts
+        else:
+            if len(request.topics) != 1 or len(request.topics[0].partitions) != 1:
+                _merge(request, by_id)
+            self._parts = [
+                Part(topic.topic_id if by_id else topic.topic, asked)
+                for topic in request.topics
+                for asked in topic.partitions
+            ]
         self._turn = context.client.fetch_turn
         context.client.fetch_turn += 1
+
+    async def _prepare(self) -> None:
+        if self._many:
+            await taking_turns(self._parts_in_steps(), STEP)
+
+    def _parts_in_steps(self) -> Generator[None, None, None]:
+        by_id = self._context.version >= BY_ID
+        yield from _merge_in_steps(self._request, by_id)
+        for topic in self._request.topics:
+            for asked in topic.partitions:
+                self._parts.append(Part(topic.topic_id if by_id else topic.topic, asked))
+                yield
 
     def _order(self) -> Iterable[Part]:
         parts = self._parts
@@ -75,11 +113,21 @@ class FullFetch(Fetch):
         first = self._turn % len(parts)
         return parts[first:] + parts[:first]
 
-    def _response(self) -> FetchResponse:
+    async def _told(self) -> FetchResponse:
+        if self._many and self._begins:
+            self._session_parts = await taking_turns(self._told_parts(self._in_order()), STEP)
+        return self._response()
+
+    def _in_order(self) -> list[PartitionData]:
+        """The answers from the order of reading back to that of the request."""
         answers = self._answers
-        if len(answers) > 1:  # from the order of reading back to that of the request
+        if len(answers) > 1:
             first = len(answers) - self._turn % len(answers)
             answers = answers[first:] + answers[:first]
+        return answers
+
+    def _response(self) -> FetchResponse:
+        answers = self._in_order()
         topics: list[FetchableTopicResponse] = []
         at = 0
         for topic in self._request.topics:
@@ -91,10 +139,18 @@ class FullFetch(Fetch):
 
     def _begin_session(self, answers: list[PartitionData]) -> int:
         broker = self._context.broker
+        parts = self._session_parts
+        if parts is None:
+            parts = at_once(self._told_parts(answers))
+        return broker.fetch_sessions.begin(self._context.version >= BY_ID, parts, broker.clock.monotonic())
+
+    def _told_parts(self, answers: list[PartitionData]) -> Generator[None, None, dict[Key, Part]]:
+        """The parts of a session that begins, which know what the client is told now."""
         parts: dict[Key, Part] = {}
         with_data: dict[Key, Part] = {}  # these had their turn, and are read last next time
         for part, answer in zip(self._parts, answers, strict=True):
             part.told(answer)
             (with_data if answer.records else parts)[part.topic, part.asked.partition] = part
+            yield
         parts |= with_data
-        return broker.fetch_sessions.begin(self._context.version >= BY_ID, parts, broker.clock.monotonic())
+        return parts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kgw_core.api.fetch_reading import Fetch
+from kgw_core.api.fetch_reading import PARTS, Fetch
 from kgw_core.broker import RequestContext
 from kgw_core.errors import InvalidFetchSessionEpoch
 from kgw_core.fetching.sessions import FetchSession, Part
@@ -24,6 +24,7 @@ class IncrementalFetch(Fetch):
     def __init__(self, request: FetchRequest, context: RequestContext, session: FetchSession) -> None:
         super().__init__(request, context)
         self._session = session
+        self._many = len(session.parts) > PARTS
         self._epoch = session.epoch
 
     def _order(self) -> Iterable[Part]:

@@ -18,6 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 
+import anyio.lowlevel
+
+from kgw_core.api.large import STEP
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
     FencedLeaderEpoch,
@@ -46,6 +49,8 @@ from kgw_core.wire.messages.fetch import (
     PartitionData,
 )
 
+PARTS = 2000
+"""A fetch of more parts is read in steps."""
 BY_ID = 13
 LEADERS = 16
 READ_COMMITTED = 1
@@ -62,6 +67,7 @@ class Fetch:
         "_least",
         "_left",
         "_looked",
+        "_many",
         "_readable",
         "_request",
         "_total",
@@ -72,6 +78,7 @@ class Fetch:
         self._context = context
         self._budget = min(request.max_bytes, context.broker.config.limits.fetch_max_bytes)
         self._least = min(request.min_bytes, self._budget)  # more than max_bytes never comes
+        self._many = False  # so many parts that others get their turn while they are read
 
     def _begin(self) -> None:
         self._total = 0  # bytes read
@@ -91,11 +98,18 @@ class Fetch:
         """The answer from what was read last."""
         raise NotImplementedError
 
+    async def _prepare(self) -> None:
+        """What has to be done first, where there are very many parts."""
+
+    async def _told(self) -> FetchResponse:
+        """The answer, in steps where it is about very many parts."""
+        return self._response()
+
     # -- the ways to an answer
 
     def start(self) -> FetchResponse | Pending[FetchResponse] | None:
         """Read now and wait where there is too little; None where that has to be waited for."""
-        if not self._read_now():
+        if self._many or not self._read_now():
             return None
         if self.satisfied:
             return self._response()
@@ -131,12 +145,13 @@ class Fetch:
         more: Pending[bool] = Pending()
         answer.on_abandon = lambda: more.resolve(False)
         try:
+            await self._prepare()
             async with self._room_for_answer():
                 await self._read()
                 while not self.satisfied and self._outrun():
                     await self._read()
                 if self.satisfied:
-                    answer.resolve(self._response())
+                    answer.resolve(await self._told())
                     return
                 waiting = self._wait(lambda: more.resolve(True))
             try:
@@ -146,7 +161,7 @@ class Fetch:
                 waiting.leave()
             async with self._room_for_answer():
                 await self._read()
-                answer.resolve(self._response())
+                answer.resolve(await self._told())
         except Exception as error:
             answer.fail(error)
 
@@ -219,9 +234,11 @@ class Fetch:
         return True
 
     async def _read(self) -> None:
-        """The same for any store."""
+        """The same for any store, and for very many parts."""
         self._begin()
-        for part in list(self._order()):
+        for number, part in enumerate(list(self._order()), 1):
+            if number % STEP == 0:
+                await anyio.lowlevel.checkpoint()
             log = part.log
             if (
                 log is not None

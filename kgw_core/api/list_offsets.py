@@ -17,9 +17,10 @@ Versions: v1 is the first with one offset a partition · v2 isolation level · v
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from typing import Any, NamedTuple
 
+from kgw_core.api.large import MANY, STEP, in_turns
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
@@ -31,6 +32,7 @@ from kgw_core.errors import (
 )
 from kgw_core.log.lookup import Found, epoch_at, offset_for_time, offset_of_max_time
 from kgw_core.log.partition import PartitionLog
+from kgw_core.steps import at_once, taking_turns
 from kgw_core.wire.messages.list_offsets import (
     ListOffsetsPartition,
     ListOffsetsPartitionResponse,
@@ -58,13 +60,29 @@ SINCE = {
 def handle(
     request: ListOffsetsRequest, context: RequestContext
 ) -> ListOffsetsResponse | Coroutine[Any, Any, ListOffsetsResponse]:
-    """Answer at once where nothing has to be looked up in the store."""
+    """Answer at once where nothing has to be looked up in the store, and not very much is asked."""
+    if context.entries > MANY:
+        return _in_turns(request, context)
+    response, lookups = at_once(_answers(request, context))
+    return _look_up(request, response, lookups, context) if lookups else response
+
+
+async def _in_turns(request: ListOffsetsRequest, context: RequestContext) -> ListOffsetsResponse:
+    response, lookups = await taking_turns(_answers(request, context), STEP)
+    return await _look_up(request, response, lookups, context)
+
+
+def _answers(
+    request: ListOffsetsRequest, context: RequestContext
+) -> Generator[None, None, tuple[ListOffsetsResponse, list[Lookup]]]:
+    """What is known of each partition, in steps; and what has to be looked up for it."""
     wanted: dict[str, dict[int, ListOffsetsPartition | None]] = {}
     for topic in request.topics:
         partitions = wanted.setdefault(topic.name, {})
         for asked in topic.partitions:
             index = asked.partition_index
             partitions[index] = None if index in partitions else asked
+            yield
     response = ListOffsetsResponse(0, [])
     lookups: list[Lookup] = []
     for name, partitions in wanted.items():
@@ -81,7 +99,8 @@ def handle(
                     lookups.append(lookup)
             except KafkaError as error:
                 _fail(answer, error, context, name)
-    return _look_up(request, response, lookups, context) if lookups else response
+            yield
+    return response, lookups
 
 
 class Lookup(NamedTuple):
@@ -114,7 +133,7 @@ async def _look_up(
     context: RequestContext,
 ) -> ListOffsetsResponse:
     most = context.broker.config.limits.max_inflated_batch
-    for lookup in lookups:
+    async for lookup in in_turns(lookups):
         asked, answer, log = lookup
         found: Found | None
         try:

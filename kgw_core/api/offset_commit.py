@@ -1,8 +1,8 @@
 """OffsetCommit: a group's place in its partitions.
 
 Behaviour:
-- All partitions of a request are one write; a partition or topic that is not there, or metadata that is too
-  long, fails alone.
+- All partitions of a request are one write, those of a very large one several. A partition or topic that is
+  not there, or metadata that is too long, fails alone.
 - A member's commit is a sign of life, like a heartbeat.
 - Without generation and member id (always in v0) it is a consumer that manages its partitions itself, or an
   admin tool: allowed while the group has no members.
@@ -13,12 +13,19 @@ group.instance.id · v8 flexible · v9 GROUP_ID_NOT_FOUND · v10 topics by id (K
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Generator
+from typing import Any, TypeAlias
+
+import anyio.lowlevel
+
 from kgw_core.api.group_errors import code_of
+from kgw_core.api.large import MANY, STEP
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError, OffsetMetadataTooLarge, UnknownTopicId, UnknownTopicOrPartition
 from kgw_core.groups.records import Committed
 from kgw_core.pending import Pending
+from kgw_core.steps import at_once
 from kgw_core.wire.messages.offset_commit import (
     OffsetCommitRequest,
     OffsetCommitResponse,
@@ -29,17 +36,77 @@ from kgw_core.wire.messages.offset_commit import (
 BY_ID = 10
 TELLS_UNKNOWN = 9
 
+Places: TypeAlias = list[tuple[str, int, Committed]]
+"""By topic and partition."""
+
 
 def handle(
     request: OffsetCommitRequest, context: RequestContext
-) -> OffsetCommitResponse | Pending[OffsetCommitResponse]:
+) -> OffsetCommitResponse | Pending[OffsetCommitResponse] | Coroutine[Any, Any, OffsetCommitResponse]:
     """Check each partition, then write those that are right."""
+    if context.entries > MANY:
+        return _in_turns(request, context)
+    committed: Places = []
+    accepted: list[OffsetCommitResponsePartition] = []
+    response = at_once(_checked(request, context, committed, accepted))
+    if not accepted:
+        return response
+    try:
+        written = _commit(committed, request, context)
+    except KafkaError as error:
+        _fail(accepted, code_of(error, context, request.group_id))
+        return response
+    if written.done:
+        _fail(accepted, code_of(written.result(), context, request.group_id))
+        return response
+    whole: Pending[OffsetCommitResponse] = Pending()
+
+    def done(written: Pending[KafkaError | None]) -> None:
+        _fail(accepted, code_of(written.result(), context, request.group_id))
+        whole.resolve(response)
+
+    written.then(done)
+    return whole
+
+
+async def _in_turns(request: OffsetCommitRequest, context: RequestContext) -> OffsetCommitResponse:
+    """The same in steps: so many partitions are checked and written, then others have their turn."""
+    committed: Places = []
+    accepted: list[OffsetCommitResponsePartition] = []
+    steps = _checked(request, context, committed, accepted)
+    while True:
+        await anyio.lowlevel.checkpoint()
+        response: OffsetCommitResponse | None = None
+        try:
+            for _ in range(STEP):
+                next(steps)
+        except StopIteration as end:
+            response = end.value
+        if accepted:
+            error: KafkaError | None
+            try:
+                error = await _commit(list(committed), request, context).wait()
+            except KafkaError as refused:
+                error = refused
+            _fail(accepted, code_of(error, context, request.group_id))
+            committed.clear()
+            accepted.clear()
+        if response is not None:
+            return response
+
+
+def _checked(
+    request: OffsetCommitRequest,
+    context: RequestContext,
+    committed: Places,
+    accepted: list[OffsetCommitResponsePartition],
+) -> Generator[None, None, OffsetCommitResponse]:
+    """Check each partition, in steps. What is to be committed goes into ``committed``, and into ``accepted``
+    which entries of the response stand for it."""
     broker, by_id = context.broker, context.version >= BY_ID
     now_ms = broker.clock.time_ms()
     expires_ms = now_ms + request.retention_time_ms if request.retention_time_ms != -1 else -1
     longest = broker.groups.settings.offset_metadata_max_size
-    committed: list[tuple[str, int, Committed]] = []
-    accepted: list[OffsetCommitResponsePartition] = []
     topics = []
     for asked in request.topics:
         state = broker.catalog.by_id.get(asked.topic_id) if by_id else broker.catalog.by_name.get(asked.name)
@@ -59,34 +126,24 @@ def handle(
                 place = Committed(offset, epoch, metadata, time_ms, expires_ms, state.id_bytes)
                 committed.append((state.name, index, place))
                 accepted.append(answer)
+            yield
         if partitions:
             topics.append(OffsetCommitResponseTopic(asked.name, asked.topic_id, partitions))
-    response = OffsetCommitResponse(0, topics)
-    if not accepted:
-        return response
-    try:
-        written = broker.groups.commit(
-            request.group_id,
-            request.generation_id_or_member_epoch,
-            request.member_id,
-            request.group_instance_id,
-            committed,
-            tells_unknown=context.version >= TELLS_UNKNOWN,
-        )
-    except KafkaError as error:
-        _fail(accepted, code_of(error, context, request.group_id))
-        return response
-    if written.done:
-        _fail(accepted, code_of(written.result(), context, request.group_id))
-        return response
-    whole: Pending[OffsetCommitResponse] = Pending()
+    return OffsetCommitResponse(0, topics)
 
-    def done(written: Pending[KafkaError | None]) -> None:
-        _fail(accepted, code_of(written.result(), context, request.group_id))
-        whole.resolve(response)
 
-    written.then(done)
-    return whole
+def _commit(
+    committed: Places, request: OffsetCommitRequest, context: RequestContext
+) -> Pending[KafkaError | None]:
+    """:raises KafkaError: the group refuses it."""
+    return context.broker.groups.commit(
+        request.group_id,
+        request.generation_id_or_member_epoch,
+        request.member_id,
+        request.group_instance_id,
+        committed,
+        tells_unknown=context.version >= TELLS_UNKNOWN,
+    )
 
 
 def utf16_length(text: str) -> int:

@@ -12,14 +12,18 @@ Versions: v2 all topics · v5 leader epochs · v6 flexible · v7 require_stable 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Coroutine, Generator, Iterable
+from functools import partial
+from typing import Any
 
 from kgw_core.api.group_errors import code_of
+from kgw_core.api.large import MANY, STEP, LargeAnswer, large
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import GroupIdNotFound, KafkaError, UnknownTopicId, UnstableOffsetCommit
 from kgw_core.groups.group import Group
 from kgw_core.groups.records import Committed
+from kgw_core.steps import at_once, taking_turns
 from kgw_core.wire import ZERO_UUID
 from kgw_core.wire.messages.offset_fetch import (
     OffsetFetchRequest,
@@ -38,10 +42,34 @@ GROUPS = 8
 BY_ID = 10
 
 
-def handle(request: OffsetFetchRequest, context: RequestContext) -> OffsetFetchResponse:
-    """Look the offsets up."""
+def handle(
+    request: OffsetFetchRequest, context: RequestContext
+) -> OffsetFetchResponse | Coroutine[Any, Any, LargeAnswer]:
+    """Look the offsets up; in steps where they are very many."""
+    steps = _looked_up(request, context)
+    if context.entries > MANY or _told_of_all(request, context) > MANY:
+        return large(partial(taking_turns, steps, STEP))
+    return at_once(steps)
+
+
+def _told_of_all(request: OffsetFetchRequest, context: RequestContext) -> int:
+    """How many offsets the groups have of which all are asked for."""
     if context.version >= GROUPS:
-        return OffsetFetchResponse(groups=[_group(asked, request, context) for asked in request.groups])
+        names = [asked.group_id for asked in request.groups if asked.topics is None]
+    else:
+        names = [request.group_id] if request.topics is None else []
+    groups = context.broker.groups.coordinator.groups
+    return sum(len(known) for name in names if name in groups for known in groups[name].offsets.values())
+
+
+def _looked_up(
+    request: OffsetFetchRequest, context: RequestContext
+) -> Generator[None, None, OffsetFetchResponse]:
+    if context.version >= GROUPS:
+        response = OffsetFetchResponse(groups=[])
+        for of in request.groups:
+            response.groups.append((yield from _group(of, request, context)))
+        return response
     topics = None
     if request.topics is not None:
         topics = [
@@ -49,12 +77,13 @@ def handle(request: OffsetFetchRequest, context: RequestContext) -> OffsetFetchR
             for topic in request.topics
         ]
     asked = OffsetFetchRequestGroup(request.group_id, topics=topics)
-    return _single(_group(asked, request, context), context)
+    group = yield from _group(asked, request, context)
+    return (yield from _single(group, context))
 
 
 def _group(
     asked: OffsetFetchRequestGroup, request: OffsetFetchRequest, context: RequestContext
-) -> OffsetFetchResponseGroup:
+) -> Generator[None, None, OffsetFetchResponseGroup]:
     group: Group | None
     try:
         group = context.broker.groups.find(asked.group_id)
@@ -63,7 +92,8 @@ def _group(
     except KafkaError as error:
         return _failed(asked, code_of(error, context, asked.group_id))
     if asked.topics is None:
-        return OffsetFetchResponseGroup(asked.group_id, _all(group, request, context))
+        every = yield from _all(group, request, context)
+        return OffsetFetchResponseGroup(asked.group_id, every)
     catalog = context.broker.catalog
     topics = []
     for topic in asked.topics:
@@ -77,18 +107,19 @@ def _group(
             name = state.name
         known = group.offsets.get(name, {}) if group is not None else {}
         partitions = ((index, known.get(index)) for index in topic.partition_indexes)
-        topics.append(_topic(group, name, topic.topic_id, partitions, request))
+        topics.append((yield from _topic(group, name, topic.topic_id, partitions, request)))
     return OffsetFetchResponseGroup(asked.group_id, topics)
 
 
 def _all(
     group: Group | None, request: OffsetFetchRequest, context: RequestContext
-) -> list[OffsetFetchResponseTopics]:
+) -> Generator[None, None, list[OffsetFetchResponseTopics]]:
     topics = []
-    for name, known in group.offsets.items() if group is not None else ():
+    for name, known in list(group.offsets.items()) if group is not None else ():
         state = context.broker.catalog.by_name.get(name)
         if state is not None:
-            topics.append(_topic(group, name, state.id_bytes, known.items(), request))
+            places = list(known.items())  # as others may commit between two steps
+            topics.append((yield from _topic(group, name, state.id_bytes, places, request)))
     return topics
 
 
@@ -98,7 +129,7 @@ def _topic(
     topic_id: bytes,
     partitions: Iterable[tuple[int, Committed | None]],
     request: OffsetFetchRequest,
-) -> OffsetFetchResponseTopics:
+) -> Generator[None, None, OffsetFetchResponseTopics]:
     answers = []
     unsettled = group is not None and bool(group.transactions) and request.require_stable
     for index, place in partitions:
@@ -110,6 +141,7 @@ def _topic(
             answers.append(
                 OffsetFetchResponsePartitions(index, place.offset, place.leader_epoch, place.metadata)
             )
+        yield
     return OffsetFetchResponseTopics(name, topic_id, answers)
 
 
@@ -124,26 +156,26 @@ def _failed(asked: OffsetFetchRequestGroup, code: int) -> OffsetFetchResponseGro
     )
 
 
-def _single(group: OffsetFetchResponseGroup, context: RequestContext) -> OffsetFetchResponse:
+def _single(
+    group: OffsetFetchResponseGroup, context: RequestContext
+) -> Generator[None, None, OffsetFetchResponse]:
     """The answer of before v8, with one group at the top."""
     if group.error_code and context.version >= ERROR_AT_TOP:
         return OffsetFetchResponse(0, [], group.error_code)
-    topics = [
-        OffsetFetchResponseTopic(
-            topic.name,
-            [
-                OffsetFetchResponsePartition(
-                    part.partition_index,
-                    part.committed_offset,
-                    part.committed_leader_epoch,
-                    part.metadata,
-                    part.error_code,
-                )
-                for part in topic.partitions
-            ],
-        )
-        for topic in group.topics
-    ]
+    topics = []
+    for topic in group.topics:
+        partitions = []
+        for part in topic.partitions:
+            answer = OffsetFetchResponsePartition(
+                part.partition_index,
+                part.committed_offset,
+                part.committed_leader_epoch,
+                part.metadata,
+                part.error_code,
+            )
+            partitions.append(answer)
+            yield
+        topics.append(OffsetFetchResponseTopic(topic.name, partitions))
     return OffsetFetchResponse(0, topics, group.error_code)
 
 
@@ -157,7 +189,7 @@ def refuse(request: OffsetFetchRequest, error: KafkaError, context: RequestConte
         for topic in request.topics or ()
     ]
     asked = OffsetFetchRequestGroup(request.group_id, topics=topics)
-    return _single(_failed(asked, error.code), context)
+    return at_once(_single(_failed(asked, error.code), context))
 
 
 API = Api("OffsetFetch", (0, 10), handle, refuse)

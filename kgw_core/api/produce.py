@@ -14,8 +14,11 @@ id (KIP-516).
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeAlias
 
+import anyio.lowlevel
+
+from kgw_core.api.large import MANY
 from kgw_core.api.produce_legacy import FIRST_V2, Refused, convert, convert_in_thread, is_large
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -37,6 +40,7 @@ from kgw_core.records.batch import ATTRIBUTES_AT, CODEC_MASK
 from kgw_core.records.compression import Codec
 from kgw_core.wire.messages.produce import (
     BatchIndexAndErrorMessage,
+    PartitionProduceData,
     PartitionProduceResponse,
     ProduceRequest,
     ProduceResponse,
@@ -46,6 +50,11 @@ from kgw_core.wire.messages.produce import (
 
 BY_ID = 13
 ZSTD = 7
+APPENDS = 50
+"""Partitions that a Produce of very many appends to before others get their turn."""
+WAVE = 2000
+"""Partitions of such a Produce that wait for the storage at a time."""
+Waiting: TypeAlias = tuple[Pending[Appended], PartitionProduceResponse, PartitionLog]
 _NO_RECORDS = memoryview(b"")
 _NOTHING_REFUSED: Refused = {}
 
@@ -57,6 +66,8 @@ def handle(
     if request.acks not in (-1, 0, 1):
         raise InvalidRequiredAcks(f"acks must be -1, 0 or 1, not {request.acks}")
     if context.version >= FIRST_V2:
+        if context.entries > MANY:
+            return _append_in_turns(request, context, _NOTHING_REFUSED)
         return _append(request, context, _NOTHING_REFUSED)
     if is_large(request):
         if not context.own_bytes:  # the frame is gone when this call returns
@@ -69,55 +80,103 @@ def handle(
 
 async def _append_converted(request: ProduceRequest, context: RequestContext) -> ProduceResponse | None:
     refused = await convert_in_thread(request, context.broker.config.limits.max_inflated_batch)
-    response = _append(request, context, refused)
-    return await response.wait() if isinstance(response, Pending) else response
+    return await _append_in_turns(request, context, refused)
+
+
+async def _append_in_turns(
+    request: ProduceRequest, context: RequestContext, refused: Refused
+) -> ProduceResponse | None:
+    """The same for very many partitions: in steps, and in waves that are stored before the next begins. No
+    later request of the connection starts before it is answered."""
+    clock = context.broker.clock
+    deadline = clock.monotonic() + _patience(request, context)
+    response = ProduceResponse([])
+    waiting: list[Waiting] = []
+    count = 0
+    for data in request.topic_data:
+        topic = TopicProduceResponse(data.name, data.topic_id, [])
+        if data.partition_data:
+            response.responses.append(topic)
+        for part in data.partition_data:
+            topic.partition_responses.append(_append_part(data, part, context, refused, waiting))
+            count += 1
+            if len(waiting) >= WAVE:
+                await _stored(request, response, waiting, context, deadline - clock.monotonic())
+                waiting = []
+            elif count % APPENDS == 0:
+                await anyio.lowlevel.checkpoint()
+    if waiting:
+        return await _stored(request, response, waiting, context, deadline - clock.monotonic())
+    return _complete(request, response)
+
+
+async def _stored(
+    request: ProduceRequest,
+    response: ProduceResponse,
+    waiting: list[Waiting],
+    context: RequestContext,
+    seconds: float,
+) -> ProduceResponse | None:
+    return await Stored(request, response, waiting, context, max(seconds, 0.001)).whole.wait()
 
 
 def _append(
     request: ProduceRequest, context: RequestContext, refused: Refused
 ) -> ProduceResponse | Pending[ProduceResponse] | None:
-    waiting: list[tuple[Pending[Appended], PartitionProduceResponse, PartitionLog]] = []
+    waiting: list[Waiting] = []
     topics = []
     for data in request.topic_data:
-        partitions = []
-        for part in data.partition_data:
-            answer = PartitionProduceResponse(part.index, 0, -1)
-            partitions.append(answer)
-            log: PartitionLog | None = None
-            try:
-                log = find_log(data, part.index, context)
-                if refused and id(part) in refused:
-                    error = refused[id(part)]
-                    if error is not None:
-                        raise error
-                    continue
-                records = part.records
-                if records is None:
-                    records = _NO_RECORDS
-                elif (
-                    context.version < ZSTD
-                    and len(records) > ATTRIBUTES_AT + 1
-                    and records[ATTRIBUTES_AT + 1] & CODEC_MASK == Codec.ZSTD
-                ):
-                    raise UnsupportedCompressionType(
-                        f"zstd needs Produce v{ZSTD}, this is v{context.version}"
-                    )
-                # A frame is worth keeping for a batch that fills at least half of it.
-                stable = 2 * len(records) >= context.own_bytes > 0
-                outcome = log.append(records, stable)  # type: ignore[arg-type] # decoded as memoryview
-            except Exception as error:
-                _fail(answer, error, context, data, part.index, log)
-                continue
-            if type(outcome) is Pending:
-                waiting.append((outcome, answer, log))
-            else:
-                answer.base_offset, answer.log_append_time_ms = outcome  # type: ignore[misc] # Appended
-                answer.log_start_offset = log.start
+        partitions = [_append_part(data, part, context, refused, waiting) for part in data.partition_data]
         if partitions:
             topics.append(TopicProduceResponse(data.name, data.topic_id, partitions))
     response = ProduceResponse(topics)
     if waiting:
-        return _when_stored(request, response, waiting, context)
+        return Stored(request, response, waiting, context, _patience(request, context)).whole
+    return _complete(request, response)
+
+
+def _append_part(
+    data: TopicProduceData,
+    part: PartitionProduceData,
+    context: RequestContext,
+    refused: Refused,
+    waiting: list[Waiting],
+) -> PartitionProduceResponse:
+    """Append to one partition; what is not known yet comes into its answer later, by way of ``waiting``."""
+    answer = PartitionProduceResponse(part.index, 0, -1)
+    log: PartitionLog | None = None
+    try:
+        log = find_log(data, part.index, context)
+        if refused and id(part) in refused:
+            error = refused[id(part)]
+            if error is not None:
+                raise error
+            return answer
+        records = part.records
+        if records is None:
+            records = _NO_RECORDS
+        elif (
+            context.version < ZSTD
+            and len(records) > ATTRIBUTES_AT + 1
+            and records[ATTRIBUTES_AT + 1] & CODEC_MASK == Codec.ZSTD
+        ):
+            raise UnsupportedCompressionType(f"zstd needs Produce v{ZSTD}, this is v{context.version}")
+        # A frame is worth keeping for a batch that fills at least half of it.
+        stable = 2 * len(records) >= context.own_bytes > 0
+        outcome = log.append(records, stable)  # type: ignore[arg-type] # decoded as memoryview
+    except Exception as error:
+        _fail(answer, error, context, data, part.index, log)
+        return answer
+    if type(outcome) is Pending:
+        waiting.append((outcome, answer, log))
+    else:
+        answer.base_offset, answer.log_append_time_ms = outcome  # type: ignore[misc] # Appended
+        answer.log_start_offset = log.start
+    return answer
+
+
+def _complete(request: ProduceRequest, response: ProduceResponse) -> ProduceResponse | None:
+    """What is answered now that all is known."""
     if request.acks:
         return response
     _check_unanswered(response)
@@ -140,55 +199,64 @@ def find_log(data: TopicProduceData, index: int, context: RequestContext) -> Par
     return topic.partitions[index]
 
 
-def _when_stored(
-    request: ProduceRequest,
-    response: ProduceResponse,
-    waiting: list[tuple[Pending[Appended], PartitionProduceResponse, PartitionLog]],
-    context: RequestContext,
-) -> Pending[ProduceResponse]:
-    """The answer once all appends are done, or after a time with what is done by then: with acks=all the
-    client's, and never more than the broker's own."""
+def _patience(request: ProduceRequest, context: RequestContext) -> float:
+    """Seconds until the answer tells what is known by then: the client's with acks=all, and never more than
+    the broker's own."""
     most = context.broker.config.limits.append_timeout
     given = request.acks == -1 and request.timeout_ms > 0  # with none, Kafka waits for its own log as well
-    seconds = min(request.timeout_ms / 1000, most) if given else most
-    whole: Pending[ProduceResponse] = Pending()
-    open_answers = {id(answer): answer for _, answer, _ in waiting}
+    return min(request.timeout_ms / 1000, most) if given else most
 
-    def finish() -> None:
-        timer.cancel()
-        if request.acks:
-            whole.resolve(response)
-            return
-        try:
-            _check_unanswered(response)
-        except Unanswerable as error:
-            whole.fail(error)
-        else:
-            whole.resolve(None)  # type: ignore[arg-type] # no answer
 
-    def timed_out() -> None:
-        error = RequestTimedOut(f"the storage has not said within {seconds:g} s what came of it")
-        for answer in open_answers.values():
-            answer.error_code = context.failed(error)
-            answer.error_message = str(error)
-        open_answers.clear()
-        finish()
+class Stored:
+    """``whole``: the answer once all of ``waiting`` is done, or after ``seconds`` with what is done then."""
 
-    def stored(pending: Pending[Appended], answer: PartitionProduceResponse, log: PartitionLog) -> None:
-        if open_answers.pop(id(answer), None) is None:
+    __slots__ = ("_context", "_open", "_request", "_response", "_seconds", "_timer", "whole")
+
+    def __init__(
+        self,
+        request: ProduceRequest,
+        response: ProduceResponse,
+        waiting: list[Waiting],
+        context: RequestContext,
+        seconds: float,
+    ) -> None:
+        self._seconds = seconds
+        self._request = request
+        self._response = response
+        self._context = context
+        self._open = {id(answer): answer for _, answer, _ in waiting}
+        self.whole: Pending[ProduceResponse] = Pending()
+        self._timer = context.broker.clock.call_later(seconds, self._timed_out)
+        for pending, answer, log in waiting:
+            pending.then(lambda done, answer=answer, log=log: self._stored(done, answer, log))  # type: ignore[misc]
+
+    def _stored(
+        self, pending: Pending[Appended], answer: PartitionProduceResponse, log: PartitionLog
+    ) -> None:
+        if self._open.pop(id(answer), None) is None:
             return
         try:
             answer.base_offset, answer.log_append_time_ms = pending.result()
             answer.log_start_offset = log.start
         except Exception as error:
-            _fail(answer, error, context, None, answer.index, log)
-        if not open_answers:
-            finish()
+            _fail(answer, error, self._context, None, answer.index, log)
+        if not self._open:
+            self._finish()
 
-    timer = context.broker.clock.call_later(seconds, timed_out)
-    for pending, answer, log in waiting:
-        pending.then(lambda pending, answer=answer, log=log: stored(pending, answer, log))  # type: ignore[misc]
-    return whole
+    def _timed_out(self) -> None:
+        error = RequestTimedOut(f"the storage has not said within {self._seconds:g} s what came of it")
+        for answer in self._open.values():
+            answer.error_code = self._context.failed(error)
+            answer.error_message = str(error)
+        self._open.clear()
+        self._finish()
+
+    def _finish(self) -> None:
+        self._timer.cancel()
+        try:
+            self.whole.resolve(_complete(self._request, self._response))  # type: ignore[arg-type] # or None
+        except Unanswerable as error:
+            self.whole.fail(error)
 
 
 def _fail(

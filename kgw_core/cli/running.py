@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -15,7 +16,7 @@ import click
 
 from kgw_core.background import Background
 from kgw_core.checks import Chosen, checked
-from kgw_core.cli import collecting
+from kgw_core.cli.collecting import kept_short
 from kgw_core.cli.failing import refused
 from kgw_core.cli.status_file import StatusFile
 from kgw_core.clock import SystemClock
@@ -61,13 +62,13 @@ async def _run(
         file.try_out()
     config, where = settings.config, settings.report.where
     try:
-        with ExitStack() as receiving:
+        with ExitStack() as receiving, kept_short():
             async with anyio.create_task_group() as tasks:
                 async with (
                     running(config, where=where, chosen=chosen, given=settings.given) as gateway,
                     _health_told(gateway, health_file),
                 ):
-                    collecting.keep_short()
+                    gc.freeze()  # what was made at the start stays
                     signals = _signals(receiving)
                     # Who is told that it is ready may stop it at once, so signals come first.
                     _introduce(config, gateway, ready_file)

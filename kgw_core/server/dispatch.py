@@ -18,6 +18,7 @@ from kgw_core.errors import KafkaError, Unanswerable, UnknownServerError
 from kgw_core.events import Client
 from kgw_core.pending import Pending
 from kgw_core.server.large import LARGE, Asked, Steps, Turns
+from kgw_core.steps import at_once
 from kgw_core.wire import (
     Buffer,
     MalformedMessage,
@@ -29,7 +30,7 @@ from kgw_core.wire import (
     response_header_version,
 )
 from kgw_core.wire.base import Message
-from kgw_core.wire.codecs import StepwiseDecoder, at_once, stepwise_decoder
+from kgw_core.wire.codecs import StepwiseDecoder, stepwise_decoder
 from kgw_core.wire.failures import TooMany
 from kgw_core.wire.messages.request_header import RequestHeader
 

@@ -46,16 +46,6 @@ def stepwise_decoder(message_class: type[M], version: int) -> StepwiseDecoder[M]
     return found
 
 
-def at_once(steps: Steps[M]) -> tuple[M, int, int]:
-    """The result, without a turn for others. :raises MalformedMessage: as the steps do."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: tuple[M, int, int] = end.value
-            return result
-
-
 def encoder(message_class: type[M], version: int) -> Encoder[M]:
     """The function ``(message, write)``, which hands the message's bytes to `write`, buffer by buffer.
 

@@ -1,51 +1,74 @@
-"""The garbage collector looks once at what stays."""
+"""The garbage collector looks once at what stays, and never at very much."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
+import anyio.lowlevel
 import pytest
 
 from kgw_core.cli import collecting
+from kgw_core.cli.collecting import kept_short
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def keeping_short() -> Iterator[None]:
-    threshold, callbacks = gc.get_threshold(), list(gc.callbacks)
-    collecting.keep_short()
-    yield
+async def kept() -> AsyncIterator[list[list[object]]]:
+    """Objects may be put here while looks are kept short."""
+    before = gc.get_threshold(), list(gc.callbacks)
+    objects: list[list[object]] = []
+    with kept_short():
+        yield objects
     gc.unfreeze()
-    gc.set_threshold(*threshold)
-    gc.callbacks[:] = callbacks
+    assert (gc.get_threshold(), gc.callbacks) == before
 
 
-@pytest.mark.usefixtures("keeping_short")
-def test_a_full_look_is_the_last_one_at_what_it_finds() -> None:
-    before = gc.get_freeze_count()
-    kept: list[list[object]] = [[[]] for _ in range(1000)]
-    assert len(gc.get_objects()) >= 1000
-    gc.collect(1)
-    assert gc.get_freeze_count() <= before, "not after a look at the young ones: most of them go at once"
-    gc.collect()
-    assert gc.get_freeze_count() >= before + 1000
-    assert len(gc.get_objects()) < 1000
-    frozen = gc.get_freeze_count()
-    kept.clear()
-    assert gc.get_freeze_count() <= frozen - 1000, "freed as ever"
+class FullLooks(list[int]):
+    """How many objects each full look had to do with, from here on."""
 
+    def __enter__(self) -> FullLooks:
+        gc.callbacks.append(self._looked)
+        return self
 
-@pytest.mark.usefixtures("keeping_short")
-def test_growth_is_looked_at_in_pieces_of_one_size() -> None:
-    """However much is there: a full look comes after so many new objects, not after a quarter more."""
-    looks: list[int] = []
+    def __exit__(self, *_: object) -> None:
+        gc.callbacks.remove(self._looked)
 
-    def look(phase: str, info: dict[str, int]) -> None:
+    def _looked(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start" and info["generation"] == 2:
-            looks.append(len(gc.get_objects()))
+            self.append(len(gc.get_objects()))
 
-    gc.callbacks.append(look)
-    kept = [[each] for each in range(1_000_000)]
-    assert len(looks) >= 9
-    assert max(looks) < 200_000
-    assert len(kept) == 1_000_000
+
+async def test_full_looks_come_between_two_callbacks_after_so_many_objects(kept: list[list[object]]) -> None:
+    """However much is there, and never by CPython's rules, after a quarter more."""
+    with FullLooks() as looks:
+        for _ in range(1000):
+            kept += [[each] for each in range(1000)]
+            count = len(looks)
+            await anyio.lowlevel.checkpoint()
+            assert len(looks) <= count + 1
+    assert 9 <= len(looks) <= 12
+    assert max(looks) < 150_000
+    assert gc.get_freeze_count() > 800_000
+
+
+async def test_what_is_frozen_is_freed_as_ever(kept: list[list[object]]) -> None:
+    kept += [[each] for each in range(200_000)]
+    await anyio.lowlevel.checkpoint()
+    await anyio.lowlevel.checkpoint()
+    frozen = gc.get_freeze_count()
+    assert frozen > 190_000
+    kept.clear()
+    assert gc.get_freeze_count() < frozen - 190_000
+
+
+async def test_what_is_garbage_by_then_is_found(kept: list[list[object]]) -> None:
+    for _ in range(200_000):
+        cycle: list[object] = []
+        cycle.append(cycle)
+    before = gc.get_freeze_count()
+    kept += [[each] for each in range(collecting.LOOKS * 40_000)]
+    await anyio.lowlevel.checkpoint()
+    await anyio.lowlevel.checkpoint()
+    assert gc.get_freeze_count() - before < collecting.LOOKS * 40_000 + 10_000

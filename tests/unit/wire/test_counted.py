@@ -7,8 +7,9 @@ import struct
 import pytest
 
 from kgw_core import wire
+from kgw_core.steps import at_once
 from kgw_core.wire import MalformedMessage
-from kgw_core.wire.codecs import at_once, stepwise_decoder
+from kgw_core.wire.codecs import stepwise_decoder
 from kgw_core.wire.failures import TooMany
 from kgw_core.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
 from kgw_core.wire.messages.offset_fetch import (
