@@ -8,6 +8,7 @@ the answers. The forms take turns, in another order each round; medians.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import socket
@@ -56,7 +57,8 @@ def batches() -> dict[str, tuple[bytes, int]]:
 
     def text(size: int) -> bytes:
         words = (
-            b'{"id": %d, "name": "user-%d", "ok": true, "at": %d}' % (n, n % 97, now + n) for n in range(9**9)
+            b'{"id": %d, "name": "user-%d", "amount": %d}' % (rng.randrange(10**9), n, rng.randrange(10**6))
+            for n in itertools.count(rng.randrange(10**6))
         )
         parts, length = [], 0
         while length < size:

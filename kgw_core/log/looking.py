@@ -9,6 +9,7 @@ and a timestamp type that is not the topic's is taken off.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import islice
 from typing import Final, Literal, TypeAlias
@@ -51,6 +52,16 @@ _NOT_THEIRS: Final = LOG_APPEND_TIME | DELETE_HORIZON
 """Attributes that only a broker sets."""
 _UNUSUAL: Final = CODEC_MASK | _NOT_THEIRS
 _NO_TIMES: Final = (NO_TIMESTAMP, NO_TIMESTAMP)
+
+
+class _Memory(threading.local):
+    """Of each event loop, as there may be several in a process: fresh memory costs more than inflating."""
+
+    def __init__(self) -> None:
+        self.room = memoryview(bytearray(HERE_INFLATED))
+
+
+_memory = _Memory()
 _MIN_INT64, _MAX_INT64 = -(1 << 63), (1 << 63) - 1
 
 
@@ -228,11 +239,15 @@ def _look_less(
 
 
 def _inflated(data: memoryview, codec: int, max_inflated: int, here: bool) -> tuple[Data, bool]:
-    """The records of a compressed batch, and whether every client can read what they are compressed to."""
+    """The records of a compressed batch, and whether every client can read what they are compressed to.
+
+    On the event loop they lie in memory that the next batch uses again.
+    """
+    payload = data[HEADER_SIZE:]
     try:
-        return inflate_arrived(
-            codec, data[HEADER_SIZE:], min(max_inflated, HERE_INFLATED) if here else max_inflated
-        )
+        if here:
+            return inflate_arrived(codec, payload, min(max_inflated, HERE_INFLATED), _memory.room)
+        return inflate_arrived(codec, payload, max_inflated)
     except InflatedTooLarge as error:
         if here and max_inflated > HERE_INFLATED:
             raise TakesLong from None

@@ -35,15 +35,27 @@ def most_blocks(limit: int) -> int:
     return 1000 + limit // 64
 
 
-def inflate_view(name: str, decompress_into: Callable[[Any, Any], int], data: Data, limit: int) -> memoryview:
+def inflate_view(
+    name: str,
+    decompress_into: Callable[[Any, Any], int],
+    data: Data,
+    limit: int,
+    room: memoryview | None = None,
+    says: int = 0,
+) -> memoryview:
     """Run one of cramjam's ``decompress_into`` with a buffer that grows fourfold up to ``limit`` bytes.
 
-    :raises InflatedTooLarge: ``limit`` bytes do not hold it.
+    :param says: bytes that ``data`` says it inflates to, 0 for nothing said: the buffer to begin with, unless
+        that is far more than usual.
+    :param room: memory to use in its place, of which at most ``limit`` bytes are used.
+    :raises InflatedTooLarge: ``limit`` bytes, or those of ``room``, do not hold it.
     :raises CorruptMessage: it cannot be decompressed.
     """
-    size = min(limit, max(_FIRST, 4 * len(data)))
+    size = min(limit, max(_FIRST, says if 0 < says <= 64 * len(data) else 8 * len(data)))
+    if room is not None:
+        size = limit = min(limit, len(room))
     while True:
-        out = bytearray(size)
+        out = bytearray(size) if room is None else room[:size]
         try:
             made = decompress_into(data, out)
         except cramjam.DecompressionError as error:

@@ -15,12 +15,13 @@ import cramjam
 from kgw_core.errors import CorruptMessage
 from kgw_core.records.compression import Codec, Data, decompress
 from kgw_core.records.inflate import InflatedTooLarge, inflate_into, inflate_view, most_blocks
-from kgw_core.records.snappy import decompress_snappy, may_have_two_streams
+from kgw_core.records.snappy import may_have_two_streams, snappy_view
 
 _MOST_MEMBERS = 100
 """Gzip members that are gone through one by one, where something other than a member follows them."""
-_MEMBER_HEAD = 10
+_MEMBER, _MEMBER_HEAD = b"\x1f\x8b\x08", 10
 
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _LZ4_MAGIC = b"\x04\x22\x4d\x18"
 _VERSION, _INDEPENDENT = 0x40, 0x20
 _BLOCK_CHECKSUM, _CONTENT_SIZE, _CONTENT_CHECKSUM = 0x10, 0x08, 0x04
@@ -30,9 +31,10 @@ _BLOCK_SIZES = {0x40: 64 << 10, 0x50: 256 << 10, 0x60: 1 << 20, 0x70: 4 << 20}
 _STORED = 0x8000_0000
 
 
-def inflate_arrived(codec: int, data: Data, limit: int) -> tuple[Data, bool]:
+def inflate_arrived(codec: int, data: Data, limit: int, room: memoryview | None = None) -> tuple[Data, bool]:
     """What ``data``, compressed with ``codec`` (not ``NONE``), inflates to, and whether all clients read it.
 
+    :param room: memory that may be used, and then is what the result lies in; it has to hold ``limit`` bytes.
     :raises InflatedTooLarge: to more than ``limit`` bytes, or in more blocks than are worth as much.
     :raises CorruptMessage: Kafka does not read it, or most clients do not.
     :raises UnsupportedCompressionType: an unknown codec number.
@@ -40,19 +42,28 @@ def inflate_arrived(codec: int, data: Data, limit: int) -> tuple[Data, bool]:
     if not len(data):
         raise CorruptMessage(f"{Codec.of_number(codec).label}: no bytes to decompress")
     if codec == Codec.GZIP:
-        return _gzip(data, limit)
+        return _gzip(data, limit, room)
     if codec == Codec.LZ4:
         end = _lz4_end(memoryview(data), limit)
         frame = memoryview(data)[:end]
-        return inflate_view("lz4", cramjam.lz4.decompress_into, frame, limit), end == len(data)
+        return inflate_view("lz4", cramjam.lz4.decompress_into, frame, limit, room), end == len(data)
     if codec == Codec.ZSTD:
-        return inflate_view("zstd", cramjam.zstd.decompress_into, data, limit), True
+        says = _zstd_says(data)
+        return inflate_view("zstd", cramjam.zstd.decompress_into, data, limit, room, says), True
     if codec == Codec.SNAPPY:
-        return decompress_snappy(data, limit), not may_have_two_streams(data)
+        return snappy_view(data, limit, room), not may_have_two_streams(data)
     return decompress(codec, data, limit), True
 
 
-def _gzip(data: Data, limit: int) -> tuple[bytes, bool]:
+def _gzip(data: Data, limit: int, room: memoryview | None) -> tuple[Data, bool]:
+    if bytes(data).find(_MEMBER, 1) < 0:  # there is one member
+        try:
+            says = int.from_bytes(data[-4:], "little")
+            return inflate_view("gzip", cramjam.gzip.decompress_into, data, limit, room, says), True
+        except InflatedTooLarge:
+            raise
+        except CorruptMessage:
+            pass  # or it is followed by something: zlib says which
     out, rest = _gzip_member(data, limit)
     if not rest:
         return out, True
@@ -76,7 +87,7 @@ def _gzip(data: Data, limit: int) -> tuple[bytes, bool]:
 
 def _begins_member(rest: bytes) -> bool:
     """What does not begin one is not looked at, as in Java's reader."""
-    return len(rest) >= _MEMBER_HEAD and rest.startswith(b"\x1f\x8b\x08")
+    return len(rest) >= _MEMBER_HEAD and rest.startswith(_MEMBER)
 
 
 def _gzip_member(data: Data, limit: int) -> tuple[bytes, bytes]:
@@ -91,6 +102,17 @@ def _gzip_member(data: Data, limit: int) -> tuple[bytes, bytes]:
     if not member.eof:
         raise CorruptMessage("gzip: cut short")
     return out, member.unused_data
+
+
+def _zstd_says(data: Data) -> int:
+    """The content size in the header of the first frame (RFC 8878), 0 without one."""
+    if len(data) < 18 or data[:4] != _ZSTD_MAGIC:
+        return 0
+    descriptor = data[4]
+    single_segment = descriptor >> 5 & 1
+    at = 6 - single_segment + (0, 1, 2, 4)[descriptor & 3]
+    width = (single_segment, 2, 4, 8)[descriptor >> 6]
+    return int.from_bytes(data[at : at + width], "little") + (256 if width == 2 else 0)
 
 
 def _lz4_end(data: memoryview, limit: int) -> int:

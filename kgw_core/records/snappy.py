@@ -46,6 +46,15 @@ def decompress_snappy(data: bytes | bytearray | memoryview, limit: int) -> bytes
     :raises InflatedTooLarge: more than ``limit`` bytes, or more blocks than are worth as much.
     :raises CorruptMessage: anything else is wrong.
     """
+    return bytes(snappy_view(data, limit))
+
+
+def snappy_view(
+    data: bytes | bytearray | memoryview, limit: int, room: memoryview | None = None
+) -> memoryview:
+    """:func:`decompress_snappy`, in memory that is made for it, or in ``room``."""
+    if room is not None:
+        limit = min(limit, len(room))
     view = memoryview(data)
     blocks = _xerial_blocks(view) if view[: len(_MAGIC)] == _MAGIC else iter((view,))
     plan: list[tuple[memoryview, int]] = []
@@ -58,8 +67,7 @@ def decompress_snappy(data: bytes | bytearray | memoryview, limit: int) -> bytes
         plan.append((block, size))
         if len(plan) > most_blocks(limit):
             raise InflatedTooLarge(f"snappy: more than {len(plan) - 1} blocks")
-    out = bytearray(total)
-    into = memoryview(out)
+    into = memoryview(bytearray(total)) if room is None else room
     at = 0
     for block, size in plan:
         try:
@@ -69,7 +77,7 @@ def decompress_snappy(data: bytes | bytearray | memoryview, limit: int) -> bytes
         if made != size:
             raise CorruptMessage(f"snappy: a block declares {size} bytes and holds {made}")
         at += size
-    return bytes(out)
+    return into[:at]
 
 
 def _declared_size(block: memoryview) -> int:
