@@ -49,7 +49,7 @@ async def opened(
     while offset < bounds.end:
         runs = await store.read(tp, offset, SCAN_BYTES)
         if not runs:
-            break
+            raise RuntimeError(f"{tp} ends at {bounds.end}, but there is nothing at offset {offset}")
         for run in runs:
             size += len(run.data)
             for batch in iter_batches(run.data):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from kgw_core import workers
 from kgw_core.errors import (
+    CorruptMessage,
     InvalidTxnState,
     KafkaError,
     KafkaStorageError,
@@ -39,7 +40,7 @@ from kgw_core.log.resolving import until_known
 from kgw_core.log.room import check_room, give_room, take_room
 from kgw_core.log.waiting import tell_appended, tell_changed
 from kgw_core.pending import Pending
-from kgw_core.records.batch import HEADER, HEADER_SIZE, TRANSACTIONAL, set_log_append_time
+from kgw_core.records.batch import HEADER, TRANSACTIONAL, set_log_append_time
 from kgw_core.spi.storage import Batch, Buffer, OffsetConflict, TopicPartition
 from kgw_core.topics.catalog import TopicState
 
@@ -50,7 +51,6 @@ logger = logging.getLogger(__name__)
 
 _OFFSET = struct.Struct(">q")
 _EPOCH = struct.Struct(">i")
-_MAGIC_AND_PRODUCER = struct.Struct(">16xb26xqhi")
 _SEQUENCES = 1 << 31
 _new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python function
 
@@ -186,7 +186,9 @@ class PartitionLog(ReadableLog):
             else:
                 result = self._enqueue(data, span, max_timestamp, log_append_time, stable, producer_id, now)
         except KafkaError as error:
-            if error.retriable:
+            if isinstance(error, CorruptMessage):
+                self._remember_refused((data,), damaged=True)
+            elif error.retriable:
                 self._refused((data,))
             raise
         if producer_id >= 0:
@@ -223,18 +225,12 @@ class PartitionLog(ReadableLog):
             for data in batches:
                 self._deferred.refuse(data)
 
-    def _remember_refused(self, batches: Iterable[Buffer]) -> None:
+    def _remember_refused(self, batches: Iterable[Buffer], damaged: bool = False) -> None:
         """These were refused with a retriable error: until they come again, no later batch of their producers
         may take their place (:mod:`kgw_core.log.refused`)."""
-        if self._topic.deleted:
-            return
-        for data in batches:
-            if len(data) >= HEADER_SIZE:
-                magic, producer_id, epoch, sequence = _MAGIC_AND_PRODUCER.unpack_from(data)
-                # Behind a batch that is under way it need not be: if that one fails, that is remembered.
-                under_way = self.ready and self.producers.is_tentative(producer_id)
-                if magic == 2 and producer_id >= 0 and epoch >= 0 and sequence >= 0 and not under_way:
-                    self._manager.refused.remember(self.tp, producer_id, epoch, sequence)
+        if not self._topic.deleted:
+            producers = self.producers if self.ready else None
+            self._manager.refused.remember_batches(self.tp, batches, producers, damaged)
 
     def _defer(self, data: memoryview, stable: bool) -> Pending[Appended]:
         """Append it when the log is open, and what came before it has been looked into."""

@@ -12,7 +12,9 @@ without an error. Rules:
 3. A refusal is forgotten when the batch comes, when the log is deleted, or when the producer expires.
 4. The memory is bounded. When it is full, producers of which a log has nothing have to begin with sequence 0,
    until what could not be remembered has expired.
-5. Refusals are kept in the state where it is durable, so that a restart does not forget them. They are
+5. Of a batch that arrived damaged, the header may be wrong as well: only later batches of its epoch are
+   refused, and nothing is kept over a restart.
+6. Refusals are kept in the state where it is durable, so that a restart does not forget them. They are
    written in the background, as soon as the state takes them.
 """
 
@@ -20,13 +22,16 @@ from __future__ import annotations
 
 import logging
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
 from kgw_core.background import Background
 from kgw_core.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber
+from kgw_core.log.producers import Producers
+from kgw_core.records.batch import HEADER_SIZE
 from kgw_core.spi.state import StateStore
-from kgw_core.spi.storage import TopicPartition
+from kgw_core.spi.storage import Buffer, TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +42,20 @@ MOST = 100_000
 
 _SEQUENCES = 1 << 31
 _LOG = struct.Struct(">16si")
+_HEADER = struct.Struct(">16xb26xqhi")
 _REFUSAL = struct.Struct(">qhiq")
 
 
 class Refusal(NamedTuple):
-    """The first ``sequence`` that was refused in ``epoch``; ``time`` in ms since the epoch, for expiry."""
+    """The first ``sequence`` that was refused in ``epoch``; ``time`` in ms since the epoch, for expiry.
+
+    ``damaged``: the batch did not arrive as it was sent, so both may be wrong.
+    """
 
     epoch: int
     sequence: int
     time: int
+    damaged: bool = False
 
 
 class RefusedSequences:
@@ -70,14 +80,18 @@ class RefusedSequences:
         self._unsaved: set[TopicPartition] = set()
         self._saving = background.chore("keeping refused sequences", self._save)
 
-    def remember(self, tp: TopicPartition, producer_id: int, epoch: int, sequence: int) -> None:
+    def remember(
+        self, tp: TopicPartition, producer_id: int, epoch: int, sequence: int, damaged: bool = False
+    ) -> None:
         """A batch that begins with ``sequence`` was refused with a retriable error."""
         now = self._clock.time_ms()
-        self.active = True
         refusals = self._logs.get(tp)
         known = refusals.get(producer_id) if refusals is not None else None
-        if known is None:
-            if self._count >= self._most:
+        if damaged and (known is not None or self._count >= self._most // 2):
+            return  # there is something surer, or it may be junk, which is not to crowd the others out
+        self.active = True
+        if known is None or known.damaged:
+            if known is None and self._count >= self._most:
                 if not self._full_until:
                     logger.warning(
                         "%d refused sequences are remembered, and no more can be: producers that a "
@@ -86,13 +100,32 @@ class RefusedSequences:
                     )
                 self._full_until = now + self.expiration_ms
                 return
-            self._count += 1
-        elif epoch < known.epoch or (epoch == known.epoch and not comes_before(sequence, known.sequence)):
+            self._count += known is None
+        elif epoch < known.epoch:
+            return
+        elif epoch == known.epoch and not comes_before(sequence, known.sequence):
+            if refusals is not None:
+                refusals[producer_id] = known._replace(time=now)  # its client still tries
             return
         if refusals is None:
             refusals = self._logs[tp] = {}
-        refusals[producer_id] = Refusal(epoch, sequence, now)
-        self._changed(tp)
+        refusals[producer_id] = Refusal(epoch, sequence, now, damaged)
+        if not damaged:
+            self._changed(tp)
+
+    def remember_batches(
+        self, tp: TopicPartition, batches: Iterable[Buffer], producers: Producers | None, damaged: bool
+    ) -> None:
+        """The same by their headers, for those of idempotent producers; ``producers``: those of the log, None
+        where they are not known."""
+        for data in batches:
+            if len(data) < HEADER_SIZE:
+                continue
+            magic, producer_id, epoch, sequence = _HEADER.unpack_from(data)
+            # Behind a batch that is under way it need not be: if that one fails, that is remembered.
+            under_way = producers is not None and producers.is_tentative(producer_id)
+            if magic == 2 and producer_id >= 0 and epoch >= 0 and sequence >= 0 and not under_way:
+                self.remember(tp, producer_id, epoch, sequence, damaged)
 
     def check(self, tp: TopicPartition, producer_id: int, epoch: int, sequence: int) -> None:
         """Whether a log may take this batch of a producer of which it has nothing.
@@ -103,6 +136,9 @@ class RefusedSequences:
         refusal = self._logs.get(tp, _NONE).get(producer_id)
         if refusal is None:
             expected = 0 if self._clock.time_ms() < self._full_until else sequence
+        elif refusal.damaged:
+            later = epoch == refusal.epoch and comes_before(refusal.sequence, sequence)
+            expected = refusal.sequence if later else sequence
         elif epoch < refusal.epoch:
             raise InvalidProducerEpoch(
                 f"producer {producer_id} has epoch {refusal.epoch} here, this batch has epoch {epoch}"
@@ -190,7 +226,12 @@ class RefusedSequences:
         refusals = self._logs.get(tp)
         if not refusals:
             return None
-        return b"".join(_REFUSAL.pack(producer_id, *refusal) for producer_id, refusal in refusals.items())
+        kept = b"".join(
+            _REFUSAL.pack(producer_id, *refusal[:3])
+            for producer_id, refusal in refusals.items()
+            if not refusal.damaged
+        )
+        return kept or None
 
 
 _NONE: dict[int, Refusal] = {}

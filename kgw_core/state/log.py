@@ -130,7 +130,7 @@ class LogStateStore(StateStore):
             while self._end < bounds.end:
                 runs = await self._store.read(self._tp, self._end, SCAN_BYTES)
                 if not runs:
-                    break
+                    raise RuntimeError(f"it ends at {bounds.end}, but there is nothing at offset {self._end}")
                 for run in runs:
                     self._log_bytes += len(run.data)
                     for batch in iter_batches(run.data):

@@ -388,3 +388,38 @@ async def test_a_gateway_that_was_restarted_still_wants_the_refused_one_first() 
     assert await refused(send(log, 1))
     assert await outcome(send(log, 0)) == Appended(0)
     await again.close()
+
+
+async def test_a_header_that_arrived_damaged_is_believed_only_as_far_as_it_harms_nobody() -> None:
+    state, tp = MemoryStateStore(), a_tp()
+    memory = Memory(state)
+    memory.remember(tp, P, 5, 1_000_000, damaged=True)
+    allowed = [(5, 0), (5, 1_000_000), (4, 0), (6, 7), (0, 0)]
+    assert all(allows(memory, tp, P, *batch) for batch in allowed)
+    assert not allows(memory, tp, P, 5, 1_000_001)
+    await turns()
+    assert [entry async for entry in state.scan(b"")] == []
+    memory.remember(tp, P, 5, 3)
+    memory.remember(tp, P, 9, 9, damaged=True)
+    assert [allows(memory, tp, P, 5, sequence) for sequence in (3, 4)] == [True, False]
+
+
+async def test_junk_does_not_crowd_out_what_was_refused() -> None:
+    memory, tp = Memory(most=4), a_tp()
+    for producer in range(10):
+        memory.remember(tp, producer, 0, 0, damaged=True)
+    for producer in (20, 21):
+        memory.remember(tp, producer, 0, 0)
+    assert [allows(memory, tp, producer, 0, 1) for producer in (0, 1, 2, 20, 21)] == [False, False, True] + [
+        False
+    ] * 2
+
+
+async def test_a_refusal_lasts_as_long_as_its_client_tries() -> None:
+    memory, tp = Memory(), a_tp()
+    memory.remember(tp, P, 0, 0)
+    await memory.clock.advance(0.9)
+    memory.remember(tp, P, 0, 0)
+    await memory.clock.advance(0.9)
+    memory.expire(memory.clock.time_ms() - 1_000)
+    assert not allows(memory, tp, P, 0, 1)
