@@ -76,7 +76,7 @@ class NamesRecords:
 
 
 class RefusedRecords(NamesRecords, InvalidRecord):
-    """Records that are not well formed, or have no key on a compacted topic."""
+    """Records that are not well formed, or not what the topic takes but for their times."""
 
     def __init__(self, message: str, batch_indexes: list[int]) -> None:
         super().__init__(message)
@@ -110,7 +110,8 @@ def look(
     :param max_inflated: bytes that the records may decompress to.
     :param here: on the event loop: give up where it would take long.
     :raises TakesLong: it would.
-    :raises RefusedRecords: records that are not well formed, or without a key on a compacted topic.
+    :raises RefusedRecords: records that are not well formed, without a key on a compacted topic, or, where
+        they come compressed, over ``max.decompressed.message.bytes``.
     :raises RefusedTimestamps: records outside ``message.timestamp.before/after.max.ms``, or with a timestamp
         type that is not a client's to set.
     :raises InvalidRecord: the records cannot be decompressed.
@@ -175,6 +176,8 @@ def _look_closely(
     flags, earliest, latest = found
     if flags:
         _check_flags(flags, records, at, count, configs, here)
+    if codec and len(records) > configs.max_decompressed_bytes:
+        _check_sizes(records, count, configs.max_decompressed_bytes, here)
     earliest += base_time
     latest += base_time
     if configs.log_append_time:
@@ -284,6 +287,13 @@ def _check_flags(flags: int, records: Data, at: int, count: int, configs: TopicC
         _check_few(here, count)
         wrong = _culprits(records, at, count, lambda glance: not glance.has_key)
         raise RefusedRecords("compacted topics take no record without a key", wrong)
+
+
+def _check_sizes(records: Data, count: int, most: int, here: bool) -> None:
+    """:raises RefusedRecords: some are longer than ``max.decompressed.message.bytes``."""
+    _check_few(here, count)
+    if wrong := _culprits(records, 0, count, lambda glance: glance.size > most):
+        raise RefusedRecords(f"compressed records are over max.decompressed.message.bytes = {most}", wrong)
 
 
 def _check_times(

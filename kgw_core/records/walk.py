@@ -37,6 +37,7 @@ class Glance(NamedTuple):
     """What is seen of a record in passing."""
 
     number: int
+    size: int
     time_delta: int
     offset_delta: int
     has_key: bool
@@ -216,5 +217,5 @@ def glances(data: bytes, at: int, count: int) -> Iterator[Glance]:
         length, at = read_raw32(data, at)
         time, place = read_raw64(data, at + 1)
         offset, place = read_raw32(data, place)
-        yield Glance(index, zigzag(time), zigzag(offset), read_raw32(data, place)[0] != 1)
+        yield Glance(index, length >> 1, zigzag(time), zigzag(offset), read_raw32(data, place)[0] != 1)
         at += length >> 1

@@ -177,10 +177,11 @@ _TABLE = (
         "max.decompressed.message.bytes",
         INT,
         "2147483639",
-        "Largest size to which a compressed batch may grow where the broker has to look inside.",
+        "Largest record that a compressed batch may hold, in bytes after decompression.",
         synonyms=(("max.decompressed.message.bytes", 1),),
         low=1,
         high=2147483639,
+        effective=True,
     ),
     Definition(
         "max.message.bytes",

@@ -56,6 +56,7 @@ TOPICS: dict[str, dict[str, str]] = {
     "compacted": {"cleanup.policy": "compact"},
     "bounded": {"message.timestamp.before.max.ms": str(DAY), "message.timestamp.after.max.ms": str(HOUR)},
     "append-time": {"message.timestamp.type": "LogAppendTime"},
+    "small-records": {"max.decompressed.message.bytes": "1000"},
     "to-zstd": {"compression.type": "zstd"},
     "to-plain": {"compression.type": "uncompressed"},
 }
@@ -315,6 +316,16 @@ _add(
     "bomb", "zstd, 4 million records",
     lambda now: batch(bytes((12, 0, 0, 0, 0, 1, 0)) * 4_000_000, now, codec=Codec.ZSTD, count=4_000_000),
 )  # fmt: skip
+
+
+_SMALL_AND_LARGE = record(0) + record(1, value=bytes(2000))
+for _codec in (Codec.NONE, Codec.GZIP):
+    _add(
+        "bomb",
+        f"a record of 2 KB, {_codec.label}",
+        lambda now, codec=_codec: batch(_SMALL_AND_LARGE, now, codec=codec, count=2),  # type: ignore[misc]
+        "small-records",
+    )
 
 
 # -- times
