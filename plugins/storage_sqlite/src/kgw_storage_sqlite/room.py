@@ -9,7 +9,7 @@ All of it runs in the thread that writes.
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import shutil
 import sqlite3
 import time
@@ -21,8 +21,6 @@ from kgw_storage_sqlite import epoch, errors
 from kgw_storage_sqlite.reserve import Reserve
 from kgw_storage_sqlite.wal import WriteAheadLog
 from kgw_storage_sqlite.worker import PAGE_SIZE
-
-logger = logging.getLogger(__name__)
 
 SHARE: Final = 8
 """The reserve, and what the write-ahead log keeps, take at most one part in so many of the file system."""
@@ -59,7 +57,8 @@ class Room:
         self._credit = 0
         self._again = 0.0
         self._more = SLACK
-        self._told = False
+        self._failing: str | None = None
+        self._unsure = False
 
     def begin(self, connection: sqlite3.Connection) -> None:
         """Take the room; called when the database is open and nobody else writes."""
@@ -103,9 +102,7 @@ class Room:
     def appended(self, cost: int) -> None:
         """It was appended."""
         self.wal.written += cost
-        if self._told:
-            self._told = False
-            logger.info("%s: it can be written again, and appends go on", self._database)
+        self._failing = None
 
     def _look(self, connection: sqlite3.Connection, cost: int) -> None:
         free = self.free()
@@ -116,11 +113,12 @@ class Room:
             self._carry(connection)
             free = self.free()
         needed = self._needed(cost)
-        if self.refusing is None and free < needed:
+        if free < needed:
             self._refuse(errors.FULL)
             self._more = needed - self.wal.pending + self._unit // 4  # more, lest it be full again at once
+            raise KafkaStorageError(f"{errors.FULL}: {_mib(free)} are free, {_mib(needed)} are needed")
         if self.refusing is not None:
-            raise KafkaStorageError(f"{self.refusing}: {_mib(free)} are free, {_mib(needed)} are needed")
+            raise KafkaStorageError(self.refusing)
         self._credit = min(LOOK, self._unit // 4, (free - needed) // 4)
 
     def _needed(self, cost: int) -> int:
@@ -144,6 +142,16 @@ class Room:
         if self.refusing is not None:
             raise KafkaStorageError(self.refusing)
 
+    def look_again(self, connection: sqlite3.Connection) -> None:
+        """Look whether there is room again. :raises KafkaStorageError: none, or it cannot be told."""
+        if self.refusing is not None:
+            with contextlib.suppress(KafkaStorageError):
+                self._try_again()
+        unsure = self._unsure and self._failing is not None  # until an append has shown it
+        if self.refusing is not None or unsure:
+            raise KafkaStorageError(self.refusing or self._failing)
+        self._failing = None
+
     # -- failures
 
     def made(self, connection: sqlite3.Connection, error: sqlite3.Error, tries: int, *, frees: bool) -> bool:
@@ -155,7 +163,7 @@ class Room:
             return False
         if tries == 0 and self._carried(connection):
             return True
-        self._refuse(self._reason(error))
+        self._refuse_for(error)
         if frees and self._reserve.give_up():
             self._carry(connection)
             return True
@@ -168,33 +176,27 @@ class Room:
         if told is error:
             self._overwrite(connection)
         if errors.may_be_room(error):
-            reason = self._reason(error)
-            self._refuse(reason)
+            reason = self._refuse_for(error)
             if told is not error:
-                told = KafkaStorageError(reason if str(error) in reason else f"{reason}: {error}")
+                told = KafkaStorageError(reason)
         return told
 
-    def _reason(self, error: sqlite3.Error) -> str:
-        """Why nothing can be written, as far as that can be found out."""
+    def _refuse_for(self, error: sqlite3.Error) -> str:
+        """Refuse appends from now on; why, as far as that can be found out."""
         reason = self._reserve.why_not(PAGE_SIZE)
-        if reason is None:  # not any more, or SQLite or the system has a limit of its own
+        unsure = reason is None  # SQLite or the system may have a limit of its own
+        if reason is None:
             reason = errors.FULL if errors.code(error) == sqlite3.SQLITE_FULL else errors.explained(error)
+        self._refuse(reason, unsure=unsure)
         return reason
 
-    def _refuse(self, reason: str) -> None:
-        self.refusing = reason
+    def _refuse(self, reason: str, *, unsure: bool = False) -> None:
+        first = self._failing is None
+        self.refusing = self._failing = reason
+        self._unsure = unsure
         self.news = True
         self._more = self._slack
-        self._again = 0.0
-        if self._told:
-            self._again = time.monotonic() + RETRY_SECONDS
-        else:
-            self._told = True
-            logger.warning(
-                "%s: %s (%s are free): appends are refused until it can be written again; "
-                "on a full disk deleting records or topics makes room",
-                self._database, reason, _mib(self.free()),
-            )  # fmt: skip
+        self._again = 0.0 if first else time.monotonic() + RETRY_SECONDS
 
     def _carried(self, connection: sqlite3.Connection) -> bool:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import sqlalchemy as sa
 
 from kgw_core.errors import KafkaStorageError
@@ -27,6 +28,8 @@ STEP: Final = 4 << 20
 SPARE_PAGES: Final = (64 << 20) // PAGE_SIZE
 """Free pages that are kept for what comes next, at most a quarter of what is free on the disk; as many again
 have to be free before any are given back."""
+LOOK_SECONDS: Final = 5.0
+"""Between two looks whether there is room again, at most."""
 REST: Final = 0.005
 """Seconds between two steps, for appends."""
 
@@ -48,17 +51,39 @@ class Upkeep:
         self._database = database
         self._logs = known
         self._trimmed: dict[Log, None] = {}
+        self._background = background
         self._chore = background.chore(f"upkeep of {database.path}", self._work)
+        self._looking: anyio.CancelScope | None = None
 
     def start(self) -> None:
-        self._database.wake = self._chore.due
+        self._database.wake = self._wake
+        self._wake()
         if self._logs.dead:
             self._chore.due()
 
     async def stop(self) -> None:
         """Leave undone what is not done; it goes on after the next start."""
         self._database.wake = None
+        if self._looking is not None:
+            self._looking.cancel()
         await self._chore.stop()
+
+    def _wake(self) -> None:
+        room, wal = self._database.room, self._database.wal
+        if wal.due or room.news:
+            self._chore.due()
+        if room.news and self._looking is None:
+            self._looking = anyio.CancelScope()
+            self._background.start(self._look(self._looking))
+        room.news = False
+
+    async def _look(self, scope: anyio.CancelScope) -> None:
+        """Look for room until there is some: this is what operators are told."""
+        with scope:
+            name = f"appending to {self._database.path}"
+            look = partial(self._database.write, self._database.room.look_again, size=0)
+            await self._background.until_done(name, look, most=LOOK_SECONDS)
+        self._looking = None
 
     def trimmed(self, log: Log) -> None:
         """There may be something to delete before the start of ``log``."""
@@ -70,7 +95,6 @@ class Upkeep:
         self._chore.due()
 
     async def _work(self) -> None:
-        self._database.room.news = False
         try:
             if self._database.wal.due:
                 await self._database.checkpoint()
