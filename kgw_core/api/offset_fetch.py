@@ -106,7 +106,13 @@ def _group(
                 continue
             name = state.name
         known = group.offsets.get(name, {}) if group is not None else {}
-        partitions = ((index, known.get(index)) for index in topic.partition_indexes)
+        now = catalog.by_name.get(name)
+        places = ((index, known.get(index)) for index in topic.partition_indexes)
+        # What was committed for a topic of this name that was deleted since is about to be dropped.
+        partitions = (
+            (index, place if place is None or now is None or place.topic_id == now.id_bytes else None)
+            for index, place in places
+        )
         topics.append((yield from _topic(group, name, topic.topic_id, partitions, request)))
     return OffsetFetchResponseGroup(asked.group_id, topics)
 
@@ -118,7 +124,7 @@ def _all(
     for name, known in list(group.offsets.items()) if group is not None else ():
         state = context.broker.catalog.by_name.get(name)
         if state is not None:
-            places = list(known.items())  # as others may commit between two steps
+            places = [place for place in known.items() if place[1].topic_id == state.id_bytes]
             topics.append((yield from _topic(group, name, state.id_bytes, places, request)))
     return topics
 

@@ -274,6 +274,20 @@ async def test_fetch(kit: Kit, version: int) -> None:
 
 
 @versions("OffsetFetch")
+async def test_a_topic_made_again_has_none_of_the_old_ones_offsets(kit: Kit, version: int) -> None:
+    """Also before they are dropped from the state."""
+    topic = await kit.topic("t", 2)
+    await kit.ask(commit_request(6, topic, 5, (0, 1)), 6)
+    await kit.catalog.delete("t")
+    again = await kit.topic("t", 2)
+    assert kit.broker.groups.find("g").offsets["t"][0].offset == 5
+    _, partitions = await fetch(kit, version, again, [0])
+    assert [one.committed_offset for one in partitions] == [-1]
+    if version >= 2:
+        assert (await fetch(kit, version, again))[1] in ([], ())
+
+
+@versions("OffsetFetch")
 async def test_fetch_while_groups_are_loaded(kit: Kit, version: int) -> None:
     topic = await kit.topic()
     kit.broker.groups.coordinator.loading = True
