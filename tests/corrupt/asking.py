@@ -37,11 +37,13 @@ class Answer:
 
 
 class Asking:
-    """One connection to a broker, and a topic for each set of configs."""
+    """One connection to a broker, and a topic for each set of configs: ``topics``, by their names in
+    :data:`tests.corrupt.kinds.TOPICS`."""
 
     def __init__(self, address: raw.Address) -> None:
         self._client = raw.Client(address, timeout=60)
-        self._prefix = f"corrupt-{time.time_ns()}-"
+        run = time.time_ns()
+        self.topics = {name: f"corrupt-{run}-{name}" for name in TOPICS}
         self._create()
 
     def close(self) -> None:
@@ -50,7 +52,7 @@ class Asking:
     def _create(self) -> None:
         for name, configs in TOPICS.items():
             named = {key.replace(".", "_"): value for key, value in configs.items()}
-            self._client.create_topic(self._prefix + name, 1, **named)
+            self._client.create_topic(self.topics[name], 1, **named)
 
     def ask(self, kind: Kind) -> Answer:
         """What comes of one batch of a kind."""
@@ -58,7 +60,7 @@ class Asking:
         sent = kind.make(now)
         request: Any = wire.message("ProduceRequest")(acks=-1, timeout_ms=30_000)
         data = raw.part(request, "PartitionProduceData")(0, sent)
-        name = self._prefix + kind.topic
+        name = self.topics[kind.topic]
         request.topic_data = [raw.part(request, "TopicProduceData")(name, partition_data=[data])]
         (topic,) = self._client.ask(request, PRODUCE).responses
         (answer,) = topic.partition_responses
