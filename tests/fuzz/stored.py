@@ -9,8 +9,8 @@ from typing import Any
 
 from kgw_core import wire
 from kgw_core.errors import CorruptMessage
-from kgw_core.records import RecordBatch, iter_batches, walk
-from kgw_core.records.pieces import inflate_arrived
+from kgw_core.records import iter_batches
+from kgw_core.records.soundness import problem_of
 from kgw_core.wire import index
 from kgw_core.wire.base import Message
 from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
@@ -98,31 +98,13 @@ def _check(place: tuple[str, int], offset: int, data: bytes, found: Stored) -> i
         span = batch.last_offset - batch.base_offset + 1
         if batch.is_control or not (batch.record_count == span or (compacted and batch.record_count < span)):
             raise Finding(f"{place}: {batch!r} should not have been stored")
-        if batch.record_count:
-            _check_records(place, batch, compacted)
+        if problem := problem_of(batch, compacted=compacted, max_inflated=_MOST):
+            raise Finding(f"{place}: {batch!r}: {problem}")
         offset = batch.next_offset
         found.batches += 1
         found.records += batch.record_count
         found.bytes += batch.size
     return max(offset, 0)
-
-
-def _check_records(place: tuple[str, int], batch: RecordBatch, compacted: bool) -> None:
-    data, in_one_piece = batch.payload, True
-    if batch.codec:
-        data, in_one_piece = inflate_arrived(batch.codec, data, _MOST)  # type: ignore[assignment] # any bytes
-    if not in_one_piece:
-        raise Finding(f"{place}: {batch!r} is not packed in one piece")
-    walked = walk.walk(data, 0, batch.record_count)
-    if walked is None:
-        raise Finding(f"{place}: {batch!r}: {walk.fault_in(data, 0, batch.record_count)}")
-    flags, _, latest = walked
-    if flags & walk.OUT_OF_ORDER and not compacted:
-        raise Finding(f"{place}: {batch!r} has offset deltas that do not count up")
-    if flags & walk.NULL_KEY and compacted:
-        raise Finding(f"{place}: {batch!r} has a record without a key")
-    if batch.max_timestamp != max(batch.base_timestamp + latest, -1):
-        raise Finding(f"{place}: {batch!r} says max timestamp {batch.max_timestamp}")
 
 
 def _ask(link: socket.socket, request: Message, version: int) -> Any:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from broker import CONFIG, SECONDS, consumer, create_topic, produce, serve, take
 from confluent_kafka import TopicPartition
+from crc32c import crc32c
+
+from kgw_core.records import HEADER_SIZE, RecordBatch
 
 KGW = [sys.executable, "-c", "from kgw_core.cli import main; main(prog_name='kgw')"]
 
@@ -89,6 +92,23 @@ def test_a_changed_record_is_found(filled: Path) -> None:
     assert line.startswith("one-0: offsets ")
     assert "CRC" in line
     assert done.stderr == "1 problem(s)\n"
+
+
+def test_a_batch_whose_records_are_corrupt_is_found(filled: Path) -> None:
+    """Its CRC is right: versions that did not look at the records took it."""
+    database = filled.with_name("kgw.db")
+    with sqlite3.connect(database) as connection:
+        [(id, data)] = connection.execute(
+            "SELECT id, data FROM chunks WHERE length(data) > 1000 ORDER BY id DESC LIMIT 1"
+        ).fetchall()
+        batch = RecordBatch(data)
+        corrupt = bytearray(data)
+        corrupt[HEADER_SIZE + 2] = 0x80  # the attributes of the first record
+        corrupt[17:21] = crc32c(bytes(corrupt[21 : batch.size])).to_bytes(4, "big")
+        connection.execute("UPDATE chunks SET data = ? WHERE id = ?", (bytes(corrupt), id))
+    done = kgw("check-store", "--config", filled)
+    assert done.returncode == 1
+    assert f"the batch at {batch.base_offset} is corrupt: record 0: its attributes are 0x80" in done.stdout
 
 
 def test_what_is_no_database_is_told(tmp_path: Path) -> None:

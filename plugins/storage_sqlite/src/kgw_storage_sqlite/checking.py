@@ -9,6 +9,7 @@ from typing import Final
 
 from kgw_core.errors import KafkaError
 from kgw_core.records import iter_batches
+from kgw_core.records.soundness import problem_of
 from kgw_storage_sqlite.errors import explained
 from kgw_storage_sqlite.schema import APPLICATION_ID, MAX_OFFSET, MIGRATIONS, key
 
@@ -90,6 +91,8 @@ def _chunk_problem(base: int, last: int, data: bytes, following: int) -> str | N
             if batch.base_offset < at or (batch.base_offset != at and at == base):
                 return f"a batch says that it begins at {batch.base_offset}"
             batch.check_crc()
+            if problem := problem_of(batch, compacted=True):
+                return f"the batch at {batch.base_offset} is corrupt: {problem}"
             at = batch.last_offset + 1
     except KafkaError as error:
         return str(error)
