@@ -43,6 +43,12 @@ test-newest: $(STAMP) ## unit and conformance tests on the newest Python here, i
 		.venv-newest/bin/python -m pytest -q tests/unit tests/conformance plugins; \
 	fi
 
+PURE := import sys, pytest; sys.modules["kgw_core.records._walk"] = None; sys.exit(pytest.main(sys.argv[1:]))
+
+test-pure: $(STAMP) ## what looks at records, as it is where there is no C compiler
+	$(BIN)/python -c '$(PURE)' -q tests/unit/records tests/unit/log tests/unit/api \
+		--deselect tests/unit/records/test_walk.py::test_here_it_is_compiled
+
 lint: $(STAMP) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

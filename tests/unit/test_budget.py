@@ -34,7 +34,10 @@ from kgw_core.records import build_batch, walk
 from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
 from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not walk.COMPILED, reason="the walk over records is not compiled: Python takes more"),
+]
 
 COUNTED = (os.path.dirname(kgw_core.__file__), os.path.dirname(memory_store.__file__))
 PRODUCE, FETCH = 11, 12
@@ -286,8 +289,6 @@ class TestSteps:
 
     async def test_the_size_of_a_batch_takes_no_more_steps(self, feed: Feed) -> None:
         """Python looks at no record, and the whole of a large batch leaves as it is."""
-        if not walk.COMPILED:
-            pytest.skip("the walk over the records is not compiled here")
         feed.send(feed.frame(produce(LARGE), PRODUCE))  # the decoder for large ones is made once
         (size,) = feed.put(feed.frame(produce(LARGE, 500), PRODUCE))
         with counting(feed.peer) as counts:
