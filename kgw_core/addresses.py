@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 
 def split_address(text: str) -> tuple[str, int | None]:
     """Host and port of ``"host:port"``, ``"host"``, ``"[::1]:9092"`` or ``"::1"``.
@@ -14,9 +16,19 @@ def split_address(text: str) -> tuple[str, int | None]:
     elif not (port.isdecimal() and port.isascii() and 1 <= int(port) <= 65535):
         raise ValueError(f'"{text}" is not an address: expected "host:port" or "host"')
     host = host.removeprefix("[").removesuffix("]")
+    if ":" in host and not _is_ipv6(host):
+        raise ValueError(f'"{text}" is not an address: expected "host:port" or "host"')
     if not host or any(char.isspace() or char == "/" for char in host):
         raise ValueError(f'"{text}" is not an address: expected "host:port" or "host"')
     return host, int(port) if port else None
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+    except OSError:
+        return False
+    return True
 
 
 def check_host(host: str) -> None:

@@ -224,7 +224,7 @@ class Stored:
         self._request = request
         self._response = response
         self._context = context
-        self._open = {id(answer): answer for _, answer, _ in waiting}
+        self._open = {id(answer): (answer, log) for _, answer, log in waiting}
         self.whole: Pending[ProduceResponse] = Pending()
         self._timer = context.broker.clock.call_later(seconds, self._timed_out)
         for pending, answer, log in waiting:
@@ -245,9 +245,11 @@ class Stored:
 
     def _timed_out(self) -> None:
         error = RequestTimedOut(f"the storage has not said within {self._seconds:g} s what came of it")
-        for answer in self._open.values():
-            answer.error_code = self._context.failed(error)
+        for answer, log in self._open.values():
+            answer.error_code = self._context.failed(error, str(log.tp))
             answer.error_message = str(error)
+            if self._seconds == self._context.broker.config.limits.append_timeout:  # not only the client's
+                self._context.broker.logs.overdue(log, error)
         self._open.clear()
         self._finish()
 

@@ -31,6 +31,8 @@ def run(
     """Read the settings and run the gateway; what keeps it from starting ends the process with status 1, or 2
     where it is on the command line."""
     _open_standard_streams()
+    if ready_file is not None and health_file is not None and ready_file.absolute() == health_file.absolute():
+        raise click.UsageError(f"--ready-file and --health-file name the same file, {ready_file}")
     try:
         settings = read()
         _show_logs("debug" if verbose else settings.config.log.level)

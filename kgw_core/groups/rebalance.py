@@ -128,7 +128,7 @@ class Rebalance:
                 self._not_completed(group, error, now, effects)
                 return
             logger.info(
-                "group %s has generation %d: %d members, %s/%s, led by %s",
+                "group %s has generation %d: %d member(s), %s/%s, led by %s",
                 group.id, group.generation, len(group.members), group.protocol_type, group.protocol_name,
                 group.leader,
             )  # fmt: skip

@@ -8,9 +8,10 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 
-from kgw_core.background import Background, Faults
+from kgw_core.background import Background, Faults, Tries
 from kgw_core.budget import UNLIMITED, Budget
 from kgw_core.clock import Clock
+from kgw_core.errors import KafkaError
 from kgw_core.gathering import Gathering
 from kgw_core.log import compaction, snapshots
 from kgw_core.log.kept import Kept
@@ -86,6 +87,9 @@ class LogManager:
             else None
         )
         self.snapshots = Snapshots(self._kept, self.background) if self._kept is not None else None
+        self.storing = Tries("storing what is appended", self.background)
+        self.late = False
+        """Whether the store has not answered an append in time, and none since."""
         self.wakes = Wakes()
         self.gathering = Gathering()
         self.writers = Writers(store, self.gathering, spawn)
@@ -115,6 +119,16 @@ class LogManager:
         if self._kept is not None:
             self._kept.forget(log.tp)
         self.refused.forget(log.tp)
+
+    def overdue(self, log: PartitionLog, error: KafkaError) -> None:
+        """The store has not answered an append to ``log`` in the time that a request waits for it."""
+        self.late = True
+        self.storing.failed(type(error)(f"{log.tp}: {error}"))
+
+    def answered(self) -> None:
+        """The store has answered an append again."""
+        self.late = False
+        self.storing.succeeded()
 
     def snapshot(self, log: PartitionLog) -> None:
         """Keep what is known of the log's producers, in the background."""

@@ -342,6 +342,8 @@ class PartitionLog(ReadableLog):
     def _stored(self, written: Flight, base: int) -> None:
         manager = self._manager
         appended = written.placed(base, self.producers)
+        if manager.late:
+            manager.answered()
         if manager.tails is not None and not self._topic.deleted:
             manager.tails.append(self.tp, base, written.batches)
         if not self._immediate and not self.queue.waiting:

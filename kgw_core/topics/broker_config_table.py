@@ -539,7 +539,8 @@ _TABLE = (
         "offsets.commit.timeout.ms",
         INT,
         "5000",
-        "How long a commit waits for the replicas of the offsets topic.",
+        "How long members wait for what is written of their group.",
+        setting="groups.commit_timeout",
     ),
     BrokerConfig("offsets.load.buffer.size", INT, "5242880", "Bytes read at once when a coordinator starts."),
     BrokerConfig(

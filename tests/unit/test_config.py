@@ -336,3 +336,9 @@ def test_every_setting_has_a_docstring_and_every_table_a_place_in_the_file() -> 
         if inspect.isclass(cls) and issubclass(cls, msgspec.Struct) and cls.__module__ == config.__name__:
             assert cls in structs, name
             assert set(meanings(cls)) == {field.name for field in msgspec.structs.fields(cls)}, name
+
+
+@pytest.mark.parametrize("text", ["a:b:c", "::1::2", "[a:b]:9092"])
+def test_what_is_neither_a_name_nor_ipv6_is_no_address(text: str) -> None:
+    with pytest.raises(ConfigError, match="is not an address"):
+        dev(advertise=text, env={})

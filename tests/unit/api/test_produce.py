@@ -402,3 +402,27 @@ class TestWaiting:
         await slow.catalog.delete("t")
         (part,) = slow.decode(answer.result(), request, 12).responses[0].partition_responses
         assert part.error_code == errors.UnknownTopicOrPartition.code
+
+
+async def test_a_store_that_does_not_answer_stands_in_health_until_it_does(
+    slow: Kit, store: SlowStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await slow.log()
+    request = produce(slow, 12, batch("a"))
+    slow.start(request, 12)
+    held = await store.arrived()
+    slow.start(produce(slow, 12, batch("b"), timeout_ms=1), 12)
+    health = slow.logs.background.health
+    await slow.clock.advance(1)
+    assert not health.failing, "the time that a client gives says nothing of the store"
+    await slow.clock.advance(slow.config.limits.append_timeout)
+    (failing,) = health.failing.values()
+    assert (failing.work, failing.cause) == (
+        "storing what is appended",
+        "t-0: the storage has not said within 20 s what came of it",
+    )
+    held.release()
+    await turns()
+    assert not health.failing
+    (await store.arrived()).release()
+    await turns()

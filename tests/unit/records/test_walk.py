@@ -56,7 +56,7 @@ def test_here_it_is_compiled() -> None:
     compiler = os.environ.get("CC") or "cc"
     if shutil.which(compiler) is None or not Path(sysconfig.get_paths()["include"], "Python.h").exists():
         pytest.skip("no C compiler, or no headers of Python's")
-    assert walk.COMPILED
+    assert walk.COMPILED, "there is a C compiler by now: rm .venv/.installed; make setup"
 
 
 class TestWhatIsFound:
