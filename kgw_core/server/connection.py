@@ -11,6 +11,7 @@ Rules:
    (:mod:`kgw_core.server.arriving`).
 4. A frame that has begun is whole within a time, and so is the first; the server looks now and then.
 5. A connection ends with a reason in the log, unless the client ended it between requests.
+6. After a whole buffer of small frames others have their turn: libuv would read on, up to 32 times.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Connection(asyncio.BufferedProtocol):
         "_out",
         "_own",
         "_reading",
+        "_resting",
         "_server",
         "_transport",
         "_unsent",
@@ -75,6 +77,7 @@ class Connection(asyncio.BufferedProtocol):
         self._out: list[Buffer] = []
         self._unsent = 0  # when the server looked last
         self._reading = True
+        self._resting = False  # others have their turn before more is read
         self._writable = True
         self._ended = False  # the client sends nothing more
         self._draining = False
@@ -101,7 +104,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             if self._own is None:
-                self._parse(size)
+                frames = self._parse(size)
+                if frames > 1 and size == len(self._server.shared):
+                    self._rest()
             else:
                 self._fill(self._own, size)
         except Exception as error:
@@ -138,24 +143,26 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- frames
 
-    def _parse(self, size: int) -> None:
-        """Go through the frames in the shared buffer; keep what is left over of the last."""
+    def _parse(self, size: int) -> int:
+        """Go through the frames in the shared buffer; keep what is left over. Return how many were whole."""
         shared = self._server.shared
-        at = 0
+        at = frames = 0
         while size - at >= PREFIX:
             (length,) = read_size(shared, at)
             end = at + PREFIX + length
             if end > size or length <= 0:
                 self._began = self._server.now()
                 self._begin_own(length, shared[at + PREFIX : size])
-                return
+                return frames
             self._frame(shared[at + PREFIX : end], False)
             if self._closing:
-                return
+                return frames
             at = end
+            frames += 1
         if at < size:
             self._began = self._server.now()
             self._begin_own(None, shared[at:size])
+        return frames
 
     def _begin_own(self, size: int | None, arrived: memoryview) -> None:
         """Of a frame of ``size`` bytes, or (None) of the length of one, this much has come."""
@@ -264,6 +271,17 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- pressure and ends
 
+    def _rest(self) -> None:
+        """There is more to read, probably: after the others' turn."""
+        if not self._resting:
+            self._resting = True
+            asyncio.get_running_loop().call_soon(self._rested)
+            self._balance()
+
+    def _rested(self) -> None:
+        self._resting = False
+        self._balance()
+
     def _balance(self) -> None:
         """Read from the socket only while there is room for what comes."""
         line, own, limits = self._line, self._own, self._server.limits
@@ -273,6 +291,7 @@ class Connection(asyncio.BufferedProtocol):
             and line.kept < limits.max_in_flight_bytes
             and (own is None or not own.waits)
             and not self._draining
+            and not self._resting
         )
         if self._closing:
             return

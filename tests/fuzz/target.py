@@ -16,7 +16,7 @@ from kgw_core.testing.gateway import GatewayProcess, gateway_process
 from tests.fuzz.attack import Attack, Finding
 from tests.fuzz.healthy import HealthyPair
 
-STALL = 0.25
+STALL = 0.1
 """What a healthy client may wait, in seconds, beside what is the machine's fault."""
 
 CONFIG = """

@@ -131,9 +131,11 @@ class TestFrames:
         ]
         data = b"".join(map(framed, frames))
         while data:
-            size = chance.choice([1, 3, 5, 100, 9000, 1 << 17])
-            assert peer.feed(data[:size]) == len(data[:size])
-            data = data[size:]
+            sent = peer.feed(data[: chance.choice([1, 3, 5, 100, 9000, 1 << 17])])
+            assert sent
+            data = data[sent:]
+            if not peer.transport.reading:
+                await turns(1)  # of others, after a whole buffer of frames
         assert script.frames == frames
         assert peer.answered == list(range(30))
 
@@ -373,11 +375,34 @@ class TestPressure:
     async def test_reading_stops_at_the_most_bytes_held(self, script: Script) -> None:
         peer = a_peer(script, max_request_size=5000, max_in_flight_bytes=5000)
         peer.send(ask(0, how=LATER))
-        peer.send(*[ask(number, size=2000) for number in range(1, 4)])
+        data = b"".join(framed(ask(number, size=2000)) for number in range(1, 4))
+        sent = peer.feed(data)
+        await turns(1)
+        assert sent + peer.feed(data[sent:]) == len(data)
         assert not peer.transport.reading
         script.finish(0)
         assert peer.transport.reading
         assert peer.answered == [0, 1, 2, 3]
+
+    async def test_others_have_their_turn_after_a_whole_buffer_of_frames(
+        self, peer: Peer, script: Script
+    ) -> None:
+        """libuv reads on as long as its buffer gets full, 32 times."""
+        frames = [ask(number) for number in range(3 * SHARED_SIZE // len(framed(ask(0))))]
+        data = b"".join(map(framed, frames))
+        while data:
+            sent = peer.feed(data)
+            data = data[sent:]
+            assert sent <= SHARED_SIZE + len(framed(frames[0]))
+            assert peer.transport.reading == (not data)
+            await turns(1)
+            assert peer.transport.reading
+        assert script.frames == frames
+
+    async def test_a_large_frame_is_read_on_and_on(self, peer: Peer, script: Script) -> None:
+        frame = framed(ask(0, size=5 * SHARED_SIZE))
+        assert peer.feed(frame, SHARED_SIZE) == len(frame)
+        assert peer.transport.reading
 
     async def test_while_the_client_does_not_read_nothing_is_started_and_nothing_is_read(
         self, script: Script
