@@ -23,6 +23,7 @@ from disks import Ballast, left, run, tmpfs
 from kgw_storage_sqlite import logs, room
 from kgw_storage_sqlite.config import Config
 from kgw_storage_sqlite.store import SqliteStore
+from kgw_storage_sqlite.wal import WriteAheadLog
 
 from kgw_core.errors import KafkaStorageError
 from kgw_core.spi import storage
@@ -250,7 +251,7 @@ async def test_room_that_others_take_is_made_by_deleting(disk: Path, pending: in
     async with opened(disk / "kgw.db") as store:
         tp, other = await log(store), await log(store, "other")
         await append(store, tp, 600)
-        await store.database.checkpoint()
+        await store.database.checkpoint(whole=True)
         await append(store, other, pending)
         Ballast(disk).fill()
         assert left(disk) == 0
@@ -314,7 +315,7 @@ async def test_appends_beside_a_backup_stop_before_the_log_cannot_be_carried_ove
         reader.execute("COMMIT")
         reader.close()
         reserve = (disk / "kgw.db.reserve").stat().st_size
-        await store.database.checkpoint()
+        await store.database.checkpoint(whole=True)
         assert (disk / "kgw.db.reserve").stat().st_size == reserve > MiB, "there was no room without it"
         await until(lambda: _took(store, tp), "appends do not go on")
         assert await append(store, tp, 300) == 300
@@ -428,6 +429,32 @@ async def test_small_commits_do_not_let_the_write_ahead_log_grow(tmp_path: Path)
 
 
 @pytest.mark.anyio
+async def test_writes_rarely_wait_for_the_write_ahead_log_to_be_carried_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time they do, it is for the disk: three times what is written has to be there."""
+    carried: list[sqlite3.Connection] = []
+    carry = WriteAheadLog.carry
+
+    def counted(self: WriteAheadLog, connection: sqlite3.Connection) -> bool:
+        carried.append(connection)
+        return carry(self, connection)
+
+    monkeypatch.setattr(WriteAheadLog, "carry", counted)
+    async with opened(tmp_path / "kgw.db", synchronous="normal") as store:
+        tp = await log(store)
+        for _ in range(300):
+            await append(store, tp, 20, size=100)
+            while store.database.wal.due:  # noqa: ASYNC110 # as slow as who carries over beside it
+                await asyncio.sleep(0.001)
+        writer = store.database._writer
+        assert writer is not None
+        waited = sum(connection is writer._conn for connection in carried)
+    assert len(carried) >= 6, "at 32 MiB each, by an estimate that is too high"
+    assert waited <= 3, f"{waited} of {len(carried)}: 200 MiB went into it, and its file keeps 64"
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("own", [False, True])
 async def test_nor_do_commits_of_the_state(tmp_path: Path, own: bool) -> None:
     from kgw_storage_sqlite.state import SqliteStateStore
@@ -451,7 +478,7 @@ async def test_deleting_does_not_write_what_it_deletes(tmp_path: Path) -> None:
         tp, other = await log(store), await log(store, "other")
         await append(store, tp, 60, size=500_000)
         await append(store, other, 1)
-        await store.database.checkpoint()
+        await store.database.checkpoint(whole=True)
         before = store.database.wal.written
 
         def frames(connection: sqlite3.Connection) -> int:

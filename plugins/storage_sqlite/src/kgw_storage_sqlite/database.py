@@ -185,9 +185,10 @@ class Database:
                 self.wal.written += size
                 return result
 
-    async def checkpoint(self) -> None:
-        """Carry the write-ahead log over, beside the writes; the little that came meanwhile, between two of
-        them. Then the log has nothing that is needed, and begins anew."""
+    async def checkpoint(self, *, whole: bool = False) -> None:
+        """Carry the write-ahead log over, beside the writes. Once its file is as large as it may stay, or if
+        the ``whole`` of it has to go, the little that came meanwhile is carried over between two of them. The
+        writes wait for the disk then; with that the log has nothing that is needed, and begins anew."""
         for _ in range(PASSES):
             begun = self.wal.written
             if self._checkpointer is None:
@@ -197,6 +198,8 @@ class Database:
             except sqlite3.Error:
                 break  # the thread that writes can make room for it, or say what is wrong
             if self.wal.written - begun <= LITTLE:
+                if not whole and self.wal.may_grow:
+                    return
                 break
         await self.write(self.wal.carry, size=0, frees=True)
 

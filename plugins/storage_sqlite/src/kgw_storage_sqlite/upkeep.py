@@ -122,7 +122,7 @@ class Upkeep:
             give_back = partial(_give_back, most=spare)
             while await self._database.write(give_back, size=STEP // 2, frees=True):
                 await self._rest()
-            await self._database.checkpoint()  # the file gets shorter when this reaches it
+            await self._database.checkpoint(whole=True)  # the file gets shorter when this reaches it
 
     async def _step(self, delete: Callable[[sqlite3.Connection], bool]) -> bool:
         """Delete a few chunks; whether there are more."""

@@ -39,6 +39,7 @@ class WriteAheadLog:
         self._tried = 0
         self._carried = 0
         self._held = -MOST
+        self._used = 0  # bytes of its file, from its last beginning until it was carried over last
         self.written = 0
 
     @property
@@ -63,6 +64,11 @@ class WriteAheadLog:
         except OSError:
             return 0
 
+    @property
+    def may_grow(self) -> bool:
+        """Whether it has not come, in its file, to where that stays as large anyway."""
+        return self._used < self._limit
+
     def carry(self, connection: sqlite3.Connection) -> bool:
         """Write what is in it into the database, as far as nobody reads an older state; whether that is all.
 
@@ -71,6 +77,8 @@ class WriteAheadLog:
         with self._carrying:
             self._tried = begun = self.written
             busy, frames, done = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            [page_size] = connection.execute("PRAGMA page_size").fetchone()
+            self._used = frames * page_size
             if busy or frames != done:
                 self._held = begun
                 return False
