@@ -7,6 +7,7 @@ from benchmarks.peers.kafka import Kafka, KafkaFsync
 from benchmarks.peers.kfake import Kfake
 from benchmarks.peers.kgw import Kgw
 from benchmarks.peers.kgw_sqlite import KgwSqlite, KgwSqliteNormal
+from benchmarks.peers.kgw_variants import KgwBefore, KgwPure
 from benchmarks.peers.nafka import Nafka
 from benchmarks.peers.nisshi import Nisshi
 
@@ -21,5 +22,7 @@ PEERS: dict[str, Peer] = {
         KgwSqlite(),
         KgwSqliteNormal(),
         KafkaFsync(),
+        KgwBefore(),
+        KgwPure(),
     )
 }

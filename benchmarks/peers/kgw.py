@@ -35,7 +35,7 @@ class Kgw(Peer):
         return self.place / "venv" / "bin" / "python"
 
     def make(self) -> str:
-        python = os.environ.get("KGW_BENCH_PYTHON") or _chosen()
+        python = os.environ.get("KGW_BENCH_PYTHON") or chosen()
         call([python, "-m", "venv", "--without-pip", str(self.place / "venv")], self.place)
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
         install = [*pip, "--python", str(self.python), "install", "-c", "constraints.txt"]
@@ -49,7 +49,8 @@ class Kgw(Peer):
         return [str(self.python.with_name("kgw")), "dev", "--port", str(port)]
 
 
-def _chosen() -> str:
+def chosen() -> str:
+    """The interpreter that is measured."""
     try:
         done = subprocess.run([SYSTEM, "-c", NEW_ENOUGH], capture_output=True)
     except OSError:

@@ -46,7 +46,8 @@ HERE_INFLATED: Final = 1 << 20
 """Bytes that are inflated there: one to three milliseconds."""
 HERE_PACKED: Final = 64 << 10
 """Bytes that are compressed there: the same."""
-_USUAL_RATIO: Final = 4
+_USUAL_RATIOS: Final = (1, 4, 2, 2, 4)
+"""How many times its size a batch is taken to inflate to before that is tried, by codec."""
 
 _NOT_THEIRS: Final = LOG_APPEND_TIME | DELETE_HORIZON
 """Attributes that only a broker sets."""
@@ -151,9 +152,10 @@ def _look_closely(
     attributes, base_time, max_time, count = header[5], header[7], header[8], header[12]
     codec = attributes & CODEC_MASK
     target = target_codec(configs, codec)
-    if here and (codec or count > HERE_RECORDS or target != codec):
+    less = checking != "all" and target == codec and not configs.compact
+    if here and not (less and checking == "header"):
         _check_short(header[1], count, codec, target)
-    if checking != "all" and target == codec and not configs.compact:
+    if less:
         _look_less(data, header, configs, now, checking, max_inflated, here)
         if (
             max_time < base_time and not configs.log_append_time
@@ -212,9 +214,10 @@ def looked_into(
 
 def _check_short(size: int, count: int, codec: int, target: int) -> None:
     """:raises TakesLong: as far as the header tells it."""
-    if count > HERE_RECORDS or (codec and size * _USUAL_RATIO > HERE_INFLATED):
+    inflated = size * _USUAL_RATIOS[codec]
+    if count > HERE_RECORDS or (codec and inflated > HERE_INFLATED):
         raise TakesLong
-    if target != codec and size * (_USUAL_RATIO if codec else 1) > HERE_PACKED:
+    if target != codec and inflated > HERE_PACKED:
         raise TakesLong
 
 

@@ -61,16 +61,21 @@ def walk_python(data: bytes, at: int, count: int, frame: bool = False) -> Walked
     width, again, patience = 0, 0, 16
     numbers = iter(range(count))
     try:
-        # This loop runs once a record. A length inside may lead it past the end of the record, which it finds
-        # out when it has read the fields, or past the end of the data, which raises IndexError.
+        # This loop runs once a record: varints of one and two bytes are read in line. A length inside may
+        # lead it past the end of the record, which it finds out when it has read the fields, or past the
+        # end of the data, which raises IndexError.
         for index in numbers:
             begin = at
             length = data[at]
             at += 1
             if length > 0x7F:
-                length, at = read_raw32(data, at - 1)
-                if not data[at - 1]:
-                    return Fault(index, "its length is written in more bytes than it needs")
+                if 0 < (more := data[at]) < 0x80:
+                    length += (more << 7) - 0x80
+                    at += 1
+                else:
+                    length, at = read_raw32(data, begin)
+                    if not data[at - 1]:
+                        return Fault(index, "its length is written in more bytes than it needs")
             start = at
             if data[at] > 0x7F:
                 return Fault(index, f"its attributes are {data[at]:#x}")
@@ -88,7 +93,11 @@ def walk_python(data: bytes, at: int, count: int, frame: bool = False) -> Walked
             number = data[at]
             at += 1
             if number > 0x7F:
-                number, at = read_raw32(data, at - 1)
+                if (more := data[at]) < 0x80:
+                    number += (more << 7) - 0x80
+                    at += 1
+                else:
+                    number, at = read_raw32(data, at - 1)
             if number != index << 1:
                 flags |= OUT_OF_ORDER
             size = data[at]
@@ -104,7 +113,11 @@ def walk_python(data: bytes, at: int, count: int, frame: bool = False) -> Walked
             size = data[at]
             at += 1
             if size > 0x7F:
-                size, at = read_raw32(data, at - 1)
+                if (more := data[at]) < 0x80:
+                    size += (more << 7) - 0x80
+                    at += 1
+                else:
+                    size, at = read_raw32(data, at - 1)
             if not size & 1:
                 at += size >> 1
             elif size != 1:
@@ -142,9 +155,13 @@ def _frame(data: bytes, at: int, count: int) -> Walked | Fault:
             length = data[at]
             at += 1
             if length > 0x7F:
-                length, at = read_raw32(data, at - 1)
-                if not data[at - 1]:
-                    return Fault(index, "its length is written in more bytes than it needs")
+                if 0 < (more := data[at]) < 0x80:
+                    length += (more << 7) - 0x80
+                    at += 1
+                else:
+                    length, at = read_raw32(data, at - 1)
+                    if not data[at - 1]:
+                        return Fault(index, "its length is written in more bytes than it needs")
             if length & 1:
                 return Fault(index, f"its length is {zigzag(length)}")
             at += length >> 1
