@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 from broker_kit import NO_TIMES, NOW, UncheckedStore, a_kit, altered, batch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kgw_storage_memory.store import MemoryStore
 
@@ -37,6 +37,7 @@ class Told(MemoryStore):
 TP = TopicPartition("t", UUID(int=1), 0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-1, 20), max_size=40), st.integers(0, 21))
 async def test_what_was_written_before_is_found_by_halving(times: list[int], time: int) -> None:
     """Times need not ascend, as clocks are put back: what lies before a batch that was written before a time

@@ -9,7 +9,7 @@ from uuid import uuid4
 import anyio
 import pytest
 from broker_kit import Kit, ManualClock, SlowStore, a_kit, done, numbered, turns, view
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kgw_core.background import Background
@@ -49,6 +49,7 @@ def snapshots_in(state: MemoryStateStore) -> Snapshots:
     return Snapshots(Kept(state, (snapshots.key,), background), background)
 
 
+@settings(deadline=None)
 @given(batches=BATCHES, offset=st.integers(30, 2**62))
 async def test_a_snapshot_tells_all_that_is_known(
     batches: list[tuple[int, int, int, int]], offset: int
