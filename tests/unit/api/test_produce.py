@@ -193,6 +193,22 @@ class TestRefused:
         answer = await self.refused(kit, data, errors.InvalidRecord)
         assert [each.batch_index for each in answer.record_errors] == [1, 2]
         assert all("without a key" in each.batch_index_error_message for each in answer.record_errors)
+
+    async def test_records_whose_times_the_topic_does_not_take_are_named(self, kit: Kit) -> None:
+        """The header says of none of them that it is wrong."""
+        await kit.log(message_timestamp_before_max_ms="1000")
+        data = build_batch([(b"k", b"1", NOW), (b"k", b"2", NOW - 1001), (b"k", b"3", NOW + 9_000_000)])
+        data = altered(data, max_timestamp=NOW)
+        answer = await self.refused(kit, data, errors.InvalidTimestamp)
+        assert [each.batch_index for each in answer.record_errors] == [1, 2]
+
+    async def test_the_first_record_that_is_not_well_formed_is_named(self, kit: Kit) -> None:
+        await kit.log()
+        data = batch("a", "b", "c")
+        data[-2:] = b"xx"  # the value of the last one, and its number of headers
+        answer = await self.refused(kit, altered(data), errors.InvalidRecord)
+        assert [each.batch_index for each in answer.record_errors] == [2]
+        assert answer.error_message.startswith("record 2: ")
         await self.refused(kit, data, errors.InvalidRecord, 7)  # has no place for them
 
     @pytest.mark.parametrize("version", V2)

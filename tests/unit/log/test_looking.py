@@ -192,6 +192,29 @@ async def test_what_comes_meanwhile_waits_and_keeps_its_order(kit: Kit, gate: Ga
     assert kit.logs.budget.used == 0
 
 
+@pytest.mark.parametrize("thread", [False, True])
+@pytest.mark.parametrize("claimed", [-1, 0, NOW - 10**9, NOW + 1800_000])
+async def test_a_max_timestamp_that_is_wrong_is_put_right_wherever_it_is_kept(
+    kit: Kit, slow: Kit, store: SlowStore, gate: Gate, thread: bool, claimed: int
+) -> None:
+    """Versions of Sarama write -1, and look-ups by time found nothing; 0 had fresh records deleted."""
+    gate.open()
+    store.patient = False
+    slow.start_writers()
+    for broker in (kit, slow):
+        log = await broker.log("t")
+        records = [(b"k", b"v", NOW + at) for at in range(2 if thread else 1)]
+        data = altered(build_batch(records), max_timestamp=claimed)
+        outcome = log.append(view(data), False)
+        if isinstance(outcome, Pending):
+            await appended(outcome)
+        (stored,) = batches_of(await log.read(0, 1 << 20))
+        assert stored.max_timestamp == records[-1][2]
+        latest = records[-1][2]
+        assert await broker.store.find_time(log.tp, latest) == 0
+        assert await broker.store.find_time(log.tp, latest + 1) is None
+
+
 async def test_any_number_of_batches_that_take_long_may_wait_for_one_log(
     kit: Kit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
