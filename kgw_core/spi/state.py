@@ -125,11 +125,12 @@ class StateStore(ABC):
     api_version: ClassVar[int] = API_VERSION
     Config: ClassVar[type[Any] | None] = None
 
-    background: Background = Background(SystemClock())
+    background: Background
     """For what the store has to do beside its calls: as :attr:`kgw_core.spi.storage.LogStore.background`."""
 
     def __init__(self, config: Any = None) -> None:
         self.config = config
+        self.background = Background(SystemClock())
 
     async def open(self) -> None:
         """Called once before anything else. :raises: whatever keeps the gateway from starting."""

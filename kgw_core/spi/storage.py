@@ -197,12 +197,13 @@ class LogStore(ABC):
     writers: ClassVar[int] = 4
     """How many ``append_many`` calls the core keeps under way at once, where ``commit_scope`` is "store"."""
 
-    background: Background = Background(SystemClock())
+    background: Background
     """What the store has to do beside its calls runs with this: guarded, told once a cause, tried again, and
     seen in the gateway's health, for which the gateway sets its own before ``open``."""
 
     def __init__(self, config: Any = None) -> None:
         self.config = config
+        self.background = Background(SystemClock())
 
     async def open(self) -> None:
         """Called once before anything else. :raises: whatever keeps the gateway from starting."""
