@@ -81,7 +81,10 @@ class Watch:
         while True:
             time.sleep(TICK)
             if time.perf_counter() - self._ticked > LONG:
-                frames = traceback.extract_stack(sys._current_frames()[loop])
+                try:
+                    frames = traceback.extract_stack(sys._current_frames()[loop])
+                except AttributeError:  # CPython 3.11 walks from a coroutine to what awaits it, now and then
+                    continue
                 names = [f"{Path(each.filename).stem}:{each.lineno} {each.name}" for each in frames]
                 self._seen[" < ".join(names[: -DEPTH - 1 : -1])] += 1
 

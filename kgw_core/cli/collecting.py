@@ -23,8 +23,8 @@ were left over; and no full look by CPython's own rules.
 
 The first: a commit of a store answers some dozens of requests, and all of theirs live until then: with 700,
 CPython's own, it looked at those in vain, for 5 % of the CPU. More would make it look at too many at once."""
-LOOKS: Final = 3
-"""Looks at what was left over before a full one, which has 90,000 objects to look at then: some 10 ms."""
+LOOKS: Final = 2
+"""Looks at what was left over before a full one, which has 60,000 objects to look at then: some 10 ms."""
 
 
 @contextmanager

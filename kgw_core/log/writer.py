@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 MAX_APPEND_BYTES = 8 << 20
 """What goes into one append, or one batch; the rest goes into the next. More would spare the store little,
 and make those who wait, and its own upkeep between two, wait longer."""
+LEAST = 32 << 10
+"""As how many bytes a log counts there, however little it brings: a store writes a page for it, or so."""
 
 
 class Writers:
@@ -101,7 +103,7 @@ class Writers:
             del self._due[log]
             if log.queue.waiting and not log.queue.in_flight:
                 flight = log.queue.depart(room)
-                room -= flight.size
+                room -= max(flight.size, LEAST)
                 logs.append(log)
                 appends.append(Append(log.tp, flight.batches))
         if not logs:

@@ -151,6 +151,7 @@ class TestQueue:
         self, slow: Kit, store: SlowStore, monkeypatch: Any
     ) -> None:
         monkeypatch.setattr(writer, "MAX_APPEND_BYTES", 250)
+        monkeypatch.setattr(writer, "LEAST", 1)
         await slow.topic(partitions=4)
         logs = [await slow.log(partition=number) for number in range(4)]
         append(logs[0], "a")
@@ -165,6 +166,26 @@ class TestQueue:
                 order.append([(append.tp.partition, len(append.batches)) for append in held.appends])
         assert [tp for turn in order for tp, _ in turn][:3] == [3, 1, 2]
         assert all(sum(count for _, count in turn) <= 2 for turn in order)
+
+    async def test_one_append_takes_some_logs_only_however_little_they_bring(
+        self, slow: Kit, store: SlowStore, monkeypatch: Any
+    ) -> None:
+        """A store writes a page for each: others would wait for thousands of them."""
+        monkeypatch.setattr(writer, "MAX_APPEND_BYTES", 100_000)
+        monkeypatch.setattr(writer, "LEAST", 20_000)
+        await slow.topic(partitions=13)
+        logs = [await slow.log(partition=number) for number in range(13)]
+        append(logs[0], "a")
+        held = await store.arrived()
+        pending = [append(log, "x") for log in logs[1:]]
+        counts = []
+        while not all(each.done for each in pending):
+            held.release()
+            await turns()
+            if store.held:
+                held = store.held[0]
+                counts.append(len(held.appends))
+        assert max(counts) == 5
 
     async def test_bytes_that_are_lost_after_the_call_are_copied(self, slow: Kit, store: SlowStore) -> None:
         log = await slow.log()
