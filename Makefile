@@ -84,5 +84,5 @@ fuzz: $(STAMP) ## bad input of every class beside a healthy pair of clients; MIN
 soak: $(STAMP) ## memory over time; MINUTES=60
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60)
 
-crash: $(STAMP) ## kill -9 at random moments, and what was acknowledged is there; ROUNDS=20
-	$(BIN)/python -m tests.crash --rounds $(or $(ROUNDS),20)
+crash: $(STAMP) ## kill -9 at random moments, a storage that fails, and what was told is so; ROUNDS=20 FAULTS=0.02
+	$(BIN)/python -m tests.crash --rounds $(or $(ROUNDS),20) --faults $(or $(FAULTS),0.02)

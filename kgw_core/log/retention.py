@@ -21,7 +21,7 @@ import anyio.lowlevel
 
 from kgw_core.background import Faults
 from kgw_core.clock import Clock
-from kgw_core.errors import UnknownTopicOrPartition
+from kgw_core.errors import OffsetOutOfRange, UnknownTopicOrPartition
 from kgw_core.log.ages import Ages
 from kgw_core.records.batch import RecordBatch, iter_batches
 from kgw_core.spi.storage import LogStore
@@ -70,10 +70,17 @@ class Retention:
         faults = Faults("partition(s)")
         for log in list(self._logs()):
             await self._rest()
+            start = log.start
             try:
                 await self._check_log(log)
             except UnknownTopicOrPartition:
                 pass  # deleted meanwhile
+            except OffsetOutOfRange as error:
+                async with log.changing():  # a trim that is under way: it tells the log when it is done
+                    pass
+                if log.start == start:
+                    faults.add(log.tp, error)
+                # else records were deleted meanwhile, and the next look finds where the log begins now
             except Exception as error:
                 faults.add(log.tp, error)
         faults.tell()

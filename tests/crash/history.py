@@ -1,109 +1,246 @@
-"""What clients were told, what the log says, and whether the two agree."""
+"""What clients were told, what the logs say, and whether the two agree. One class a kind of topic."""
 
 from __future__ import annotations
 
-import struct
-import zlib
+import threading
+from abc import ABC, abstractmethod
 from collections import defaultdict
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from confluent_kafka import Message
 
-_HEAD = struct.Struct(">HHII")  # producer, partition, number, crc32 of what follows
+from tests.crash.records import (
+    Entry,
+    Wrong,
+    checked,
+    compacted_checked,
+    compacted_key,
+    is_tombstone,
+)
 
 
-class Entry(NamedTuple):
-    """A record as the log has it."""
+class History(ABC):
+    """Of one topic. ``idempotent``: the producers whose records have to be there once, and in order.
 
-    producer: int
-    number: int
+    ``acknowledged`` is what producers were told, by partition and offset; ``log`` what was ever read there.
+    """
 
-
-def value(producer: int, partition: int, number: int, size: int) -> bytes:
-    """The value of a producer's record: it tells whose it is, and whether it is whole. At least 10 bytes."""
-    body = (b"%d.%d.%d." % (producer, partition, number)) * (size // 6 + 1)
-    body = body[: max(0, size - _HEAD.size)]
-    return _HEAD.pack(producer, partition, number, zlib.crc32(body)) + body
-
-
-class Wrong(AssertionError):
-    """The log is not what was promised."""
-
-
-class History:
-    """Of one topic. ``idempotent``: the producers whose records have to be there once."""
-
-    def __init__(self, partitions: int, idempotent: set[int]) -> None:
-        self.partitions = partitions
-        self._idempotent = idempotent
-        self.acknowledged: dict[int, dict[int, Entry]] = {p: {} for p in range(partitions)}
-        self.log: dict[int, list[Entry]] = {p: [] for p in range(partitions)}
-        self._highest: dict[tuple[int, int], int] = defaultdict(lambda: -1)
+    def __init__(self, topic: str, partitions: int, idempotent: Iterable[int]) -> None:
+        self.topic = topic
+        self.partitions = range(partitions)
+        self.acknowledged: dict[int, dict[int, Entry]] = {p: {} for p in self.partitions}
+        self.log: dict[int, dict[int, Entry]] = {p: {} for p in self.partitions}
         self.duplicates = 0
+        self._idempotent = set(idempotent)
+        self._lock = threading.Lock()
 
     def told(self, producer: int, partition: int, number: int, offset: int) -> None:
         """A producer was told that its record is at ``offset``."""
-        known = self.acknowledged[partition].setdefault(offset, Entry(producer, number))
-        if known != (producer, number):
-            raise Wrong(f"offset {offset} of {partition} acknowledged to {known} and {producer, number}")
+        entry = Entry(producer, number)
+        with self._lock:
+            known = self.acknowledged[partition].setdefault(offset, entry)
+        if known != entry:
+            raise Wrong(f"{self.place(partition, offset)} was acknowledged to {known} and to {entry}")
 
-    def found(self, message: Message) -> None:
-        """The log's next record."""
-        partition, offset = message.partition(), message.offset()
-        entries = self.log[partition]
-        if offset != len(entries):
-            raise Wrong(f"partition {partition}: offset {offset} follows {len(entries) - 1}")
-        entry = self._checked(message)
-        entries.append(entry)
-        highest = self._highest[partition, entry.producer]
-        if entry.number > highest + 1:
-            raise Wrong(f"partition {partition}: {entry} at {offset} comes after number {highest}")
-        if entry.number <= highest:
-            if entry.producer in self._idempotent:
-                raise Wrong(f"partition {partition}: {entry} is at {offset} again")
-            self.duplicates += 1
-        self._highest[partition, entry.producer] = max(highest, entry.number)
-
-    @staticmethod
-    def _checked(message: Message) -> Entry:
-        """:raises Wrong: key, value or headers are not as they were sent."""
-        data = message.value()
-        place = f"partition {message.partition()} offset {message.offset()}"
-        producer, partition, number, crc = _HEAD.unpack_from(data)
-        if partition != message.partition() or zlib.crc32(memoryview(data)[_HEAD.size :]) != crc:
-            raise Wrong(f"{place}: the value is not what was sent")
-        if message.key() != key(number) or message.headers() != headers(producer, number):
-            raise Wrong(
-                f"{place}: key {message.key()!r} or headers {message.headers()!r} are not what was sent"
-            )
-        return Entry(producer, number)
-
-    def check(self, *, all_read: bool) -> None:
-        """Everything that was acknowledged is where it was told to be; as far as the log was read, or all."""
-        for partition, acknowledged in self.acknowledged.items():
-            entries = self.log[partition]
-            for offset, entry in acknowledged.copy().items():
-                if offset >= len(entries) and not all_read:
-                    continue
-                if offset >= len(entries):
-                    raise Wrong(
-                        f"partition {partition}: {entry} was told offset {offset}, but the log ends before"
-                    )
-                if entries[offset] != entry:
-                    raise Wrong(f"partition {partition}: offset {offset} has {entries[offset]}, not {entry}")
+    def known(self) -> dict[int, dict[int, Entry]]:
+        """A copy of ``acknowledged``: what has to be in a log that is read after this."""
+        with self._lock:
+            return {partition: entries.copy() for partition, entries in self.acknowledged.items()}
 
     def count(self) -> int:
         """Records that were acknowledged."""
         return sum(map(len, self.acknowledged.values()))
 
-    def lasts(self) -> dict[tuple[int, int], int]:
-        """The highest number in the log, by partition and producer."""
-        return dict(self._highest)
+    def begin(self, partition: int, start: int) -> int:
+        """Where to read from, in a log that begins at ``start``."""
+        return start
+
+    @abstractmethod
+    def found(self, message: Message) -> None:
+        """The log's next record. :raises Wrong: it must not be there."""
+
+    @abstractmethod
+    def read(self, partition: int, start: int, end: int, known: dict[int, Entry]) -> None:
+        """A partition was read from ``begin()`` to ``end``; ``known`` was acknowledged before.
+
+        :raises Wrong: something is missing.
+        """
+
+    def place(self, partition: int, offset: int) -> str:
+        return f"{self.topic} partition {partition} offset {offset}"
+
+    def _keep(self, partition: int, offset: int, entry: Entry) -> None:
+        known = self.log[partition].setdefault(offset, entry)
+        if known != entry:
+            raise Wrong(f"{self.place(partition, offset)} has {entry}, and had {known}")
 
 
-def key(number: int) -> bytes | None:
-    return None if number % 5 == 0 else b"key-%d" % (number % 97)
+class Order:
+    """That of the records in one partition. An idempotent producer's come once each, in the order in which
+    it sent them; a plain one's may come again, or late, when a request is refused and sent again behind
+    others. ``gaps``: some may have gone."""
+
+    def __init__(self, place: str, idempotent: set[int], *, gaps: bool) -> None:
+        self._place = place
+        self._idempotent = idempotent
+        self._gaps = gaps
+        self._highest: dict[int, int] = {}
+        self._plain: dict[int, set[int]] = defaultdict(set)
+        self.duplicates = 0
+
+    def next(self, offset: int, entry: Entry) -> None:
+        """:raises Wrong: this one must not come here."""
+        producer, number = entry
+        if producer not in self._idempotent:
+            self.duplicates += number in self._plain[producer]
+            self._plain[producer].add(number)
+            return
+        highest = self._highest.get(producer, -1)
+        if number > highest + 1 and not self._gaps:
+            raise Wrong(f"{self._place}: {entry} at offset {offset} comes after number {highest}")
+        if number <= highest:
+            raise Wrong(f"{self._place}: {entry} at offset {offset} is there again, or late")
+        self._highest[producer] = number
+
+    def begin(self, entry: Entry) -> None:
+        """What its producer sent before it has gone."""
+        self._highest.setdefault(entry.producer, entry.number - 1)
+
+    def count(self, producer: int) -> int:
+        """How many different records of it there were."""
+        return len(self._plain[producer]) or self._highest.get(producer, -1) + 1
 
 
-def headers(producer: int, number: int) -> list[tuple[str, bytes | None]] | None:
-    return None if number % 3 else [("producer", b"%d" % producer), ("empty", b""), ("null", None)]
+class Whole(History):
+    """A topic from which nothing goes; each read goes on where the last one ended."""
+
+    def __init__(self, topic: str, partitions: int, idempotent: Iterable[int]) -> None:
+        super().__init__(topic, partitions, idempotent)
+        self.orders = {
+            p: Order(f"{topic} partition {p}", self._idempotent, gaps=False) for p in self.partitions
+        }
+
+    def begin(self, partition: int, start: int) -> int:
+        return len(self.log[partition])
+
+    def found(self, message: Message) -> None:
+        partition, offset = _at(message)
+        if offset != len(self.log[partition]):
+            raise Wrong(f"{self.place(partition, offset)} follows {len(self.log[partition]) - 1}")
+        entry = checked(message)
+        self._keep(partition, offset, entry)
+        self.orders[partition].next(offset, entry)
+
+    def read(self, partition: int, start: int, end: int, known: dict[int, Entry]) -> None:
+        log = self.log[partition]
+        if start or end != len(log):
+            raise Wrong(f"{self.topic} partition {partition} has {start} to {end}; {len(log)} were read")
+        for offset, entry in known.items():
+            if offset >= end:
+                raise Wrong(f"{self.place(partition, offset)} was told to {entry}, but the log ends before")
+            if log[offset] != entry:
+                raise Wrong(f"{self.place(partition, offset)} has {log[offset]}, not {entry}")
+        self.duplicates = sum(order.duplicates for order in self.orders.values())
+
+
+class Trimmed(History):
+    """A topic from whose front records go, by retention and by requests. ``trimmed``: up to which offset the
+    latter were acknowledged."""
+
+    def __init__(self, topic: str, partitions: int, idempotent: Iterable[int]) -> None:
+        super().__init__(topic, partitions, idempotent)
+        self.trimmed = dict.fromkeys(self.partitions, 0)
+        self.starts = dict.fromkeys(self.partitions, 0)
+        self._orders: dict[int, Order] = {}
+        self._next: dict[int, int] = {}
+
+    def begin(self, partition: int, start: int) -> int:
+        self._orders[partition] = Order(f"{self.topic} partition {partition}", self._idempotent, gaps=False)
+        self._next.pop(partition, None)
+        return start
+
+    def found(self, message: Message) -> None:
+        partition, offset = _at(message)
+        entry = checked(message)
+        if offset != self._next.get(partition, offset):
+            raise Wrong(f"{self.place(partition, offset)} follows {self._next[partition] - 1}")
+        self._next[partition] = offset + 1
+        self._keep(partition, offset, entry)
+        self._orders[partition].begin(entry)
+        self._orders[partition].next(offset, entry)
+
+    def read(self, partition: int, start: int, end: int, known: dict[int, Entry]) -> None:
+        if start < self.starts[partition]:
+            raise Wrong(
+                f"{self.topic} partition {partition} began at {self.starts[partition]}, now at {start}"
+            )
+        if end < start or (end > start and self._next.get(partition) != end):
+            raise Wrong(f"{self.topic} partition {partition} ends at {end}, but was read to {self._next}")
+        self.starts[partition] = start
+        log = self.log[partition]
+        for offset, entry in known.items():
+            if offset >= end:
+                raise Wrong(f"{self.place(partition, offset)} was told to {entry}, but the log ends before")
+            if offset >= start and log.get(offset) != entry:
+                raise Wrong(f"{self.place(partition, offset)} has {log.get(offset)}, not {entry}")
+
+
+class Compacted(History):
+    """A topic that is compacted, with one producer: of each key the last record is there, unless it was a
+    tombstone."""
+
+    def __init__(self, topic: str, partitions: int, producer: int) -> None:
+        super().__init__(topic, partitions, {producer})
+        self.sent = dict.fromkeys(self.partitions, 0)
+        """How many records were sent to each partition, acknowledged or not."""
+        self.left = dict.fromkeys(self.partitions, 0)
+        """How many were there when it was read last."""
+        self._producer = producer
+        self._orders: dict[int, Order] = {}
+        self._now: dict[int, dict[int, Entry]] = defaultdict(dict)
+
+    def begin(self, partition: int, start: int) -> int:
+        self._orders[partition] = Order(f"{self.topic} partition {partition}", self._idempotent, gaps=True)
+        self._now[partition] = {}
+        return start
+
+    def found(self, message: Message) -> None:
+        partition, offset = _at(message)
+        entry = compacted_checked(message)
+        self._keep(partition, offset, entry)
+        self._orders[partition].next(offset, entry)
+        self._now[partition][offset] = entry
+
+    def missing(self, partition: int, known: dict[int, Entry]) -> list[str]:
+        """What is not there, of ``known``, and was not replaced by a later record of its key."""
+        latest = {compacted_key(entry.number): entry.number for entry in self._now[partition].values()}
+        tombstones: dict[bytes, int] = {}
+        for number in range(self.sent[partition]):
+            if is_tombstone(number):
+                tombstones[compacted_key(number)] = number
+        missing = []
+        for offset, entry in known.items():
+            there = self.log[partition].get(offset)
+            if there is not None and there != entry:
+                raise Wrong(f"{self.place(partition, offset)} has {there}, not {entry}")
+            name = compacted_key(entry.number)
+            if latest.get(name, -1) >= entry.number:
+                continue
+            if name not in latest and tombstones.get(name, -1) >= entry.number:
+                continue
+            missing.append(
+                f"{self.place(partition, offset)}: {entry} of {name!r}; the last there is {latest.get(name)}"
+            )
+        return missing
+
+    def read(self, partition: int, start: int, end: int, known: dict[int, Entry]) -> None:
+        self.left[partition] = len(self._now[partition])
+        missing = self.missing(partition, known)
+        if start or missing:
+            raise Wrong(f"begins at {start}; {len(missing)} missing: {'; '.join(missing[:5])}")
+
+
+def _at(message: Message) -> tuple[int, int]:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None and offset is not None
+    return partition, offset

@@ -11,11 +11,24 @@ from typing import NamedTuple
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.crash import reading
+from tests.crash.admins import MakingTopics, Trimming
 from tests.crash.broker import Broker
-from tests.crash.clients import KINDS, TOPIC, Committing, MakingTopics, Producing, Reading, Worker
-from tests.crash.history import History, Wrong
+from tests.crash.clients import COMPACTED, KINDS, TRIMMED, WHOLE, Producing, Worker
+from tests.crash.groups import Committing, Following, Places
+from tests.crash.history import Compacted, History, Trimmed, Whole
+from tests.crash.records import Wrong
 
 PARTITIONS = 3
+TOPICS = {
+    WHOLE: {"retention.bytes": "-1"},
+    TRIMMED: {"retention.bytes": "300000"},
+    COMPACTED: {
+        "cleanup.policy": "compact",
+        "min.cleanable.dirty.ratio": "0.1",
+        "delete.retention.ms": "1000",
+    },
+}
 
 
 class Report(NamedTuple):
@@ -23,19 +36,28 @@ class Report(NamedTuple):
 
     rounds: int
     kills: int
+    refused: int
     acknowledged: int
     records: int
     duplicates: int
     commits: int
+    followed: int
     topics: int
+    trims: int
+    gone: int
+    compacted: tuple[int, int]
     starts: list[float]
 
     def __str__(self) -> str:
         middle, worst = statistics.median(self.starts), max(self.starts)
+        left, sent = self.compacted
         return (
-            f"{self.rounds} rounds, {self.kills} kills: {self.acknowledged} records acknowledged and there, "
+            f"{self.rounds} rounds, {self.kills} kills, {self.refused} starts refused by the storage: "
+            f"{self.acknowledged} records acknowledged and there, "
             f"{self.records} in the log ({self.duplicates} again, of plain producers), "
-            f"{self.commits} commits acknowledged, {self.topics} topics created and deleted; "
+            f"{self.commits} commits acknowledged, {self.followed} records read by a group, "
+            f"{self.topics} topics created and deleted, {self.gone} records deleted (by {self.trims} "
+            f"requests, the others by retention), {left} of {sent} left by compaction; "
             f"recovered in {middle:.2f} s (median), {worst:.2f} s (worst)"
         )
 
@@ -50,14 +72,19 @@ def run(
     rounds: int,
     seed: int,
     say: Callable[[str], object] = lambda line: None,
+    *,
+    faults: bool = False,
 ) -> Report:
-    """``storage``: lines of the ``[storage]`` table. :raises Wrong: a promise was broken."""
+    """``storage``: lines of the ``[storage]`` table. ``faults``: it fails by chance.
+
+    :raises Wrong: a promise was broken.
+    """
     chance = random.Random(seed)
     directory.mkdir(parents=True, exist_ok=True)
-    broker = Broker(directory, storage)
+    broker = Broker(directory, storage, seed=chance.randrange(1 << 30))
     broker.start()
     try:
-        return _rounds(broker, rounds, chance, say)
+        return Rounds(broker, chance, say).run(rounds, faults=faults)
     except BaseException as error:
         error.add_note(f"seed {seed}; the end of the log:\n{broker.tail()}")
         raise
@@ -65,73 +92,119 @@ def run(
         broker.kill()
 
 
-def _rounds(broker: Broker, rounds: int, chance: random.Random, say: Callable[[str], object]) -> Report:
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
-    admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC].result(30.0)
-    cluster = admin.list_topics(timeout=30.0).cluster_id
-    history = History(PARTITIONS, {number for number, kind in enumerate(KINDS) if kind.idempotent})
-    producers = [
-        Producing(number, broker.bootstrap, history, chance.randrange(1 << 30))
-        for number in range(len(KINDS))
-    ]
-    committer = Committing(broker.bootstrap, PARTITIONS)
-    topics = MakingTopics(broker.bootstrap)
-    workers: list[Worker] = [*producers, committer, topics]
-    reading = Reading(broker.bootstrap, history)
-    for worker in workers:
-        worker.start()
-    kills = 0
-    for round in range(1, rounds + 1):
-        if chance.random() < 0.8:
-            _until_answered(history, time.monotonic() + UNTIL_ANSWERED)
-        time.sleep(chance.uniform(0.0, 0.8))
-        acknowledged = history.count()
+class Rounds:
+    """All clients, and what they were told."""
+
+    def __init__(self, broker: Broker, chance: random.Random, say: Callable[[str], object]) -> None:
+        self._broker = broker
+        self._chance = chance
+        self._say = say
+        self._admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 0})
+        new = [NewTopic(name, PARTITIONS, 1, config=config) for name, config in TOPICS.items()]
+        for future in self._admin.create_topics(new).values():
+            future.result(30.0)
+        self._cluster = self._admin.list_topics(timeout=30.0).cluster_id
+        whole = [n for n, kind in enumerate(KINDS) if kind.topic == WHOLE and kind.idempotent]
+        [trimmed] = [n for n, kind in enumerate(KINDS) if kind.topic == TRIMMED]
+        [compacted] = [n for n, kind in enumerate(KINDS) if kind.topic == COMPACTED]
+        self.whole = Whole(WHOLE, PARTITIONS, whole)
+        self.trimmed = Trimmed(TRIMMED, PARTITIONS, {trimmed})
+        self.compacted = Compacted(COMPACTED, PARTITIONS, compacted)
+        self._histories: dict[str, History] = {
+            WHOLE: self.whole,
+            TRIMMED: self.trimmed,
+            COMPACTED: self.compacted,
+        }
+        at = broker.bootstrap
+        self._producers = [
+            Producing(number, at, self._histories[kind.topic], chance.randrange(1 << 30))
+            for number, kind in enumerate(KINDS)
+        ]
+        self._committer = Committing(at, WHOLE, self.whole.partitions)
+        self._places = Places(WHOLE)
+        self._topics = MakingTopics(at)
+        self._trimming = Trimming(at, self.trimmed, chance.randrange(1 << 30))
+        self._workers: list[Worker] = [
+            *self._producers,
+            self._committer,
+            self._topics,
+            self._trimming,
+            Following(at, self._places),
+            Following(at, self._places),
+        ]
+
+    def run(self, rounds: int, *, faults: bool) -> Report:
+        broker, chance = self._broker, self._chance
+        broker.faults = faults
+        for worker in self._workers:
+            worker.start()
+        kills = 0
+        for round in range(1, rounds + 1):
+            if chance.random() < 0.8:
+                self._until_answered(time.monotonic() + UNTIL_ANSWERED)
+            time.sleep(chance.uniform(0.0, 0.8))
+            acknowledged = self._acknowledged()
+            if chance.random() < 0.2:
+                broker.stop()
+            else:
+                broker.kill()
+                kills += 1
+            kills += broker.start_amid_kills(chance)
+            if chance.random() < 0.5:  # else it is killed again before anybody has read
+                self._compare()
+            for worker in self._workers:
+                worker.check()
+            self._say(f"round {round}: {acknowledged} acknowledged, started in {broker.starts[-1]:.2f} s")
+        for worker in self._workers:
+            worker.ask_to_end()
+        for worker in reversed(self._workers):
+            worker.end()
         broker.kill()
-        kills += 1 + broker.start_amid_kills(chance)
-        if chance.random() < 0.5:  # else it is killed again before anybody has read
-            reading.read_on()
-            history.check(all_read=False)
-        for worker in workers:
-            worker.check()
-        say(f"round {round}: {acknowledged} acknowledged, started in {broker.starts[-1]:.2f} s")
-    for worker in reversed(workers):
-        worker.end()
-    topics.compare()
-    broker.kill()
-    broker.start()
-    kills += 1
-    reading.read_on()
-    history.check(all_read=True)
-    topics.compare()
-    for producer in producers:
-        _all_there(producer, history)
-    if admin.list_topics(timeout=30.0).cluster_id != cluster:
-        raise Wrong("the cluster has another id")
-    broker.stop()
-    if broker.tracebacks():
-        raise Wrong(f"{broker.tracebacks()} tracebacks in the log")
-    return Report(
-        rounds,
-        kills,
-        history.count(),
-        sum(map(len, history.log.values())),
-        history.duplicates,
-        committer.least,
-        len(topics.gone),
-        broker.starts,
-    )
+        broker.faults = False
+        broker.start()
+        kills += 1
+        self._compare()
+        self._topics.compare()
+        for producer in self._producers:
+            self._all_there(producer)
+        if self._admin.list_topics(timeout=30.0).cluster_id != self._cluster:
+            raise Wrong("the cluster has another id")
+        broker.stop()
+        if broker.tracebacks():
+            raise Wrong(f"tracebacks in the log: {broker.tracebacks()[:5]}")
+        return Report(
+            rounds,
+            kills,
+            broker.refused,
+            self._acknowledged(),
+            sum(map(len, self.whole.log.values())),
+            self.whole.duplicates,
+            self._committer.commits + self._places.commits,
+            self._places.seen,
+            len(self._topics.gone),
+            self._trimming.done,
+            sum(self.trimmed.starts.values()),
+            (sum(self.compacted.left.values()), sum(self.compacted.sent.values())),
+            broker.starts,
+        )
 
+    def _acknowledged(self) -> int:
+        return sum(history.count() for history in self._histories.values())
 
-def _until_answered(history: History, deadline: float) -> None:
-    before = history.count()
-    while history.count() == before and time.monotonic() < deadline:
-        time.sleep(0.005)
+    def _compare(self) -> None:
+        for history in self._histories.values():
+            reading.compare(self._broker.bootstrap, history)
 
+    def _until_answered(self, deadline: float) -> None:
+        before = self._acknowledged()
+        while self._acknowledged() == before and time.monotonic() < deadline:
+            time.sleep(0.005)
 
-def _all_there(producer: Producing, history: History) -> None:
-    """All that it sent was acknowledged in the end, so all numbers are there."""
-    lasts = history.lasts()
-    for partition, sent in producer.sent.items():
-        last = lasts.get((partition, producer._number), -1)
-        if last != sent - 1:
-            raise Wrong(f"{producer.kind.name} sent {sent} to {partition}; the last in the log is {last}")
+    def _all_there(self, producer: Producing) -> None:
+        """All that it sent was acknowledged in the end, so all numbers are there."""
+        if producer.history is not self.whole:
+            return
+        for partition, sent in producer.sent.items():
+            there = self.whole.orders[partition].count(producer.number)
+            if there != sent:
+                raise Wrong(f"{producer} sent {sent} to {partition}; there are {there}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -26,9 +27,10 @@ from kgw_storage_sqlite.config import Config as SqliteConfig
 from kgw_storage_sqlite.store import SqliteStore
 
 from kgw_core.background import PartlyFailed
+from kgw_core.errors import OffsetOutOfRange
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.retention import CHECK_SECONDS
-from kgw_core.spi.storage import Capabilities, Topic, TopicPartition
+from kgw_core.spi.storage import Capabilities, Run, Topic, TopicPartition
 from kgw_core.testing.faults import FaultyStore
 
 pytestmark = pytest.mark.anyio
@@ -378,6 +380,38 @@ async def test_a_topic_deleted_meanwhile_is_no_failure(kit: Kit, caplog: pytest.
     await kit.catalog.delete("t")
     await kit.logs.retention.check()
     assert caplog.text == ""
+
+
+class TrimmedStore(MemoryStore):
+    """Somebody deletes records before the next read of a log."""
+
+    log: PartitionLog | None = None
+
+    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+        log, self.log = self.log, None
+        if log is not None:
+            await log.trim(offset + 3)
+        return await super().read(tp, offset, max_bytes)
+
+
+async def test_records_that_are_deleted_during_the_look_are_no_failure() -> None:
+    store = TrimmedStore()
+    kit = await a_kit(store)
+    log = await kit.log(retention_bytes="300")
+    store.log = log
+    assert await kept(kit, log, *[ago(1)] * 8) == 3
+    assert await kept(kit, log) > 3, "the next look goes on from there"
+    await kit.close()
+
+
+async def test_an_offset_that_the_store_has_not_is_one_where_nobody_deletes_anything() -> None:
+    store = FaultyStore(MemoryStore())
+    kit = await a_kit(store)
+    log = await kit.log(retention_bytes="300")
+    store.fail("read", OffsetOutOfRange("no"))
+    with pytest.raises(PartlyFailed, match="1 partition"):
+        await kept(kit, log, *[ago(1)] * 8)
+    await kit.close()
 
 
 async def test_others_get_their_turn_within_ten_milliseconds(kit: Kit) -> None:
