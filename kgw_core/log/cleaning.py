@@ -15,6 +15,7 @@ from hashlib import blake2b
 
 from crc32c import crc32c
 
+from kgw_core.log.rewrite import set_times
 from kgw_core.records.batch import (
     ATTRIBUTES_AT,
     CODEC_MASK,
@@ -110,7 +111,7 @@ def cleaned(
         horizon = now + delete_retention_ms
     elif len(kept) == batch.record_count:
         return b""
-    return build_batch(
+    left = build_batch(
         kept,
         base_offset=batch.base_offset,
         last_offset=batch.last_offset,
@@ -123,6 +124,10 @@ def cleaned(
         log_append_time=batch.max_timestamp if batch.log_append_time else None,
         delete_horizon=horizon,
     )
+    header = RecordBatch(left)
+    if header.max_timestamp < NO_TIMESTAMP:  # times below 0 are unknown: as in what is appended
+        set_times(memoryview(left), header.attributes, NO_TIMESTAMP)
+    return left
 
 
 def emptied(batch: RecordBatch) -> bytearray:

@@ -98,6 +98,19 @@ async def test_of_each_key_the_last_record_stays_where_it_was(kit: Kit) -> None:
     assert (log.start, log.high_watermark) == (0, 6)
 
 
+async def test_what_is_left_of_a_batch_without_times_has_none(kit: Kit) -> None:
+    """Times below 0 are unknown: the header says -1, as that of a batch that is appended."""
+    log = await kit.log(**EAGER)
+    log.append(view(build_batch([(b"a", b"1", -5), (b"b", b"1", -7), (b"a", b"2", -7)])), False)
+    put(kit, log, (b"end", b"1"))
+    assert (await batches(log))[0].max_timestamp == -1
+    await compact(kit)
+    first = (await batches(log))[0]
+    assert [record.timestamp for record in iter_records(first)] == [-7, -7]
+    assert first.max_timestamp == -1
+    first.check_crc()
+
+
 @pytest.mark.parametrize("codec", list(Codec))
 async def test_a_batch_that_loses_records_keeps_its_span_its_codec_and_the_rest(
     kit: Kit, codec: Codec
