@@ -6,17 +6,17 @@ one slice, and Python looks at a slice a hundred times as fast as at its bytes o
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from kgw_core.records.varint import read_raw32, read_raw64, zigzag
 
 LEAST: Final = 16
 """Fewer records are not worth it."""
-_TWO_BYTES: Final = range(64, 8192)
-"""Offset deltas that take two bytes; below it one, above it more."""
-_LOW: Final = bytes(number << 1 & 0x7F | 0x80 for number in _TWO_BYTES)
-_HIGH: Final = bytes(number >> 6 for number in _TWO_BYTES)
-_ONE_BYTE: Final = bytes(number << 1 for number in range(64))
+_BLOCK: Final = 1 << 13
+"""Offset deltas whose varints differ in the first two of their bytes only."""
+_MOST: Final = 1 << 20
+"""The first offset delta that takes four bytes."""
 
 
 def alike(data: bytes, begin: int, end: int, index: int, count: int) -> tuple[int, int, int]:
@@ -40,9 +40,10 @@ def alike(data: bytes, begin: int, end: int, index: int, count: int) -> tuple[in
         return nothing  # it has headers, or is more than some seconds from the batch's base timestamp
 
     first = index + 1
-    last = 64 if first < 64 else 8192
+    last = 64 if first < 64 else (first | _BLOCK - 1) + 1
     most = min(count - first, last - first, (len(data) - end) // step)
-    if most < LEAST or key_length - offset != (1 if first < 64 else 2):
+    width = 1 if first < 64 else 2 if first < _BLOCK else 3
+    if most < LEAST or key_length - offset != width or first >= _MOST:
         return nothing
 
     def column(place: int) -> bytes:
@@ -59,14 +60,12 @@ def alike(data: bytes, begin: int, end: int, index: int, count: int) -> tuple[in
         most -= len(there.lstrip(data[place : place + 1]))
         if most < LEAST:
             return nothing
-    times = column(time)
-    if first < 64:
-        in_order = column(offset) == _ONE_BYTE[first : first + most]
-    else:
-        at = first - 64
-        in_order = column(offset) == _LOW[at : at + most] and column(offset + 1) == _HIGH[at : at + most]
-    if not in_order or not column(attributes).isascii():
+    for place, wanted in enumerate(_offsets(first, most, width), offset):
+        if column(place) != wanted:
+            return nothing
+    if not column(attributes).isascii():
         return nothing
+    times = column(time)
     if offset - time == 1:
         if not times.isascii():
             return nothing
@@ -77,3 +76,22 @@ def alike(data: bytes, begin: int, end: int, index: int, count: int) -> tuple[in
             return nothing
         deltas = [zigzag(low - 0x80 + (high << 7)) for low, high in set(zip(times, more, strict=True))]
     return most, min(deltas), max(deltas)
+
+
+def _offsets(first: int, count: int, width: int) -> list[bytes]:
+    """The columns of ``count`` offset deltas from ``first`` on, whose varints have ``width`` bytes."""
+    low, middle, high = _columns()
+    at = first % _BLOCK
+    if width == 1:
+        return [bytes(number << 1 for number in range(first, first + count))]
+    if width == 2:
+        return [low[at : at + count], high[at : at + count]]
+    return [low[at : at + count], middle[at : at + count], bytes((first // _BLOCK,)) * count]
+
+
+@cache
+def _columns() -> tuple[bytes, bytes, bytes]:
+    """Of each offset delta in a block: its first byte of several, its second of three, its second of two."""
+    high = bytes(number >> 6 for number in range(_BLOCK))
+    low = bytes(number << 1 & 0x7F | 0x80 for number in range(_BLOCK))
+    return low, bytes(byte | 0x80 for byte in high), high

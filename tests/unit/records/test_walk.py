@@ -331,9 +331,15 @@ def test_many_records_of_one_shape_take_no_step_each(monkeypatch: pytest.MonkeyP
         return found
 
     monkeypatch.setattr(walk, "alike", noted)
-    data = b"".join(one(v(at // 100), v(at)) for at in range(9000))
-    assert python(data, 0, 9000) == (0, 0, 89)
-    assert sum(seen) > 8000 - 64
+    data = b"".join(one(v(at // 1000), v(at)) for at in range(20_000))
+    assert python(data, 0, 20_000) == (0, 0, 19)
+    assert sum(seen) > 20_000 - 100
+    for at in (70, 8191, 8192, 9000, 16_384, 19_999):
+        for wrong in (at - 1, at + 64, at + 8192):
+            place = len(b"".join(one(v(number // 1000), v(number)) for number in range(at)))
+            changed = data[:place] + one(v(at // 1000), v(wrong))
+            changed += data[place + len(one(v(at // 1000), v(at))) :]
+            assert python(changed, 0, 20_000) == (OUT_OF_ORDER, 0, 19)
 
 
 def test_it_reads_nothing_outside_of_its_buffer(tmp_path: Path) -> None:
