@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ def test_a_sound_database_has_nothing_wrong(filled: Path) -> None:
 def test_a_changed_record_is_found(filled: Path) -> None:
     """SQLite itself does not see this: the pages are whole, a batch in one is not."""
     database = filled.with_name("kgw.db")
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         [(id, data)] = connection.execute(
             "SELECT id, data FROM chunks ORDER BY id LIMIT 1 OFFSET 1"
         ).fetchall()
@@ -97,7 +98,7 @@ def test_a_changed_record_is_found(filled: Path) -> None:
 def test_a_batch_whose_records_are_corrupt_is_found(filled: Path) -> None:
     """Its CRC is right: versions that did not look at the records took it."""
     database = filled.with_name("kgw.db")
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         [(id, data)] = connection.execute(
             "SELECT id, data FROM chunks WHERE length(data) > 1000 ORDER BY id DESC LIMIT 1"
         ).fetchall()
