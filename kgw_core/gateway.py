@@ -28,6 +28,7 @@ from kgw_core.errors import KafkaError
 from kgw_core.features import Features
 from kgw_core.fetching.sessions import FetchSessions
 from kgw_core.groups.service import GroupService
+from kgw_core.log.events import CoreEvents
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
@@ -38,6 +39,7 @@ from kgw_core.reconfiguring import reconfigure
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.server import Server
 from kgw_core.server.sockets import bind, is_unix, release, take_connections
+from kgw_core.spi.context import LedgerContext, StoreContext
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.settings import Report, entry
 from kgw_core.spi.storage import LogStore
@@ -116,12 +118,11 @@ async def running(
     assert store is not None, "one of the two is there"
     clock = clock or SystemClock()
     kept = chosen.state.make() if chosen.state is not None else default_state(store)
-    store.background = kept.background = Background(clock)
-    state = PromisedState(kept)
-    stores = Stores(store, state)
+    context = StoreContext(config.node_id, Background(clock), events=CoreEvents())
+    stores = Stores(store, PromisedState(kept))
     # Addresses first: where one is taken, the store is not even made.
-    async with _bound(config) as socks, stores.opened(), anyio.create_task_group() as tasks:
-        async with _serving(config, where, given, stores, ledger, clock, tasks, socks) as gateway:
+    async with _bound(config) as socks, stores.opened(context), anyio.create_task_group() as tasks:
+        async with _serving(config, where, given, stores, ledger, context, tasks, socks) as gateway:
             yield gateway
         tasks.cancel_scope.cancel()
 
@@ -160,7 +161,7 @@ async def _serving(
     given: Collection[str],
     stores: Stores,
     ledger: OffsetLedger,
-    clock: Clock,
+    context: StoreContext,
     tasks: anyio.abc.TaskGroup,
     bound: Bound,
 ) -> AsyncIterator[Gateway]:
@@ -169,8 +170,14 @@ async def _serving(
     def start(work: Coroutine[Any, Any, None]) -> None:
         tasks.start_soon(_awaited, work)
 
-    background = Background(clock, start, store.background.health)
+    clock, events = context.clock, context.events
+    assert isinstance(events, CoreEvents)
+    background = Background(clock, start, context.background.health)
     spawn = background.spawn
+    try:
+        await ledger.open(LedgerContext(config.node_id, background, store=store, state=state, events=events))
+    except Exception as error:
+        raise StartError(f"ledger {ledger.name}: {error}") from error
 
     configs = DynamicConfigs(
         state,
@@ -217,6 +224,8 @@ async def _serving(
         await catalog.load()
     except Exception as error:
         raise StartError(f"storage {store.name}: topics cannot be read: {error}") from error
+    events.find = catalog.partition
+    events.on_topics = background.chore("taking over topics of others", catalog.refresh).due
     await _create(config, where, catalog)
     catalog.on_created(lambda topic: logger.info("topic %s created: %s", topic.name, _partitions(topic)))
     catalog.on_deleted(lambda topic: logger.info("topic %s deleted", topic.name))
@@ -244,7 +253,7 @@ async def _serving(
     server = Server(Dispatcher(broker, registry.load()), config.limits, budget, logs.gathering)
     configs.apply = partial(reconfigure, config, configs, catalog, logs, server)
     await configs.apply()
-    if not logs.immediate:
+    if not store.capabilities().immediate:
         for number in range(store.writers):
             tasks.start_soon(background.keep, f"writer {number + 1} of the store", logs.writers.run)
     tasks.start_soon(background.every, "closing late connections", server.look_interval, server.look)
@@ -279,6 +288,7 @@ async def _serving(
             await patience.step("writing what groups have asked for", groups.stop)
             await server.drain(patience)
             await patience.step("writing what was appended", logs.drained)
+            await patience.step("resigning", ledger.close)
 
 
 async def _awaited(work: Coroutine[Any, Any, None]) -> None:

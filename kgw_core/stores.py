@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 from kgw_core.background import told
+from kgw_core.spi.context import StoreContext
 from kgw_core.spi.storage import LogStore
 from kgw_core.state.promised import PromisedState
 
@@ -34,7 +35,7 @@ class Stores:
         self._unclosed: list[str] = []
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
+    async def opened(self, context: StoreContext) -> AsyncIterator[None]:
         """Both, open; on leaving each is closed, whatever becomes of the other.
 
         :raises StartError: one cannot be opened.
@@ -42,12 +43,12 @@ class Stores:
         """
         store, state = f"storage {self.store.name}", f"state {self.state.name}"
         try:
-            await self.store.open()
+            await self.store.open(context)
         except Exception as error:
             raise StartError(f"{store}: {error}") from error
         try:
             try:
-                await self.state.open()
+                await self.state.open(context)
             except Exception as error:
                 raise StartError(f"{state}: {error}") from error
             try:

@@ -314,7 +314,7 @@ class GroupService:
     async def _read(self) -> None:
         coordinator = self.coordinator
         coordinator.groups.clear()  # a try before this one may have failed half way
-        await self.writer.take_over()
+        await self.writer.take_over(lazily=True)
         count = 0
         moved: dict[bytes, bytes | None] = {}
         async for entry in self.writer.store.scan(PREFIX):

@@ -279,7 +279,8 @@ class Compaction:
                 kept = RecordBatch(data or bytes(batch.data))
                 span = batch.last_offset_delta + 1
                 new.append(Batch(batch.base_offset, span, kept.max_timestamp, kept.data, True))
-        if not await self._store.replace(log.tp, batches[first].base_offset, batches[last].last_offset, new):
+        first_offset, last_offset = batches[first].base_offset, batches[last].last_offset
+        if not await self._store.replace(log.tp, first_offset, last_offset, new, log.leader_epoch):
             self._keeps_everything = True
             logger.warning(
                 "storage %s cannot replace records: topics with cleanup.policy=compact keep everything",

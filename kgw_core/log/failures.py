@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from kgw_core.errors import KafkaError, KafkaStorageError, NotLeaderOrFollower
-from kgw_core.spi.storage import OffsetConflict, TopicPartition
+from kgw_core.spi.ledger import NotLeader
+from kgw_core.spi.storage import Fenced, OffsetConflict, TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -14,7 +15,7 @@ def explained(error: Exception, tp: TopicPartition) -> KafkaError:
     """The error for clients; one that says nothing to them is logged."""
     if isinstance(error, KafkaError):
         return error
-    if isinstance(error, OffsetConflict):
+    if isinstance(error, OffsetConflict | Fenced | NotLeader):
         logger.warning("%s: %s; somebody else leads it", tp, error)
         return NotLeaderOrFollower(f"{tp}: {error}")
     logger.error("storage failed on %s: %r", tp, error, exc_info=error)
@@ -30,4 +31,4 @@ def retriable(failure: KafkaError, tp: TopicPartition) -> KafkaError:
 
 def is_certain(error: Exception) -> bool:
     """Whether ``error`` says that nothing was written (rule 12 of the store's contract)."""
-    return isinstance(error, KafkaError | OffsetConflict)
+    return isinstance(error, KafkaError | OffsetConflict | Fenced)

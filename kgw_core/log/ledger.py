@@ -1,23 +1,34 @@
-"""The default offset ledger: counts in memory, starting from the store's bounds."""
+"""The default offset ledger: it leads every log, and counts in memory from the log's end."""
 
 from __future__ import annotations
 
-from kgw_core.spi.ledger import OffsetLedger, Position
-from kgw_core.spi.storage import Bounds, TopicPartition
+from kgw_core.spi.context import LedgerContext
+from kgw_core.spi.ledger import Leader, Leadership, OffsetLedger
+from kgw_core.spi.storage import LogStore, TopicPartition
 
 
 class CountingLedger(OffsetLedger):
-    """Right for every store whose logs one gateway alone appends to: next offset = log end."""
+    """Right for every store that one gateway alone can open: next offset = log end."""
 
     name = "counting"
 
     def __init__(self, config: object = None) -> None:
         super().__init__(config)
+        self._store: LogStore
+        self._self = Leader(1)
         self._next: dict[TopicPartition, int] = {}
 
-    async def open(self, tp: TopicPartition, bounds: Bounds) -> Position:
-        self._next[tp] = bounds.end
-        return Position(bounds.start, bounds.end, bounds.end)
+    async def open(self, context: LedgerContext) -> None:
+        self._store = context.store
+        self._self = Leader(context.node_id)
+
+    async def lead(self, tp: TopicPartition) -> Leadership:
+        start, end, epoch, size, *_ = await self._store.fence(tp, self._store.leader_epoch(tp))
+        self._next[tp] = end
+        return Leadership(start, end, epoch, size)
+
+    def leader(self, tp: TopicPartition) -> Leader:
+        return self._self
 
     def reserve(self, tp: TopicPartition, span: int) -> int:
         base = self._next[tp]
@@ -30,9 +41,6 @@ class CountingLedger(OffsetLedger):
     def released(self, tp: TopicPartition, base: int) -> None:
         if self._next.get(tp, base) > base:
             self._next[tp] = base
-
-    def trimmed(self, tp: TopicPartition, start: int) -> None:
-        pass
 
     def closed(self, tp: TopicPartition) -> None:
         self._next.pop(tp, None)

@@ -15,6 +15,7 @@ from kgw_core.errors import KafkaError
 from kgw_core.gathering import Gathering
 from kgw_core.log import compaction, snapshots
 from kgw_core.log.kept import Kept
+from kgw_core.log.kind import LogKind
 from kgw_core.log.looking import CheckRecords
 from kgw_core.log.openers import Openers
 from kgw_core.log.partition import PartitionLog
@@ -26,7 +27,7 @@ from kgw_core.log.waiting import Wakes
 from kgw_core.log.writer import Writers
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.state import StateStore
-from kgw_core.spi.storage import LogStore, TopicPartition
+from kgw_core.spi.storage import Capabilities, LogStore, Topic, TopicPartition
 from kgw_core.topics.catalog import TopicState
 from kgw_core.topics.turns import Turns
 
@@ -65,7 +66,6 @@ class LogManager:
         background: Background | None = None,
         check_records: CheckRecords = "all",
     ) -> None:
-        capabilities = store.capabilities()
         self.store = store
         self.ledger = ledger
         self.clock = clock
@@ -74,12 +74,9 @@ class LogManager:
         self.check_records: CheckRecords = check_records
         self.budget = budget or Budget(UNLIMITED)
         self.answers = answers or Budget(UNLIMITED)
-        # append_now takes offsets from the core: a store that numbers records goes through the queue.
-        self.immediate = capabilities.immediate and not capabilities.numbers_records
-        self.numbers_records = capabilities.numbers_records
-        caching = tail_cache > 0 and not self.immediate and not self.numbers_records
-        self.tails = TailCache(tail_cache) if caching else None
-        durable = state is not None and state.capabilities().durable and capabilities.durable
+        self.tails = TailCache(tail_cache) if tail_cache > 0 else None
+        self._kinds: dict[Capabilities, LogKind] = {}
+        durable = state is not None and state.capabilities().durable and store.capabilities().durable
         self.background = background or Background(clock, spawn)
         self._kept = (
             Kept(state, (compaction.key, snapshots.key), self.background)
@@ -103,6 +100,14 @@ class LogManager:
             store, self._kept, clock, lambda: self.logs, compaction_interval, max_inflated
         )
 
+    def kind(self, topic: Topic) -> LogKind:
+        """What kind of log the topic's partitions are."""
+        capabilities = self.store.capabilities(topic)
+        kind = self._kinds.get(capabilities)
+        if kind is None:
+            kind = self._kinds[capabilities] = LogKind.of(capabilities, self.tails)
+        return kind
+
     def make_log(self, topic: TopicState[PartitionLog], partition: int) -> PartitionLog:
         """The log of one partition, not opened yet."""
         log = PartitionLog(TopicPartition(topic.name, topic.id, partition), topic, self)
@@ -113,8 +118,8 @@ class LogManager:
     def forget(self, log: PartitionLog) -> None:
         """The log was deleted: so is what is remembered of it."""
         self.logs.pop(log, None)
-        if self.tails is not None:
-            self.tails.drop(log.tp)
+        if log.kind.tails is not None:
+            log.kind.tails.drop(log.tp)
         self.compaction.forget(log.tp)
         if self._kept is not None:
             self._kept.forget(log.tp)

@@ -32,24 +32,23 @@ async def opened(
     now: int,
     expiration_ms: int,
 ) -> Opened:
-    """Bounds from the store, position from the ledger, producers from their snapshot and from the headers of
-    the batches that came after it.
+    """Bounds and epoch from the ledger, which leads the log from now on, producers from their snapshot and
+    from the headers of the batches that came after it.
 
     :param now: ms since the epoch.
     :param expiration_ms: how long producers that are silent are remembered.
     :raises Exception: what store and ledger raise.
     """
-    bounds = await store.bounds(tp)
-    position = await ledger.open(tp, bounds)
-    producers, offset, size = Producers(), bounds.start, 0
+    start, end, epoch, _ = await ledger.lead(tp)
+    producers, offset, size = Producers(), start, 0
     if snapshots is not None:
-        producers, offset = await snapshots.load(tp, bounds.start, bounds.end)
+        producers, offset = await snapshots.load(tp, start, end)
     heard = LastHeard(now, now - expiration_ms)
     first = offset
-    while offset < bounds.end:
-        runs = await store.read(tp, offset, SCAN_BYTES)
+    while offset < end:
+        runs = await store.read(tp, offset, SCAN_BYTES, end)
         if not runs:
-            raise RuntimeError(f"{tp} ends at {bounds.end}, but there is nothing at offset {offset}")
+            raise RuntimeError(f"{tp} ends at {end}, but there is nothing at offset {offset}")
         for run in runs:
             size += len(run.data)
             for batch in iter_batches(run.data):
@@ -64,9 +63,9 @@ async def opened(
                     )
         offset = runs[-1].next_offset
     if heard.doubtful:
-        written = await written_before(store, tp, first, bounds.end, heard.expired_before)
+        written = await written_before(store, tp, first, end, heard.expired_before)
         heard.settle(producers, written)
-    return Opened(position.start, position.committed, bounds.epoch, producers, size)
+    return Opened(start, end, epoch, producers, size)
 
 
 async def take_over(producers: Producers, before: Producers) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,7 @@ from kgw_core.log.room import check_room, give_room, take_room
 from kgw_core.log.waiting import tell_appended, tell_changed
 from kgw_core.pending import Pending
 from kgw_core.records.batch import HEADER, TRANSACTIONAL, set_log_append_time
-from kgw_core.spi.storage import Batch, Buffer, OffsetConflict, TopicPartition
+from kgw_core.spi.storage import Batch, Buffer, Fenced, OffsetConflict, TopicPartition
 from kgw_core.topics.catalog import TopicState
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class PartitionLog(ReadableLog):
         self.queue = AppendQueue(manager)
         self.unsaved = 0
         """Bytes appended, or read when it was opened, since the last snapshot of the producers."""
-        self._immediate = manager.immediate  # off while an append's outcome is not known
+        self._immediate = self.kind.immediate  # off while an append's outcome is not known
         self._deferred: Deferred | None = None  # there while anything has to wait
 
     # -- opening
@@ -177,7 +177,7 @@ class PartitionLog(ReadableLog):
                 _EPOCH.pack_into(data, 12, self.leader_epoch)
                 batch: Batch = _new_tuple(Batch, (base, span, max_timestamp, data, stable, now))
                 try:
-                    manager.store.append_now(self.tp, (batch,))
+                    manager.store.append_now(self.tp, (batch,), self.leader_epoch)
                     self.high_watermark = manager.ledger.committed(self.tp, base + span)
                 except Exception as error:
                     result = self._failed_at_once(error, batch, log_append_time, producer_id)
@@ -285,40 +285,41 @@ class PartitionLog(ReadableLog):
         check_room(manager.budget, self.tp)
         if not stable:
             data = memoryview(bytearray(data))
-        base = -1 if manager.numbers_records else manager.ledger.reserve(self.tp, span)
-        _OFFSET.pack_into(data, 0, base)
+        base = -1 if self.kind.numbers_records else manager.ledger.reserve(self.tp, span)
+        _OFFSET.pack_into(data, 0, max(base, 0))
         _EPOCH.pack_into(data, 12, self.leader_epoch)
         batch = Batch(base, span, max_timestamp, data, True, now)
         pending = self.queue.put(batch, log_append_time, producer_id)
         manager.writers.submit(self)
         return pending
 
-    def settle(self, outcome: int | Exception) -> None:
-        """What the store said of what is in flight: its base offset, or why not.
+    def settle(self, outcome: Sequence[int] | Exception) -> None:
+        """What the store said of what is in flight: the base offset of each batch, or why not.
 
         Where an error leaves open whether it was written, everybody waits until the store can say.
         """
         manager = self._manager
         flight = self.queue.in_flight
         assert flight is not None, "the store has answered for it"
-        if isinstance(outcome, int):
-            try:
-                self.high_watermark = manager.ledger.committed(self.tp, outcome + flight.span)
-            except Exception as error:
-                manager.writers.resolve(self, error)
+        if isinstance(outcome, Exception):
+            if not is_certain(outcome):
+                manager.writers.resolve(self, outcome)
+            elif len(flight.batches) > 1 and isinstance(outcome, KafkaError) and not outcome.retriable:
+                self.queue.one_by_one()  # which of them the store does not take is not known
             else:
-                self._stored(self.queue.landed(), outcome)
-        elif not is_certain(outcome):
-            manager.writers.resolve(self, outcome)
-        elif len(flight.batches) > 1 and isinstance(outcome, KafkaError) and not outcome.retriable:
-            self.queue.one_by_one()  # which of them the store does not take is not known
+                self._not_stored(self.queue.landed(), outcome)
+            return
+        try:
+            self.high_watermark = manager.ledger.committed(self.tp, flight.end(outcome))
+        except Exception as error:
+            manager.writers.resolve(self, error)
         else:
-            self._not_stored(self.queue.landed(), outcome)
+            self._stored(self.queue.landed(), outcome)
 
-    async def look_for_flight(self, error: Exception) -> int | Exception:
+    async def look_for_flight(self, error: Exception) -> Sequence[int] | Exception:
         """What came of what is in flight, of which ``error`` does not say it, however long that takes.
 
-        Returns its base offset, or an error that says that it was not stored.
+        Returns the base offset of each batch, or an error that says that none was stored.
         """
         manager = self._manager
         flight = self.queue.in_flight
@@ -328,26 +329,27 @@ class PartitionLog(ReadableLog):
             self.tp, error, exc_info=error,
         )  # fmt: skip
         try:
-            base = await until_known(
-                self.tp, flight, self.high_watermark, manager.store, manager.ledger, manager.background
-            )
+            bases = await until_known(
+                self.tp, flight, self.high_watermark, manager.store, manager.ledger, manager.background,
+                self.kind,
+            )  # fmt: skip
         except (UnknownTopicOrPartition, OffsetConflict) as answer:
             return answer
-        if base is None:
+        if bases is None:
             logger.warning("%s: %d batch(es) were not stored", self.tp, len(flight.batches))
             return KafkaStorageError(f"storage failed on {self.tp}, and has not stored it: {error}")
-        logger.warning("%s: %d batch(es) were stored at offset %d", self.tp, len(flight.batches), base)
-        return base
+        logger.warning("%s: %d batch(es) were stored at offset %d", self.tp, len(bases), bases[0])
+        return bases
 
-    def _stored(self, written: Flight, base: int) -> None:
+    def _stored(self, written: Flight, bases: Sequence[int]) -> None:
         manager = self._manager
-        appended = written.placed(base, self.producers)
+        appended = written.placed(bases, self.producers)
         if manager.late:
             manager.answered()
-        if manager.tails is not None and not self._topic.deleted:
-            manager.tails.append(self.tp, base, written.batches)
+        if self.kind.tails is not None and not self._topic.deleted:
+            self.kind.tails.append(self.tp, bases[0], written.batches)
         if not self._immediate and not self.queue.waiting:
-            self._immediate = manager.immediate
+            self._immediate = self.kind.immediate
         written.resolve(appended)
         if self.waiting:
             tell_appended(self.waiting, written.size)
@@ -359,6 +361,8 @@ class PartitionLog(ReadableLog):
     def _not_stored(self, written: Flight, error: Exception) -> None:
         failure = explained(error, self.tp)
         refused = [batch.data for batch in written.batches] if failure.retriable else []
+        if isinstance(error, Fenced | OffsetConflict):
+            self._manager.ledger.fenced(self.tp, getattr(error, "epoch", -1))
         self._failed(failure, written.batches[0].base_offset, refused)
         if failure is not error and failure.__cause__ is None:
             failure.__cause__ = error
@@ -371,11 +375,11 @@ class PartitionLog(ReadableLog):
         """
         failure = explained(error, self.tp)
         self.ready = False
-        self._immediate = self._manager.immediate
+        self._immediate = self.kind.immediate
         if isinstance(failure, NotLeaderOrFollower | UnknownTopicOrPartition):
             self.producers = Producers()  # others may have written; else what was acknowledged still counts
-        if self._manager.tails is not None:
-            self._manager.tails.drop(self.tp)
+        if self.kind.tails is not None:
+            self.kind.tails.drop(self.tp)
         if base >= 0:
             self._manager.ledger.released(self.tp, base)
         self._remember_refused(chain(refused, (item.batch.data for item in self.queue.waiting)))
@@ -388,6 +392,29 @@ class PartitionLog(ReadableLog):
         super()._starts_at(start)
         if len(self.producers) and self._manager.snapshots is not None:
             self._manager.snapshot(self)  # the batches that told of them are gone
+
+    # -- what store and ledger tell by themselves
+
+    def grown(self, end: int) -> None:
+        """Others have appended up to ``end``."""
+        if self.ready:
+            self.raise_high_watermark(self._manager.ledger.committed(self.tp, end))
+
+    def raise_high_watermark(self, high_watermark: int) -> None:
+        """More is committed than this gateway has appended."""
+        if self.ready and high_watermark > self.high_watermark:
+            self.high_watermark = high_watermark
+            tell_changed(self.waiting)
+
+    def lose(self, epoch: int) -> None:
+        """Another gateway leads the log, in ``epoch``. What is in flight is told when the store has
+        answered."""
+        self._manager.ledger.fenced(self.tp, epoch)
+        if self.ready:
+            self._failed(Fenced(self.tp, epoch), -1)
+            tell_changed(self.waiting)
+
+    # -- the end
 
     def deleted(self) -> None:
         """The topic is gone: who waits is told at once."""

@@ -47,15 +47,23 @@ class Flight:
         self.size = size
         self.span = span
 
-    def placed(self, base: int, producers: Producers) -> list[Appended]:
-        """What came of each, now that the first is at ``base``; their producers are told."""
+    def end(self, bases: Sequence[int]) -> int:
+        """The offset after the last, now that each is at its base offset.
+
+        :raises RuntimeError: there is not a base offset for each.
+        """
+        if len(bases) != len(self.batches):
+            raise RuntimeError(f"store gave {len(bases)} base offsets for {len(self.batches)} batches")
+        return bases[-1] + self.batches[-1].span
+
+    def placed(self, bases: Sequence[int], producers: Producers) -> list[Appended]:
+        """What came of each, now that it is at its base offset; their producers are told."""
         outcomes = []
-        for item in self.items:
+        for item, base in zip(self.items, bases, strict=True):
             appended = Appended(base, item.log_append_time)
             outcomes.append(appended)
             if item.producer_id >= 0:
                 producers.settle(item.producer_id, item.pending, appended)
-            base += item.batch.span
         return outcomes
 
     def resolve(self, outcomes: list[Appended]) -> None:

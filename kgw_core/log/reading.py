@@ -9,10 +9,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from kgw_core.errors import FencedLeaderEpoch, OffsetOutOfRange, UnknownLeaderEpoch, UnknownTopicOrPartition
-from kgw_core.log.acknowledged import acknowledged
 from kgw_core.log.ages import written_before
 from kgw_core.log.failures import explained, is_certain
 from kgw_core.log.waiting import Waiting, tell_changed
+from kgw_core.records.runs import up_to
 from kgw_core.spi.storage import Run, TopicPartition
 from kgw_core.topics.catalog import TopicState
 
@@ -34,6 +34,7 @@ class ReadableLog(ABC):
         "_manager",
         "_topic",
         "high_watermark",
+        "kind",
         "leader_epoch",
         "ready",
         "start",
@@ -45,6 +46,7 @@ class ReadableLog(ABC):
         self.tp = tp
         self._topic = topic
         self._manager = manager
+        self.kind = manager.kind(topic.topic)
         self.ready = False
         self.start = 0
         self.high_watermark = 0
@@ -89,15 +91,14 @@ class ReadableLog(ABC):
         if not self.start <= offset < self.high_watermark:
             self._check_offset(offset)
             return ()
-        manager = self._manager
-        if not manager.immediate:
-            runs = manager.tails.read(self.tp, offset, max_bytes) if manager.tails is not None else None
-            return acknowledged(runs, self.high_watermark) if runs is not None else None
+        if not self.kind.immediate:
+            tails = self.kind.tails
+            runs = tails.read(self.tp, offset, max_bytes) if tails is not None else None
+            return up_to(runs, self.high_watermark) if runs is not None else None
         try:
-            runs = manager.store.read_now(self.tp, offset, max_bytes)
+            return self._manager.store.read_now(self.tp, offset, max_bytes, self.high_watermark)
         except Exception as error:
             raise explained(error, self.tp) from error
-        return acknowledged(runs, self.high_watermark)
 
     async def read(self, offset: int, max_bytes: int) -> Sequence[Run]:
         """:meth:`read_now`, waited for; opens the log where it is not ready."""
@@ -106,16 +107,14 @@ class ReadableLog(ABC):
         if there is not None:
             return there
         try:
-            runs = await self._manager.store.read(self.tp, offset, max_bytes)
+            return await self._manager.store.read(self.tp, offset, max_bytes, self.high_watermark)
         except Exception as error:
             raise explained(error, self.tp) from error
-        return acknowledged(runs, self.high_watermark)
 
     async def find_time(self, timestamp: int) -> int | None:
         """Base offset of the first batch with a record at or after ``timestamp`` (ms), or None."""
         try:
-            base = await self._manager.ledger.find_time(self.tp, timestamp)
-            return base if base is not None else await self._manager.store.find_time(self.tp, timestamp)
+            return await self._manager.store.find_time(self.tp, timestamp)
         except Exception as error:
             raise explained(error, self.tp) from error
 
@@ -163,7 +162,7 @@ class ReadableLog(ABC):
         if before > self.start:
             try:
                 async with self.changing():
-                    await self._manager.store.trim(self.tp, before)
+                    await self._manager.store.trim(self.tp, before, self.leader_epoch)
             except Exception as error:
                 if not is_certain(error):
                     await self._look_where_it_starts()
@@ -175,8 +174,8 @@ class ReadableLog(ABC):
         if start > self.start:  # another trim may have gone further meanwhile
             self.start = start
             self._manager.ledger.trimmed(self.tp, start)
-            if self._manager.tails is not None:
-                self._manager.tails.drop(self.tp, start)
+            if self.kind.tails is not None:
+                self.kind.tails.drop(self.tp, start)
             tell_changed(self.waiting)
 
     async def _look_where_it_starts(self) -> None:
@@ -196,5 +195,5 @@ class ReadableLog(ABC):
 
     def replaced(self, first: int, end: int) -> None:
         """Compaction has put other batches in place of those from ``first`` up to ``end``."""
-        if self._manager.tails is not None:
-            self._manager.tails.drop(self.tp, end)
+        if self.kind.tails is not None:
+            self.kind.tails.drop(self.tp, end)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from kgw_core.background import Background, Tries
 from kgw_core.errors import UnknownTopicOrPartition
+from kgw_core.log.kind import LogKind
 from kgw_core.log.queue import Flight
 from kgw_core.records.batch import HEADER, iter_batches
 from kgw_core.spi.ledger import OffsetLedger
@@ -27,8 +28,10 @@ async def until_known(
     store: LogStore,
     ledger: OffsetLedger,
     background: Background,
-) -> int | None:
-    """The offset at which the store has ``flight``, None if it has not; asks until store and ledger can say.
+    kind: LogKind,
+) -> Sequence[int] | None:
+    """The base offsets at which the store has ``flight``, None if it has not; asks until store and ledger can
+    say.
 
     :raises OffsetConflict: others have written where the append would have been.
     :raises UnknownTopicOrPartition: the log is gone.
@@ -37,9 +40,9 @@ async def until_known(
     delay = FIRST_DELAY
     while True:
         try:
-            base = await stored_at(tp, flight.batches, high_watermark, store)
-            if base is not None:
-                ledger.committed(tp, base + flight.span)
+            bases = await stored_at(tp, flight.batches, high_watermark, store, kind)
+            if bases is not None:
+                ledger.committed(tp, flight.end(bases))
         except (OffsetConflict, UnknownTopicOrPartition):
             tries.succeeded()
             raise
@@ -49,38 +52,42 @@ async def until_known(
             delay = min(2 * delay, LONGEST_DELAY)
         else:
             tries.succeeded()
-            return base
+            return bases
 
 
 async def stored_at(
-    tp: TopicPartition, batches: Sequence[Batch], high_watermark: int, store: LogStore
-) -> int | None:
-    """The offset at which the store has ``batches``, None if it has not.
+    tp: TopicPartition, batches: Sequence[Batch], high_watermark: int, store: LogStore, kind: LogKind
+) -> Sequence[int] | None:
+    """The base offsets at which the store has ``batches``, None if it has not.
 
-    An append is all or nothing, so the first batch tells for all.
+    An append is all or nothing, so the first batch tells for all. Where the store numbers records, others may
+    have written before it and in between.
 
     :raises OffsetConflict: others have written where the append would have been.
     :raises Exception: what the store raises: it cannot say.
     """
-    capabilities = store.capabilities()
-    first = batches[0]
-    base = high_watermark if capabilities.numbers_records else first.base_offset
+    numbers, preserved = kind.numbers_records, kind.preserves_batches
+    first = high_watermark if numbers else batches[0].base_offset
     start, end = (await store.bounds(tp))[:2]
-    if start > base and not capabilities.numbers_records:
-        return base  # stored, and deleted since, as by an engine that sees to retention itself
-    wanted = _identity(first.data, 0, capabilities.preserves_batches)
-    offset = max(base, start)
+    if start > first and not numbers:
+        # stored, and deleted since, as by an engine that sees to retention itself
+        return [each.base_offset for each in batches]
+    offset = max(first, start)
+    wanted = [_identity(batch.data, 0, preserved) for batch in batches[: None if numbers else 1]]
+    bases: list[int] = []
     while offset < end:
-        runs = await store.read(tp, offset, SCAN_BYTES if capabilities.numbers_records else 1)
+        runs = await store.read(tp, offset, SCAN_BYTES if numbers else 1)
         if not runs:
             raise RuntimeError(f"{tp} ends at {end}, but there is nothing at offset {offset}")
         for run in runs:
             at = 0
             for batch in iter_batches(run.data):
-                if _identity(run.data, at, capabilities.preserves_batches) == wanted:
-                    return batch.base_offset
-                if not capabilities.numbers_records:
-                    raise OffsetConflict(base, end)
+                if _identity(run.data, at, preserved) == wanted[len(bases)]:
+                    bases.append(batch.base_offset)
+                    if len(bases) == len(wanted):
+                        return bases if numbers else [each.base_offset for each in batches]
+                elif not numbers:
+                    raise OffsetConflict(first, end)
                 at += batch.size
         offset = runs[-1].next_offset
     return None

@@ -12,7 +12,7 @@ of that log meanwhile.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -44,13 +44,9 @@ class Writers:
         answers: Gathering,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        capabilities = store.capabilities()
         self._store = store
         self._answers = answers
         self._spawn = spawn
-        # A store that is given its batches at once has a queue only behind one whose outcome was not known.
-        at_once = capabilities.immediate and not capabilities.numbers_records
-        self._each = capabilities.commit_scope == "partition" or at_once
         self._due: dict[PartitionLog, None] = {}
         self._writing: set[PartitionLog] = set()  # those that have a writer of their own now
         self._wake = anyio.Event()
@@ -63,7 +59,7 @@ class Writers:
         """``log`` has something in its queue."""
         if log.queue.in_flight:
             return
-        if not self._each:
+        if not log.kind.alone:
             self._due[log] = None
             self._wake.set()
         elif log not in self._writing:
@@ -71,9 +67,9 @@ class Writers:
             self._spawn(self._write_log(log))
 
     async def run(self) -> None:
-        """One writer over all logs; returns after :meth:`stop`, when nothing is left to write. Where each log
-        has its own, it returns at once."""
-        while not self._each and not (self._stopping and self._idle):
+        """One writer over all logs that have none of their own; returns after :meth:`stop`, when nothing is
+        left to write."""
+        while not (self._stopping and self._idle):
             if not self._due:
                 self._wake = anyio.Event() if self._wake.is_set() else self._wake
                 await self._wake.wait()
@@ -105,10 +101,10 @@ class Writers:
                 flight = log.queue.depart(room)
                 room -= max(flight.size, LEAST)
                 logs.append(log)
-                appends.append(Append(log.tp, flight.batches))
+                appends.append(Append(log.tp, flight.batches, log.leader_epoch))
         if not logs:
             return
-        outcomes: list[int | Exception]
+        outcomes: list[Sequence[int] | Exception]
         try:
             outcomes = await self._store.append_many(appends)
             if len(outcomes) != len(appends):
@@ -124,7 +120,9 @@ class Writers:
             while log.queue.waiting and not log.queue.in_flight:
                 flight = log.queue.depart(MAX_APPEND_BYTES)
                 try:
-                    outcome: int | Exception = await self._store.append(log.tp, flight.batches)
+                    outcome: Sequence[int] | Exception = await self._store.append(
+                        log.tp, flight.batches, log.leader_epoch
+                    )
                 except Exception as error:
                     outcome = error
                 with self._answers:
@@ -133,12 +131,12 @@ class Writers:
             self._writing.discard(log)
             self._end_if_idle()
 
-    def _settle(self, log: PartitionLog, outcome: int | Exception) -> None:
+    def _settle(self, log: PartitionLog, outcome: Sequence[int] | Exception) -> None:
         try:
             log.settle(outcome)
         except Exception:  # a fault of one log: the writer serves the others, too
             logger.exception("%s: an append could not be settled", log.tp)
-        if log.queue.waiting and not self._each:
+        if log.queue.waiting and not log.kind.alone:
             self.submit(log)
 
     # -- appends whose outcome is not known

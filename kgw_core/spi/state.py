@@ -47,13 +47,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from kgw_core.background import Background
-from kgw_core.clock import SystemClock
 from kgw_core.errors import KafkaStorageError, MessageTooLarge, NotCoordinator
 
-API_VERSION = 1
+if TYPE_CHECKING:
+    from kgw_core.spi.context import PluginContext
+
+API_VERSION = 2
 """The version of this interface; a plugin states the one it was written for."""
 
 MOST_KEY = 65_535
@@ -125,15 +126,14 @@ class StateStore(ABC):
     api_version: ClassVar[int] = API_VERSION
     Config: ClassVar[type[Any] | None] = None
 
-    background: Background
-    """For what the store has to do beside its calls: as :attr:`kgw_core.spi.storage.LogStore.background`."""
-
     def __init__(self, config: Any = None) -> None:
         self.config = config
-        self.background = Background(SystemClock())
 
-    async def open(self) -> None:
-        """Called once before anything else. :raises: whatever keeps the gateway from starting."""
+    async def open(self, context: PluginContext | None = None) -> None:
+        """Called once before anything else; without a context in tests only.
+
+        :raises Exception: whatever keeps the gateway from starting.
+        """
 
     async def close(self) -> None:
         """Called once, after the last call has returned."""

@@ -9,11 +9,11 @@ The contract. *The core promises:*
 
 1. Every batch handed to :meth:`LogStore.append` is one whole, checked v2 record batch, with its base
    offset and leader epoch already stamped into its bytes, and offsets without gaps between batches.
-2. One append is in flight for a partition at a time. Appends to several partitions, reads, and appends
-   and reads of one partition, do overlap. A trim and a replacement of one partition never do.
+2. One append of a gateway is in flight for a partition at a time. Appends to several partitions, reads, and
+   appends and reads of one partition, do overlap. A trim and a replacement of one partition never do.
 3. An append is never cancelled because a client went away. A read may be cancelled.
 4. ``create_topic`` is called once for a topic id, ``update_topic`` and ``delete_topic`` only for
-   a topic that exists; these three never overlap for one topic.
+   a topic that the gateway knows to exist; these three of one gateway never overlap for one topic.
 5. The bytes in :attr:`Batch.data` stay as they are until the append returns; after that only where
    :attr:`Batch.stable` is set. A store that keeps the bytes copies them first or checks that flag.
 
@@ -21,11 +21,15 @@ The contract. *The core promises:*
 
 6. An append is all or nothing; where ``capabilities.durable`` it survives a crash once it has returned.
 7. If the first base offset is not the log's end, append raises :class:`OffsetConflict` and writes
-   nothing. With ``capabilities.numbers_records`` base offsets go in as -1, the bytes say 0, and the
-   result is the truth; what ``read`` returns carries it.
+   nothing. With ``capabilities(topic).numbers_records`` base offsets go in as -1, the bytes say 0, and the
+   base offset that append returns for each batch is the truth; what ``read`` returns carries it. Others may
+   have appended in between.
 8. ``read`` starts with the first batch whose last offset >= ``offset``, whole even where it exceeds
-   ``max_bytes``; then whole batches until the next would exceed it; nothing where ``offset`` is the end;
-   :class:`~kgw_core.errors.OffsetOutOfRange` outside ``start..end``.
+   ``max_bytes``; then whole batches until the next would exceed it, or would go beyond the upper bound
+   ``below`` (None: the log's end); nothing where ``offset`` is the end;
+   :class:`~kgw_core.errors.OffsetOutOfRange` outside ``start..end``. Where ``preserves_batches`` is not set,
+   what is read still has the header that was appended (61 bytes, but for base offset, leader epoch, length,
+   CRC and codec): the core recovers producers from it.
 9. After ``trim(tp, before)``, ``bounds().start == before`` exactly, though the batch that contains it
    stays readable. Trimming below the start changes nothing; above the end raises ``OffsetOutOfRange``.
 10. ``end`` never goes back: not after everything is trimmed, not after reopening.
@@ -44,6 +48,11 @@ The contract. *The core promises:*
     that is kept in one piece of a MiB at most with it: never earlier. Where ``capabilities.durable`` that
     survives reopening. What :meth:`LogStore.replace` puts in place of a batch was written when that was.
 16. A log's epoch in ``bounds`` never goes back, and ``leader_epoch`` says the same without waiting.
+17. After ``fence(tp, epoch)`` the log takes no append, trim or replacement of a lower epoch: they raise
+    :class:`Fenced` and write nothing, also those that were on their way when it was called. A store that no
+    second gateway can open needs no fence, and does not declare ``capabilities.fences``.
+18. ``update_topic`` writes nothing and raises :class:`TopicConflict` where the topic is no more as ``before``
+    says: others have changed it.
 """
 
 from __future__ import annotations
@@ -56,15 +65,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from uuid import UUID
 
-from kgw_core.background import Background
-from kgw_core.clock import SystemClock
 from kgw_core.errors import KafkaError
 from kgw_core.records.segments import Run as Run
 
 if TYPE_CHECKING:
+    from kgw_core.spi.context import StoreContext
     from kgw_core.spi.state import StateStore
 
-API_VERSION = 1
+API_VERSION = 2
 """The version of this interface; a plugin states the one it was written for."""
 
 Buffer = bytes | bytearray | memoryview
@@ -80,6 +88,23 @@ class OffsetConflict(Exception):
         super().__init__(f"append starts at offset {expected}, the log ends at {end}")
         self.expected = expected
         self.end = end
+
+
+class Fenced(Exception):
+    """Another gateway leads the log, and nothing was written. ``epoch``: of the newest leader, -1: not
+    known."""
+
+    def __init__(self, tp: TopicPartition, epoch: int = -1) -> None:
+        super().__init__(f"{tp} is led by another gateway, in epoch {epoch}")
+        self.epoch = epoch
+
+
+class TopicConflict(Exception):
+    """A topic is not as it was when the change was made, and nothing was written. ``found``: as it is."""
+
+    def __init__(self, found: Topic) -> None:
+        super().__init__(f"topic {found.name} was changed by others")
+        self.found = found
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +174,11 @@ class Bounds(NamedTuple):
 
 
 class Append(NamedTuple):
-    """One item of :meth:`LogStore.append_many`."""
+    """One item of :meth:`LogStore.append_many`. ``epoch``: of the leadership under which it is made."""
 
     tp: TopicPartition
     batches: Sequence[Batch]
+    epoch: int = 0
 
 
 class Read(NamedTuple):
@@ -161,6 +187,7 @@ class Read(NamedTuple):
     tp: TopicPartition
     offset: int
     max_bytes: int
+    below: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +197,8 @@ class Capabilities:
     ``durable``: an append that returned survives kill -9. ``immediate``: never waits; offers
     ``append_now`` and ``read_now``. ``numbers_records``: the engine chooses offsets. ``native_retention``:
     the engine deletes old data by itself. ``preserves_batches``: what is read is byte for byte what was
-    appended. ``commit_scope``: "store" where one ``append_many`` is one commit of the whole store; the core
+    appended. ``fences``: rule 17 is kept, so that several gateways may share the store.
+    ``commit_scope``: "store" where one ``append_many`` is one commit of the whole store; the core
     then puts what waits in all logs into one. "partition" where each log commits for itself; the core then
     calls ``append`` for each log that has something to write, all at the same time, so that a slow one holds
     up no other.
@@ -181,6 +209,7 @@ class Capabilities:
     numbers_records: bool = False
     native_retention: bool = False
     preserves_batches: bool = True
+    fences: bool = False
     commit_scope: Literal["store", "partition"] = "partition"
 
 
@@ -197,16 +226,14 @@ class LogStore(ABC):
     writers: ClassVar[int] = 4
     """How many ``append_many`` calls the core keeps under way at once, where ``commit_scope`` is "store"."""
 
-    background: Background
-    """What the store has to do beside its calls runs with this: guarded, told once a cause, tried again, and
-    seen in the gateway's health, for which the gateway sets its own before ``open``."""
-
     def __init__(self, config: Any = None) -> None:
         self.config = config
-        self.background = Background(SystemClock())
 
-    async def open(self) -> None:
-        """Called once before anything else. :raises: whatever keeps the gateway from starting."""
+    async def open(self, context: StoreContext | None = None) -> None:
+        """Called once before anything else; without a context in tests only.
+
+        :raises Exception: whatever keeps the gateway from starting.
+        """
 
     async def close(self) -> None:
         """Called once, after the last append has returned."""
@@ -220,7 +247,7 @@ class LogStore(ABC):
         """Return if the store can serve. :raises KafkaError: why it cannot."""
 
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
-        """What holds for ``topic``, or for the store as a whole where it is None."""
+        """What holds for ``topic``; where it is None, for the store as a whole, before ``open`` too."""
         return Capabilities()
 
     # -- topics
@@ -234,8 +261,11 @@ class LogStore(ABC):
         """Make ``topic`` with empty logs. :raises TopicAlreadyExists: the name is taken."""
 
     @abstractmethod
-    async def update_topic(self, topic: Topic) -> None:
-        """Replace the configs, and add partitions where ``topic`` has more. Never fewer."""
+    async def update_topic(self, topic: Topic, before: Topic) -> None:
+        """Replace the configs, and add partitions where ``topic`` has more. Never fewer.
+
+        :raises TopicConflict: the topic is not as ``before`` says.
+        """
 
     @abstractmethod
     async def delete_topic(self, topic_id: UUID) -> None:
@@ -244,17 +274,22 @@ class LogStore(ABC):
     # -- logs
 
     @abstractmethod
-    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
-        """Append all of ``batches`` or none; return the base offset of the first.
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
+        """Append all of ``batches`` or none, under the leadership of ``epoch``; return each one's base
+        offset.
 
+        :raises Fenced: a newer leader has taken the log.
         :raises OffsetConflict: the first base offset is not the log's end.
         :raises UnknownTopicOrPartition: no such log.
         :raises KafkaError: not now, and nothing was written.
         """
 
     @abstractmethod
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        """Batches from ``offset`` on, at most ``max_bytes`` but at least one if there is one.
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        """Batches from ``offset`` on, at most ``max_bytes`` but at least one if there is one, and none that
+        goes beyond ``below``.
 
         :raises OffsetOutOfRange: ``offset`` is below the start or above the end.
         :raises UnknownTopicOrPartition: no such log.
@@ -262,11 +297,17 @@ class LogStore(ABC):
 
     @abstractmethod
     async def bounds(self, tp: TopicPartition) -> Bounds:
-        """Where the log starts and ends now. :raises UnknownTopicOrPartition: no such log."""
+        """Where the log starts and ends now: a look that changes nothing.
+
+        :raises UnknownTopicOrPartition: no such log.
+        """
 
     @abstractmethod
-    async def trim(self, tp: TopicPartition, before: int) -> None:
-        """Drop what lies below ``before``; it becomes the start. :raises OffsetOutOfRange: above the end."""
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
+        """Drop what lies below ``before``; it becomes the start.
+
+        :raises Fenced: a newer leader has taken the log. :raises OffsetOutOfRange: above the end.
+        """
 
     # -- extras: right as they are, faster where a store overrides them
 
@@ -279,13 +320,20 @@ class LogStore(ABC):
         """
         return -1
 
-    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
-        """Append to several logs; a base offset or an error for each, in order."""
-        return await _each([self.append(tp, batches) for tp, batches in appends])
+    async def fence(self, tp: TopicPartition, epoch: int) -> Bounds:
+        """Let nobody write under a lower epoch any more (rule 17); where the log starts and ends then.
+
+        :raises Fenced: a newer leader has taken the log.
+        """
+        return await self.bounds(tp)
+
+    async def append_many(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
+        """Append to several logs; every batch's base offset, or an error, for each, in order."""
+        return await _each([self.append(tp, batches, epoch) for tp, batches, epoch in appends])
 
     async def read_many(self, reads: Sequence[Read]) -> list[Sequence[Run] | Exception]:
         """Read several logs; runs or an error for each, in order."""
-        return await _each([self.read(tp, offset, max_bytes) for tp, offset, max_bytes in reads])
+        return await _each([self.read(*read) for read in reads])
 
     async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
         """Base offset of the first batch with ``max_timestamp >= timestamp`` (ms), or None."""
@@ -313,13 +361,17 @@ class LogStore(ABC):
         overrides this."""
         return 0
 
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch], epoch: int = 0
+    ) -> bool:
         """Put ``batches`` in place of those covering ``first..last``, for compaction: all or nothing.
 
         ``first`` is the base offset of a stored batch and ``last`` the last offset of one, below the last
         batch of the log. The new ones lie within, in order, with gaps or none at all; a read in a gap starts
         with the next batch. Start, end and write times stay. False (the default): this store keeps
         everything.
+
+        :raises Fenced: a newer leader has taken the log.
         """
         return False
 
@@ -346,11 +398,14 @@ class LogStore(ABC):
         """
         raise NotImplementedError("it cannot check itself")
 
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
-        """:meth:`append` without waiting; only where ``capabilities.immediate``."""
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
+        """:meth:`append` without waiting, at the offsets that the core gives; only where
+        ``capabilities.immediate``."""
         raise NotImplementedError(f"{type(self).__name__} is not an immediate store")
 
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         """:meth:`read` without waiting; only where ``capabilities.immediate``."""
         raise NotImplementedError(f"{type(self).__name__} is not an immediate store")
 

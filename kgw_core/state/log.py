@@ -28,6 +28,7 @@ import anyio.lowlevel
 
 from kgw_core.errors import KafkaError, KafkaStorageError, NotCoordinator, TopicAlreadyExists
 from kgw_core.records import build_batch, iter_batches, iter_records
+from kgw_core.spi.context import PluginContext
 from kgw_core.spi.state import NO_VERSIONS, Changes, Entry, StateCapabilities, StateStore, Versions
 from kgw_core.spi.storage import SCAN_BYTES, Batch, LogStore, OffsetConflict, Topic, TopicPartition
 from kgw_core.state.memory import Table
@@ -73,6 +74,7 @@ class LogStateStore(StateStore):
         self._piece_bytes = piece_bytes
         self._tp: TopicPartition = None  # type: ignore[assignment] # set when opened
         self._numbers_records = False
+        self._epoch = 0
         self._table = Table()
         self._end = 0  # the log as far as it is in the table
         self._certain = False  # whether the log ends there
@@ -84,7 +86,7 @@ class LogStateStore(StateStore):
     def capabilities(self) -> StateCapabilities:
         return StateCapabilities(durable=self._store.capabilities().durable)
 
-    async def open(self) -> None:
+    async def open(self, context: PluginContext | None = None) -> None:
         """Make the topic if it is not there; read the log."""
         topic = await self._topic()
         if topic is None:
@@ -95,6 +97,7 @@ class LogStateStore(StateStore):
                 raise KafkaStorageError(f"topic {TOPIC} was made, and is not there")
         self._tp = TopicPartition(TOPIC, topic.id, 0)
         self._numbers_records = self._store.capabilities(topic).numbers_records
+        self._epoch = self._store.leader_epoch(self._tp)
         self._end = (await self._store.bounds(self._tp)).start
         await self._catch_up()
 
@@ -179,7 +182,7 @@ class LogStateStore(StateStore):
         data = build_batch(records + carry, base_offset=0 if numbers else self._end, leader_epoch=0)
         batch = Batch(-1 if numbers else self._end, len(records) + len(carry), -1, data, True)
         try:
-            base = await self._store.append(self._tp, [batch])
+            [base] = await self._store.append(self._tp, [batch], self._epoch)
         except Exception as error:
             self._carry = None  # what was carried may be missing: begin again later
             await self._after_failure(error, version)
@@ -233,7 +236,7 @@ class LogStateStore(StateStore):
         self._carry = None
         self._log_bytes -= carry.log_bytes
         try:
-            await self._store.trim(self._tp, carry.start)
+            await self._store.trim(self._tp, carry.start, self._epoch)
         except Exception as error:  # nothing is lost by it; the next snapshot tries again
             logger.warning("the state log cannot be trimmed: %r", error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from kgw_core.spi.context import PluginContext
 from kgw_core.spi.state import (
     NO_VERSIONS,
     Changes,
@@ -29,8 +30,8 @@ class PromisedState(StateStore):
         self.version = 0
         """Of the last commit that is known to be there; 0 where there was none."""
 
-    async def open(self) -> None:
-        await self.inner.open()
+    async def open(self, context: PluginContext | None = None) -> None:
+        await self.inner.open(context)
         self._seen(await self.inner.commit({}))
 
     async def close(self) -> None:

@@ -72,9 +72,12 @@ class StateWriter:
         self._writing = False
         self._idle: anyio.Event | None = None
 
-    async def take_over(self) -> None:
+    async def take_over(self, *, lazily: bool = False) -> None:
         """Take the fence: what another writer has under way, such as one of a gateway that was killed, can no
         more land. What is read after this is what there is.
+
+        ``lazily``: where the state can be read and not written (a full disk), the first commit takes the
+        fence; it is refused if another writer has moved it since.
 
         :raises KafkaError: not now.
         """
@@ -84,7 +87,13 @@ class StateWriter:
             try:
                 entry = await self.store.get(self._fence)
                 found = entry.version if entry is not None else ABSENT
-                self._version = await self.store.commit({self._fence: self._next()}, {self._fence: found})
+                try:
+                    self._version = await self.store.commit({self._fence: self._next()}, {self._fence: found})
+                except KafkaError as error:
+                    if not lazily:
+                        raise
+                    logger.warning("the state can be read, and cannot be written: %s", error)
+                    self._version = found
             except VersionConflict:
                 continue  # it was moved between the two; whoever moves it last has it
             except KafkaError:

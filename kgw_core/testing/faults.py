@@ -8,6 +8,7 @@ from uuid import UUID
 
 import anyio
 
+from kgw_core.spi.context import StoreContext
 from kgw_core.spi.storage import Batch, Bounds, Capabilities, LogStore, Run, Topic, TopicPartition
 
 
@@ -47,9 +48,9 @@ class FaultyStore(LogStore):
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
         return self.inner.capabilities(topic)
 
-    async def open(self) -> None:
+    async def open(self, context: StoreContext | None = None) -> None:
         await self._enter("open")
-        await self.inner.open()
+        await self.inner.open(context)
 
     async def close(self) -> None:
         await self.inner.close()
@@ -67,9 +68,9 @@ class FaultyStore(LogStore):
         await self.inner.create_topic(topic)
         _raise(late)
 
-    async def update_topic(self, topic: Topic) -> None:
+    async def update_topic(self, topic: Topic, before: Topic) -> None:
         late = await self._enter("update_topic")
-        await self.inner.update_topic(topic)
+        await self.inner.update_topic(topic, before)
         _raise(late)
 
     async def delete_topic(self, topic_id: UUID) -> None:
@@ -77,33 +78,40 @@ class FaultyStore(LogStore):
         await self.inner.delete_topic(topic_id)
         _raise(late)
 
-    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
         late = await self._enter("append")
-        base = await self.inner.append(tp, batches)
+        bases = await self.inner.append(tp, batches, epoch)
         _raise(late)
-        return base
+        return bases
 
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
         late = self._meet("append")
-        base = self.inner.append_now(tp, batches)
+        self.inner.append_now(tp, batches, epoch)
         _raise(late)
-        return base
 
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         await self._enter("read")
-        return await self.inner.read(tp, offset, max_bytes)
+        return await self.inner.read(tp, offset, max_bytes, below)
 
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         self._meet("read")
-        return self.inner.read_now(tp, offset, max_bytes)
+        return self.inner.read_now(tp, offset, max_bytes, below)
 
     async def bounds(self, tp: TopicPartition) -> Bounds:
         await self._enter("bounds")
         return await self.inner.bounds(tp)
 
-    async def trim(self, tp: TopicPartition, before: int) -> None:
+    async def fence(self, tp: TopicPartition, epoch: int) -> Bounds:
+        await self.inner.fence(tp, epoch)
+        return await self.bounds(tp)
+
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
         late = await self._enter("trim")
-        await self.inner.trim(tp, before)
+        await self.inner.trim(tp, before, epoch)
         _raise(late)
 
     async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
@@ -123,9 +131,11 @@ class FaultyStore(LogStore):
     def leader_epoch(self, tp: TopicPartition) -> int:
         return self.inner.leader_epoch(tp)
 
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch], epoch: int = 0
+    ) -> bool:
         late = await self._enter("replace")
-        replaced = await self.inner.replace(tp, first, last, batches)
+        replaced = await self.inner.replace(tp, first, last, batches, epoch)
         _raise(late)
         return replaced
 

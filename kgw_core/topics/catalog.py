@@ -14,7 +14,7 @@ here when it has them. Rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID, uuid4
 
 import anyio
@@ -26,10 +26,11 @@ from kgw_core.errors import (
     InvalidTopicException,
     KafkaError,
     KafkaStorageError,
+    NotController,
     TopicAlreadyExists,
     UnknownTopicOrPartition,
 )
-from kgw_core.spi.storage import LogStore, Topic
+from kgw_core.spi.storage import LogStore, Topic, TopicConflict
 from kgw_core.topics.configs import TopicConfigs, usable, validate
 from kgw_core.topics.index import P, TopicIndex, TopicState
 from kgw_core.topics.names import check_name, is_hidden, reserved_like, unified
@@ -38,6 +39,9 @@ from kgw_core.topics.turns import Turns
 __all__ = ["NO_ID", "Catalog", "TopicState"]
 
 logger = logging.getLogger(__name__)
+
+_TRIES = 5
+"""How often a change of a topic is made anew where others change it at the same time."""
 
 NO_ID = UUID(int=0)
 """The id of a topic that was only planned."""
@@ -169,13 +173,12 @@ class Catalog(TopicIndex[P]):
         :raises InvalidConfig: the new overrides are not valid, or what ``change`` raises.
         :raises KafkaStorageError: the store failed; the overrides are as before.
         """
-        async with self._turns.of(unified(name)):
-            state = self.find(name)
-            topic = state.topic
+
+        def altered(topic: Topic) -> Topic:
             overrides = self._check(change(topic.configs))
-            if not validate_only and overrides != topic.configs:
-                await self._update(state, Topic(topic.name, topic.id, topic.partitions, overrides))
-            return state
+            return Topic(topic.name, topic.id, topic.partitions, overrides)
+
+        return await self._change(name, altered, validate_only)
 
     async def set_configs(
         self, name: str, configs: Mapping[str, str | None], *, validate_only: bool = False
@@ -191,17 +194,51 @@ class Catalog(TopicIndex[P]):
         :raises PolicyViolation: more partitions than there may be.
         :raises KafkaStorageError: the store failed.
         """
-        async with self._turns.of(unified(name)):
-            state = self.find(name)
-            topic = state.topic
+
+        def grown(topic: Topic) -> Topic:
             if total <= topic.partitions:
                 raise InvalidPartitions(
                     f"topic '{name}' has {topic.partitions} partition(s); {total} would not be an increase"
                 )
             self._check_limits(name, 0, total - topic.partitions)
-            if not validate_only:
-                await self._update(state, Topic(name, topic.id, total, topic.configs))
-            return state
+            return Topic(name, topic.id, total, topic.configs)
+
+        return await self._change(name, grown, validate_only)
+
+    async def _change(
+        self, name: str, change: Callable[[Topic], Topic], validate_only: bool
+    ) -> TopicState[P]:
+        """Make ``change(topic)`` of the topic, again where others have changed it meanwhile."""
+        async with self._turns.of(unified(name)):
+            for _ in range(_TRIES):
+                state = self.find(name)
+                topic = change(state.topic)
+                if validate_only or topic == state.topic:
+                    return state
+                try:
+                    await self._update(state, topic)
+                except TopicConflict as conflict:
+                    await self._take_over(state, conflict.found)
+                else:
+                    return state
+            raise NotController(f"topic '{name}' was changed by others in each of {_TRIES} tries")
+
+    async def refresh(self) -> None:
+        """Take over what others have made, changed or deleted in the store. :raises Exception: it cannot
+        say."""
+        found = {topic.id.bytes: topic for topic in await self._store.topics() if not is_hidden(topic.name)}
+        for topic in found.values():
+            async with self._turns.of(unified(topic.name)):
+                state = self.by_id.get(topic.id.bytes)
+                if state is None:
+                    await self._adopt(topic.name)
+                elif state.stored != topic and state.topic.partitions <= topic.partitions:
+                    await self._take_over(state, topic)
+        for state in [state for state in self.by_id.values() if state.id_bytes not in found]:
+            async with self._turns.of(unified(state.name)):
+                still = {topic.id for topic in await self._store.topics()}
+                if not state.deleted and state.id not in still:  # made meanwhile
+                    await self._leave(state)
 
     async def set_defaults(self, broker_defaults: Mapping[str, str]) -> None:
         """Give every topic the configs that it does not set itself; called once at a time.
@@ -286,22 +323,32 @@ class Catalog(TopicIndex[P]):
         more = topic.partitions - state.topic.partitions
         with anyio.CancelScope(shield=True), self._reserved(topic.name, 0, more):
             try:
-                await self._store.update_topic(topic)
+                await self._store.update_topic(topic, state.stored)
             except UnknownTopicOrPartition:
                 await self._leave(state)
                 raise
-            except KafkaError:
+            except (KafkaError, TopicConflict):
                 raise
             except Exception as error:
                 found = await self._stored(topic, error)
                 if found is None or (found.partitions, found.configs) != (topic.partitions, topic.configs):
                     raise _failed("update", topic, error) from error
             added = await self._logs(state, state.topic.partitions, topic.partitions)
-        self._count(topic.name, 0, more)
+        self._became(state, topic, added)
+
+    def _became(self, state: TopicState[P], topic: Topic, added: Sequence[P]) -> None:
+        self._count(topic.name, 0, len(added))
         state.partitions.extend(added)
         state.configs = self._effective(topic.configs)
-        state.topic = topic
+        state.topic = state.stored = topic
         self._tell("updated", state)
+
+    async def _take_over(self, state: TopicState[P], found: Topic) -> None:
+        """Others have changed the topic: it is as ``found`` now."""
+        kept = self._usable(found)
+        added = await self._logs(state, state.topic.partitions, found.partitions)
+        self._became(state, kept, added)
+        state.stored = found
 
     async def _delete(self, state: TopicState[P]) -> None:
         try:
@@ -325,15 +372,19 @@ class Catalog(TopicIndex[P]):
 
     async def _made(self, topic: Topic) -> TopicState[P]:
         """The state of a topic that the store has, not yet in the catalog."""
+        kept = self._usable(topic)
+        state: TopicState[P] = TopicState(kept, self._effective(kept.configs))
+        state.stored = topic
+        state.partitions = await self._logs(state, 0, topic.partitions)
+        state.configs = self._effective(kept.configs)  # the defaults may have changed meanwhile
+        return state
+
+    def _usable(self, topic: Topic) -> Topic:
+        """``topic`` without the configs that are not valid."""
         kept, problems = usable(topic.configs) if topic.configs else ({}, [])
         for problem in problems:
             logger.error("topic %s: config left out: %s", topic.name, problem)
-        if problems:
-            topic = Topic(topic.name, topic.id, topic.partitions, kept)
-        state: TopicState[P] = TopicState(topic, self._effective(topic.configs))
-        state.partitions = await self._logs(state, 0, topic.partitions)
-        state.configs = self._effective(topic.configs)  # the defaults may have changed meanwhile
-        return state
+        return Topic(topic.name, topic.id, topic.partitions, kept) if problems else topic
 
     async def _logs(self, state: TopicState[P], first: int, end: int) -> list[P]:
         if self.log_factory is None:

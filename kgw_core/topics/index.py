@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 from kgw_core.errors import PolicyViolation, UnknownTopicId, UnknownTopicOrPartition
-from kgw_core.spi.storage import Topic
+from kgw_core.spi.storage import Topic, TopicPartition
 from kgw_core.topics.configs import TopicConfigs
 from kgw_core.topics.names import is_internal, unified
 
@@ -24,16 +24,27 @@ class TopicState(Generic[P]):
     """A topic. It stays the same object while the topic lives; ``deleted`` says that it no longer does.
 
     ``partitions[i]`` is what the catalog's ``log_factory`` made for partition ``i``; ``id_bytes`` are the 16
-    bytes of ``id``; ``topic`` is what the store keeps, with the overrides in ``topic.configs``.
+    bytes of ``id``; ``topic`` has the overrides in ``topic.configs``, ``stored`` is the topic as the store
+    keeps it, with overrides that are left out here.
     """
 
-    __slots__ = ("configs", "deleted", "id", "id_bytes", "is_internal", "name", "partitions", "topic")
+    __slots__ = (
+        "configs",
+        "deleted",
+        "id",
+        "id_bytes",
+        "is_internal",
+        "name",
+        "partitions",
+        "stored",
+        "topic",
+    )
 
     def __init__(self, topic: Topic, configs: TopicConfigs) -> None:
         self.name = topic.name
         self.id = topic.id
         self.id_bytes = topic.id.bytes
-        self.topic = topic
+        self.topic = self.stored = topic
         self.configs = configs
         self.partitions: list[P] = []
         self.deleted = False
@@ -64,6 +75,13 @@ class TopicIndex(Generic[P]):
             "updated": [],
             "deleted": [],
         }
+
+    def partition(self, tp: TopicPartition) -> P | None:
+        """What stands for a partition, None where there is none."""
+        state = self.by_id.get(tp.topic_id.bytes)
+        if state is None or not 0 <= tp.partition < len(state.partitions):
+            return None
+        return state.partitions[tp.partition]
 
     def find(self, key: str | bytes | UUID) -> TopicState[P]:
         """The topic of that name or id (16 bytes or UUID).

@@ -15,6 +15,7 @@ from file_store import FileLog, FileStore
 
 from kgw_core.errors import UnknownTopicOrPartition
 from kgw_core.records.segments import Segments
+from kgw_core.spi.context import StoreContext
 from kgw_core.spi.storage import (
     Batch,
     Bounds,
@@ -36,7 +37,9 @@ class HasRoomFor512Partitions(Broken):
 
 @caught_by("appends_to_many_logs_and_reads_of_them_go_on_at_the_same_time")
 class HasOneCurrentLog(Broken):
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         self.current = tp
         await checkpoint()
         return self.read_now(self.current, min(offset, self._log(self.current).end), max_bytes)
@@ -48,7 +51,9 @@ class LeavesALockBehind(Broken):
         super().__init__()
         self.locked: set[TopicPartition] = set()
 
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         if tp in self.locked:
             raise UnknownTopicOrPartition("locked for ever")
         self.locked.add(tp)
@@ -78,7 +83,7 @@ class Sleeps(Broken):
 
 @caught_by("everything_is_there_after_reopening")
 class ForgetsTrims(FileStore):
-    async def trim(self, tp: TopicPartition, before: int) -> None:
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
         self._log(tp).segments.trim(before)
 
 
@@ -106,7 +111,9 @@ class BringsDeletedTopicsBack(FileStore):
 
 @caught_by("replaced_batches_stay_replaced_after_reopening")
 class ReplacesInMemoryOnly(FileStore):
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch], epoch: int = 0
+    ) -> bool:
         self._log(tp).segments.replace(first, last, batches)
         return True
 
@@ -145,7 +152,7 @@ class AcknowledgesBeforeItWrites(FileStore):
         super().__init__(path)
         self.waiting: dict[TopicPartition, list[Any]] = {}
 
-    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
         waiting = self.waiting.setdefault(tp, [])
         waiting += batches
         self._log(tp).apply("append", *batches)
@@ -175,3 +182,11 @@ class TearingLog(FileLog):
 @caught_by("kill_during_appends_loses_nothing_that_was_acknowledged")
 class WritesBatchByBatch(FileStore):
     log_class = TearingLog
+
+
+@caught_by("a_fence_outlasts_reopening")
+class ForgetsFencesWhenClosed(FileStore):
+    async def open(self, context: StoreContext | None = None) -> None:
+        await super().open(context)
+        for log in self._logs.values():
+            log.epoch = 0

@@ -22,35 +22,55 @@ from kgw_core.spi.storage import (
 # -- reads
 
 
+@caught_by("nothing_beyond_the_upper_bound_is_read")
+class ReadsBeyondTheBound(Broken):
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        return super().read_now(tp, offset, max_bytes)
+
+
 @caught_by("a_read_in_the_middle_of_a_batch_starts_with_that_batch")
 class SkipsTheBatchInTheMiddle(Broken):
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        return [run for run in pieces(super().read_now(tp, offset, max_bytes)) if run.base_offset >= offset]
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        return [
+            run for run in pieces(super().read_now(tp, offset, max_bytes, below)) if run.base_offset >= offset
+        ]
 
 
 @caught_by("the_first_batch_comes_whole_even_where_it_exceeds_max_bytes")
 class GivesNothingWhereTheFirstIsTooLarge(Broken):
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        runs = super().read_now(tp, offset, max_bytes)
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        runs = super().read_now(tp, offset, max_bytes, below)
         return runs if sum(len(run.data) for run in runs) <= max_bytes else []
 
 
 @caught_by("a_read_stops_before_it_would_exceed_max_bytes")
 class ExceedsMaxBytes(Broken):
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         return super().read_now(tp, offset, max_bytes + 60)
 
 
 @caught_by("a_read_stops_before_it_would_exceed_max_bytes")
 class StopsTooEarly(Broken):
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         return super().read_now(tp, offset, max_bytes - 1)
 
 
 @caught_by("reading_on_from_next_offset_gives_the_whole_log")
 class GoesOnTooFar(Broken):
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        runs = list(super().read_now(tp, offset, max_bytes))
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        runs = list(super().read_now(tp, offset, max_bytes, below))
         if runs and runs[-1].next_offset < self._log(tp).end:
             runs[-1] = runs[-1]._replace(next_offset=runs[-1].next_offset + 3)
         return runs
@@ -58,16 +78,20 @@ class GoesOnTooFar(Broken):
 
 @caught_by("at_the_end_there_is_nothing")
 class RaisesAtTheEnd(Broken):
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         if offset == self._log(tp).end:
             raise OffsetOutOfRange("the end")
-        return super().read_now(tp, offset, max_bytes)
+        return super().read_now(tp, offset, max_bytes, below)
 
 
 @caught_by("a_read_outside_the_log_is_out_of_range")
 class GivesNothingOutside(Broken):
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        return [] if offset > self._log(tp).end else super().read_now(tp, offset, max_bytes)
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        return [] if offset > self._log(tp).end else super().read_now(tp, offset, max_bytes, below)
 
 
 @caught_by("read_many_gives_each_log_its_own_result")
@@ -78,10 +102,14 @@ class RaisesFromReadMany(Broken):
 
 @caught_by("read_now_is_read_without_waiting")
 class ReadNowIgnoresMaxBytes(Broken):
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        return super().read_now(tp, offset, max_bytes)
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        return super().read_now(tp, offset, max_bytes, below)
 
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         return super().read_now(tp, offset, 1 << 20)
 
 
@@ -90,10 +118,12 @@ class ReadNowIgnoresMaxBytes(Broken):
 
 @caught_by("a_trim_at_a_batch_makes_it_the_first")
 class ReadsWhatWasTrimmed(Broken):
-    async def trim(self, tp: TopicPartition, before: int) -> None:
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
         self._log(tp).start = before
 
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         log = self._log(tp)
         start, log.start = log.start, 0
         try:
@@ -112,8 +142,8 @@ class StartsAtTheBatch(Broken):
 
 @caught_by("a_trim_inside_a_batch_keeps_that_batch_readable")
 class DropsTheBatchThatContainsTheStart(Broken):
-    async def trim(self, tp: TopicPartition, before: int) -> None:
-        await super().trim(tp, before)
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
+        await super().trim(tp, before, epoch)
         inside = [run for run in self.everything(tp) if run.base_offset < before]
         if inside:
             self._log(tp).trim(inside[0].next_offset)
@@ -122,45 +152,45 @@ class DropsTheBatchThatContainsTheStart(Broken):
 
 @caught_by("a_log_trimmed_to_its_end_is_empty_and_goes_on")
 class EndGoesBackAfterTrim(Broken):
-    async def trim(self, tp: TopicPartition, before: int) -> None:
-        await super().trim(tp, before)
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
+        await super().trim(tp, before, epoch)
         if not self.everything(tp):
             self._logs[tp] = Segments()
 
 
 @caught_by("a_trim_below_the_start_changes_nothing")
 class StartGoesBack(Broken):
-    async def trim(self, tp: TopicPartition, before: int) -> None:
-        await super().trim(tp, before)
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
+        await super().trim(tp, before, epoch)
         self._log(tp).start = before
 
 
 @caught_by("a_trim_above_the_end_is_out_of_range")
 class TrimsAboveTheEnd(Broken):
-    async def trim(self, tp: TopicPartition, before: int) -> None:
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
         await super().trim(tp, min(before, self._log(tp).end))
 
 
 @caught_by("a_trim_leaves_other_logs_alone")
 class TrimsEveryPartition(Broken):
-    async def trim(self, tp: TopicPartition, before: int) -> None:
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
         for log in self._logs.values():
             log.trim(before)
 
 
 @caught_by("trims_of_a_long_log_go_step_by_step")
 class TrimsTooMuchInALongLog(Broken):
-    async def trim(self, tp: TopicPartition, before: int) -> None:
-        await super().trim(tp, before)
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
+        await super().trim(tp, before, epoch)
         if self._log(tp).end > 350:
             self._log(tp).drop_oldest(self._log(tp).size // 2)
 
 
 @caught_by("what_comes_after_a_trim_to_the_end_stays")
 class DeletesLaterAndTooMuch(Broken):
-    async def trim(self, tp: TopicPartition, before: int) -> None:
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
         log = self._log(tp)
-        await super().trim(tp, before)
+        await super().trim(tp, before, epoch)
         asyncio.get_running_loop().call_later(0.005, log.drop_oldest, 0)
 
 
@@ -232,9 +262,9 @@ class RemembersEveryTime(Timed):
         super().__init__()
         self.seen: dict[TopicPartition, list[tuple[int, int]]] = {}
 
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
         self.seen.setdefault(tp, []).extend((batch.base_offset, batch.max_timestamp) for batch in batches)
-        return super().append_now(tp, batches)
+        return super().append_now(tp, batches, epoch)
 
     def times(self, tp: TopicPartition) -> list[tuple[int, int]]:
         return self.seen.get(tp, [])
@@ -282,7 +312,7 @@ class KnowsTheLastWriteOnly(Broken):
 
 @caught_by("of_several_batches_in_one_append_none_is_too_old")
 class TakesTheFirstOfAnAppend(Broken):
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
         first = batches[0].write_time
         return super().append_now(tp, [batch._replace(write_time=first) for batch in batches])
 
@@ -295,10 +325,12 @@ class CountsFromTheStart(Broken):
 
 @caught_by("what_replaces_a_batch_was_written_when_that_was")
 class ReplacementsAreNew(Broken):
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch], epoch: int = 0
+    ) -> bool:
         log = self._log(tp)
         newest = log.write_time(log.end - 1)
-        await super().replace(tp, first, last, batches)
+        await super().replace(tp, first, last, batches, epoch)
         for segment in log._segments[log._index(first) : log._index(last) + 1]:
             segment.written = newest
             segment.writes = array("q", [newest] * len(segment.writes))
@@ -310,26 +342,34 @@ class ReplacementsAreNew(Broken):
 
 @caught_by("replaced_batches_give_way_to_the_new_ones")
 class ReplacesNothing(Broken):
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch], epoch: int = 0
+    ) -> bool:
         return True
 
 
 @caught_by("a_read_in_a_gap_starts_with_the_next_batch")
 class ReadsNothingInAGap(Broken):
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        runs = super().read_now(tp, offset, max_bytes)
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        runs = super().read_now(tp, offset, max_bytes, below)
         return [] if runs and runs[0].base_offset > offset else runs
 
 
 @caught_by("batches_may_be_replaced_by_nothing")
 class MovesTheStartWhenReplacing(Broken):
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
-        await super().replace(tp, first, last, batches)
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch], epoch: int = 0
+    ) -> bool:
+        await super().replace(tp, first, last, batches, epoch)
         self._log(tp).start = self.everything(tp)[0].base_offset
         return True
 
 
 @caught_by("a_log_that_is_not_there_is_not_replaced")
 class ReplacesInNoLog(Broken):
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch], epoch: int = 0
+    ) -> bool:
         return True

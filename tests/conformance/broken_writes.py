@@ -53,9 +53,15 @@ class TakesANameTwice(Broken):
 
 @caught_by("an_update_adds_partitions_and_replaces_configs")
 class EmptiesLogsOnUpdate(Broken):
-    async def update_topic(self, topic: Topic) -> None:
+    async def update_topic(self, topic: Topic, before: Topic) -> None:
         self._topics[topic.id] = topic
         self._make_logs(topic, 0)
+
+
+@caught_by("an_update_of_a_topic_that_others_have_changed_writes_nothing")
+class OverwritesTheChangesOfOthers(Broken):
+    async def update_topic(self, topic: Topic, before: Topic) -> None:
+        await super().update_topic(topic, self._topics[topic.id])
 
 
 @caught_by("a_deleted_topic_and_its_logs_are_unknown")
@@ -97,8 +103,12 @@ class WipesOnDelete(Broken):
         super().__init__()
         self.given: list[bytearray] = []
 
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        runs = [run._replace(data=bytearray(run.data)) for run in super().read_now(tp, offset, max_bytes)]
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        runs = [
+            run._replace(data=bytearray(run.data)) for run in super().read_now(tp, offset, max_bytes, below)
+        ]
         self.given += [run.data for run in runs if isinstance(run.data, bytearray)]
         return runs
 
@@ -113,22 +123,25 @@ class WipesOnDelete(Broken):
 
 @caught_by("what_is_appended_is_read_again")
 class ReadsBackwards(Broken):
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        return pieces(super().read_now(tp, offset, max_bytes))[::-1]
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        return pieces(super().read_now(tp, offset, max_bytes, below))[::-1]
 
 
 @caught_by("batches_come_back_byte_for_byte")
 class StampsItsOwnEpoch(Broken):
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        runs = pieces(super().read_now(tp, offset, max_bytes))
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        runs = pieces(super().read_now(tp, offset, max_bytes, below))
         return [run._replace(data=bytes(run.data[:12]) + bytes(4) + bytes(run.data[16:])) for run in runs]
 
 
 @caught_by("several_batches_are_one_append")
-class ReturnsTheLastBase(Broken):
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
-        super().append_now(tp, batches)
-        return batches[-1].base_offset
+class ReturnsTheFirstBase(Broken):
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
+        return (await super().append(tp, batches, epoch))[:1]
 
 
 def restamp(batches: Sequence[Batch], end: int) -> list[Batch]:
@@ -141,36 +154,36 @@ def restamp(batches: Sequence[Batch], end: int) -> list[Batch]:
 
 @caught_by("an_append_that_is_not_at_the_end_writes_nothing")
 class RestampsSilently(Broken):
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
         return super().append_now(tp, restamp(batches, self._log(tp).end))
 
 
 @caught_by("an_append_that_is_not_at_the_end_writes_nothing")
 class ReportsAnotherEnd(Broken):
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
         try:
-            return super().append_now(tp, batches)
+            return super().append_now(tp, batches, epoch)
         except OffsetConflict as conflict:
             raise OffsetConflict(conflict.expected, conflict.end - 1) from None
 
 
 @caught_by("a_batch_of_megabytes_is_stored")
 class RefusesAMebibyte(Broken):
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
         if any(len(batch.data) > 1 << 20 for batch in batches):
             raise KafkaStorageError("too large")
-        return super().append_now(tp, batches)
+        return super().append_now(tp, batches, epoch)
 
 
 @caught_by("bytes_may_change_after_an_append_unless_they_are_stable")
 class KeepsUnstableBytes(Broken):
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
         return super().append_now(tp, [batch._replace(stable=True) for batch in batches])
 
 
 @caught_by("data_may_be_a_view_of_a_larger_frame")
 class KeepsTheWholeFrame(Broken):
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
         frames = [
             batch._replace(data=batch.data.obj) if isinstance(batch.data, memoryview) else batch
             for batch in batches
@@ -180,50 +193,72 @@ class KeepsTheWholeFrame(Broken):
 
 @caught_by("append_many_gives_each_log_its_own_result")
 class StopsAtTheFirstError(Broken):
-    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
+    async def append_many(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
         results = await super().append_many(appends[:2])
         return results + [KafkaStorageError("not tried")] * (len(appends) - 2)
 
 
 @caught_by("a_conflict_in_append_many_is_that_logs_own")
 class RestampsInAppendMany(Broken):
-    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
+    async def append_many(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
         return await super().append_many(
             [Append(a.tp, restamp(a.batches, self._log(a.tp).end)) for a in appends]
         )
 
 
 @caught_by("append_now_is_append_without_waiting")
-class AppendNowReturnsTheEnd(Broken):
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
-        super().append_now(tp, batches)
-        return self._log(tp).end
+class AppendNowKeepsTheFirst(Broken):
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
+        super().append_now(tp, batches[:1], epoch)
 
 
 @caught_by("an_append_that_has_raised_lands_no_more")
 class Late(Broken):
     """Gives up waiting for its engine, which appends all the same, a little later."""
 
-    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
         if self.full:
-            asyncio.get_running_loop().call_later(0.05, self.append_now, tp, batches)
+            asyncio.get_running_loop().call_later(0.05, self.append_now, tp, batches, epoch)
             raise TimeoutError("no answer")
-        return await super().append(tp, batches)
+        return await super().append(tp, batches, epoch)
 
 
 @caught_by("an_append_that_fails_leaves_all_or_nothing")
 class AppendsHalf(Broken):
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
         if self.full:
             super().append_now(tp, batches[:1])
             raise OSError("full")
-        return super().append_now(tp, batches)
+        return super().append_now(tp, batches, epoch)
 
 
 @caught_by("an_append_that_fails_leaves_all_or_nothing")
 class SaysNothingWasWritten(Broken):
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
-        base = super().append_now(tp, batches)
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
+        super().append_now(tp, batches, epoch)
         if self.full:
             raise KafkaStorageError("full")
-        return base
+
+
+# -- fences
+
+
+@caught_by("a_fence_says_where_the_log_stands")
+class ForgetsTheEpoch(Broken):
+    async def fence(self, tp: TopicPartition, epoch: int) -> Bounds:
+        return await self.bounds(tp)
+
+
+@caught_by("who_leads_no_more_writes_nothing")
+class TrimsForAnybody(Broken):
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
+        await super().trim(tp, before, self.leader_epoch(tp))
+
+
+@caught_by("a_fence_is_of_one_log")
+class FencesTheWholeTopic(Broken):
+    async def fence(self, tp: TopicPartition, epoch: int) -> Bounds:
+        for log in list(self._logs):
+            if log.topic_id == tp.topic_id:
+                await super().fence(log, epoch)
+        return await super().fence(tp, epoch)

@@ -18,15 +18,19 @@ import anyio
 import anyio.to_thread
 
 from kgw_core.errors import OffsetOutOfRange, TopicAlreadyExists, UnknownTopicOrPartition
+from kgw_core.records.runs import up_to
 from kgw_core.records.segments import Segments
+from kgw_core.spi.context import StoreContext
 from kgw_core.spi.storage import (
     Batch,
     Bounds,
     Capabilities,
+    Fenced,
     LogStore,
     OffsetConflict,
     Run,
     Topic,
+    TopicConflict,
     TopicPartition,
 )
 
@@ -38,6 +42,7 @@ class FileLog:
 
     def __init__(self, path: Path) -> None:
         self.segments = Segments()
+        self.epoch = 0
         self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         data = path.read_bytes()
         at = 0
@@ -54,6 +59,8 @@ class FileLog:
         if operation == "append":
             for batch in arguments:
                 self.segments.append(*batch)  # type: ignore[misc]
+        elif operation == "fence":
+            self.epoch = max(self.epoch, *arguments)  # type: ignore[type-var,assignment,call-overload]
         else:
             getattr(self.segments, operation)(*arguments)
 
@@ -89,9 +96,9 @@ class FileStore(LogStore):
         self._saving = anyio.Lock()
 
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
-        return Capabilities(durable=True)
+        return Capabilities(durable=True, fences=True)
 
-    async def open(self) -> None:
+    async def open(self, context: StoreContext | None = None) -> None:
         await anyio.to_thread.run_sync(self._load)
 
     async def close(self) -> None:
@@ -126,9 +133,17 @@ class FileStore(LogStore):
     async def create_topic(self, topic: Topic) -> None:
         if any(known.name == topic.name for known in self._topics.values()):
             raise TopicAlreadyExists(topic.name)
-        await self.update_topic(topic)
+        await self._put_topic(topic)
 
-    async def update_topic(self, topic: Topic) -> None:
+    async def update_topic(self, topic: Topic, before: Topic) -> None:
+        found = self._topics.get(topic.id)
+        if found is None:
+            raise UnknownTopicOrPartition(str(topic.id))
+        if found != before:
+            raise TopicConflict(found)
+        await self._put_topic(topic)
+
+    async def _put_topic(self, topic: Topic) -> None:
         self._topics[topic.id] = topic
         await anyio.to_thread.run_sync(self._open_logs, topic)
         await self._save()
@@ -146,31 +161,51 @@ class FileStore(LogStore):
         except KeyError:
             raise UnknownTopicOrPartition(str(tp)) from None
 
-    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
-        log = self._log(tp)
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
+        log = self._fenced(tp, epoch)
         if batches[0].base_offset != log.segments.end:
             raise OffsetConflict(batches[0].base_offset, log.segments.end)
         plain = [tuple(b._replace(data=bytes(b.data), stable=True)) for b in batches]
         await log.write("append", *plain)
-        return batches[0].base_offset
+        return [batch.base_offset for batch in batches]
 
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        return self._log(tp).segments.read(offset, max_bytes)
+    def _fenced(self, tp: TopicPartition, epoch: int) -> FileLog:
+        log = self._log(tp)
+        if epoch < log.epoch:
+            raise Fenced(tp, log.epoch)
+        return log
+
+    async def fence(self, tp: TopicPartition, epoch: int) -> Bounds:
+        log = self._fenced(tp, epoch)
+        if epoch > log.epoch:
+            log.epoch = epoch  # at once, for what is on its way
+            await log.write("fence", epoch)
+        return await self.bounds(tp)
+
+    def leader_epoch(self, tp: TopicPartition) -> int:
+        return self._log(tp).epoch
+
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        return up_to(self._log(tp).segments.read(offset, max_bytes), below)
 
     async def bounds(self, tp: TopicPartition) -> Bounds:
-        segments = self._log(tp).segments
-        return Bounds(segments.start, segments.end, 0, segments.size)
+        log = self._log(tp)
+        return Bounds(log.segments.start, log.segments.end, log.epoch, log.segments.size)
 
     async def write_time(self, tp: TopicPartition, offset: int) -> int:
         return self._log(tp).segments.write_time(offset)
 
-    async def trim(self, tp: TopicPartition, before: int) -> None:
-        log = self._log(tp)
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
+        log = self._fenced(tp, epoch)
         if before > log.segments.end:
             raise OffsetOutOfRange(f"{tp} ends at {log.segments.end}")
         await log.write("trim", before)
 
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch], epoch: int = 0
+    ) -> bool:
         plain = [tuple(b._replace(data=bytes(b.data))) for b in batches]
-        await self._log(tp).write("replace", first, last, plain)
+        await self._fenced(tp, epoch).write("replace", first, last, plain)
         return True

@@ -137,7 +137,7 @@ class Stuck(FaultyStore):
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
         return dataclasses.replace(super().capabilities(topic), immediate=False)
 
-    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
+    async def append_many(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
         await anyio.to_thread.run_sync(self.go.wait)
         return await super().append_many(appends)
 

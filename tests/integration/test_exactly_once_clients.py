@@ -44,7 +44,7 @@ class Troubled(FaultyStore):
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
         return Capabilities(commit_scope="store")
 
-    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
+    async def append_many(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
         await anyio.lowlevel.checkpoint()
         self.appends += 1
         if self.appends % 4 == 1:  # the first one, too: of a producer that nobody knows

@@ -262,9 +262,9 @@ def test_of_two_gateways_that_start_at_once_on_one_port_one_is_refused(uvloop: b
     (other,) = asyncio.run(bind(Listener(port=0)))
 
     class Opening(MemoryStore):
-        async def open(self) -> None:
+        async def open(self, context: Any = None) -> None:
             other.listen()
-            await super().open()
+            await super().open(context)
 
     with other:
         port = other.getsockname()[1]

@@ -36,6 +36,7 @@ from kgw_core.records import HEADER, RecordBatch, build_batch, iter_batches, ite
 from kgw_core.server.connection import Connection
 from kgw_core.server.dispatch import Answer, Dispatcher
 from kgw_core.server.server import Server
+from kgw_core.spi.context import LedgerContext
 from kgw_core.spi.storage import (
     Append,
     Batch,
@@ -137,7 +138,7 @@ class Held:
         self._error, self._landed = error, landed
         self._go.set()
 
-    async def outcomes(self, store: LogStore) -> list[int | Exception]:
+    async def outcomes(self, store: LogStore) -> list[Sequence[int] | Exception]:
         await self._go.wait()
         results = await store.append_many(self.appends) if self._landed else []
         return results if self._error is None else [self._error] * len(self.appends)
@@ -159,7 +160,7 @@ class SlowStore(FaultyStore):
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
         return Capabilities(commit_scope="store")
 
-    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
+    async def append_many(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
         if not self.patient:
             return await self.inner.append_many(appends)
         held = Held(appends)
@@ -187,14 +188,15 @@ class NumberingStore(SlowStore):
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
         return Capabilities(numbers_records=True, commit_scope="store")
 
-    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
-        results: list[int | Exception] = []
-        for tp, batches in appends:
+    async def append_many(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
+        results: list[Sequence[int] | Exception] = []
+        for tp, batches, _ in appends:
             base = (await self.inner.bounds(tp)).end
             numbered: list[Batch] = []
             for batch in batches:
                 assert batch.base_offset == -1
                 data = bytearray(batch.data)
+                assert data[:8] == bytes(8)
                 data[:8] = (base + sum(each.span for each in numbered)).to_bytes(8, "big")
                 numbered.append(
                     Batch(int.from_bytes(data[:8], "big"), *batch[1:3], data, True, batch.write_time)
@@ -450,6 +452,7 @@ def a_client(number: int = 1) -> Client:
 async def a_kit(store: LogStore | None = None, *, limits: Limits | None = None, **topics: Any) -> Kit:
     """A kit on a store (memory, if none is given), with settings of ``[limits]`` and ``[topics]``."""
     kit = Kit(store or MemoryStore(), Config(limits=limits or Limits(), topics=Topics(**topics)))
+    await kit.ledger.open(LedgerContext(kit.config.node_id, store=kit.store, state=kit.state))
     await kit.catalog.load()
     return kit
 

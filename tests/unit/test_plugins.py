@@ -98,7 +98,7 @@ from kgw_core.spi.ledger import OffsetLedger
 
 class Mine(OffsetLedger):
     name = "mine"
-    open = reserve = committed = released = trimmed = None
+    lead = leader = reserve = committed = released = None
 
 @hookimpl
 def kgw_register_ledger():
@@ -141,11 +141,11 @@ def test_one_that_does_not_import_is_told_by_distribution(install: Install, sour
     assert refused("x").endswith("(kgw plugins --check for the traceback)")
 
 
-@pytest.mark.parametrize("version", [0, 2])
+@pytest.mark.parametrize("version", [1, 3])
 def test_one_of_another_api_version_is_refused(install: Install, version: int) -> None:
     source = STORE.format(name="x").replace("    name =", f"    api_version = {version}\n    name =")
     install("kgw-storage-x", "0.2", "storage.x", source)
-    assert refused("x") == f"kgw-storage-x 0.2 speaks storage API {version}; this kgw-core 2.0 needs 1"
+    assert refused("x") == f"kgw-storage-x 0.2 speaks storage API {version}; this kgw-core 2.0 needs 2"
 
 
 def test_two_of_one_name_are_told_by_distribution_and_class(install: Install) -> None:

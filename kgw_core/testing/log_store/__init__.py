@@ -7,6 +7,7 @@ from kgw_core.testing.log_store.base import Bench
 from kgw_core.testing.log_store.compaction import Compaction
 from kgw_core.testing.log_store.concurrency import Concurrency
 from kgw_core.testing.log_store.durability import Durability
+from kgw_core.testing.log_store.fencing import Fencing
 from kgw_core.testing.log_store.reads import Reads
 from kgw_core.testing.log_store.times import Times
 from kgw_core.testing.log_store.topics import Topics
@@ -16,7 +17,9 @@ from kgw_core.testing.log_store.write_times import WriteTimes
 __all__ = ["Bench", "LogStoreSuite"]
 
 
-class LogStoreSuite(Topics, Appends, Reads, Trims, Times, WriteTimes, Compaction, Concurrency, Durability):
+class LogStoreSuite(
+    Topics, Appends, Reads, Trims, Times, WriteTimes, Compaction, Fencing, Concurrency, Durability
+):
     """Tests of every promise that a store makes. An author writes, in a test file::
 
         class TestMyStore(LogStoreSuite):

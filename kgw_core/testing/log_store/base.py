@@ -68,8 +68,8 @@ class Bench:
         written = []
         for span in spans:
             end = self._ends.get(tp, 0)
-            base = await self.store.append(tp, [self.make(end, span, **options)])
-            assert base == end, f"the append at {end} returned {base}"
+            bases = await self.store.append(tp, [self.make(end, span, **options)])
+            assert list(bases) == [end], f"the append at {end} returned {bases}"
             written.append(make_batch(end, span, **options))
             self._ends[tp] = end + span
         return written

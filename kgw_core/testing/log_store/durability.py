@@ -22,7 +22,8 @@ class Durability(SuiteBase):
         """Topics, their configs and partitions, every batch, starts and ends; and logs go on."""
         tps = await bench.topic(2, **{"retention.ms": "5"})
         written = {tp: await bench.fill(tp, [1, 3, 2]) for tp in tps}
-        await bench.store.update_topic(Topic("orders", tps[0].topic_id, 3, {"retention.ms": "6"}))
+        before = Topic("orders", tps[0].topic_id, 2, {"retention.ms": "5"})
+        await bench.store.update_topic(Topic("orders", tps[0].topic_id, 3, {"retention.ms": "6"}), before)
         await bench.store.trim(tps[0], 2)
         for _ in range(2):
             await bench.reopen()

@@ -119,3 +119,23 @@ class Reads(SuiteBase):
                 assert bool(now) == (offset < 6)
         with pytest.raises(OffsetOutOfRange):
             bench.store.read_now(tp, 7, 1000)
+
+    async def test_nothing_beyond_the_upper_bound_is_read(self, bench: Bench) -> None:
+        """Only whole batches below it; nothing where it is the offset itself; the log's end without one."""
+        tp = await bench.log()
+        await bench.fill(tp, [2, 3, 1, 4])
+        for below, ends in (
+            (10, [2, 5, 6, 10]),
+            (9, [2, 5, 6]),
+            (6, [2, 5, 6]),
+            (5, [2, 5]),
+            (1, []),
+            (0, []),
+        ):
+            found = stored_batches(await bench.store.read(tp, 0, 1 << 20, below))
+            assert [last + 1 for _, last, _ in found] == ends
+        found = stored_batches(await bench.store.read(tp, 3, 1, 5))
+        assert [first for first, _, _ in found] == [2]
+        [runs] = await bench.store.read_many([Read(tp, 2, 1 << 20, 6)])
+        assert not isinstance(runs, Exception)
+        assert [last + 1 for _, last, _ in stored_batches(runs)] == [5, 6]

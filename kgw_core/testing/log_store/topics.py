@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from kgw_core.errors import TopicAlreadyExists, UnknownTopicOrPartition
-from kgw_core.spi.storage import API_VERSION, LogStore, Run, Topic, TopicPartition
+from kgw_core.spi.storage import API_VERSION, LogStore, Run, Topic, TopicConflict, TopicPartition
 from kgw_core.testing.log_store.base import Bench, SuiteBase, partitions_of
 
 
@@ -50,11 +50,31 @@ class Topics(SuiteBase):
         assert [topic.id for topic in await bench.store.topics()] == [tp.topic_id]
         await bench.expect(tp, written)
 
+    async def test_an_update_of_a_topic_that_others_have_changed_writes_nothing(self, bench: Bench) -> None:
+        """TopicConflict has the topic as it is; the change can be made anew from that."""
+        [tp] = await bench.topic(1, **{"retention.ms": "5"})
+        first = Topic("orders", tp.topic_id, 1, {"retention.ms": "5"})
+        second = Topic("orders", tp.topic_id, 2, {"retention.ms": "6"})
+        await bench.store.update_topic(second, first)
+        for before in (
+            first,
+            Topic("orders", tp.topic_id, 2, {}),
+            Topic("orders", tp.topic_id, 1, second.configs),
+        ):
+            with pytest.raises(TopicConflict) as conflict:
+                await bench.store.update_topic(Topic("orders", tp.topic_id, 3, {}), before)
+            assert conflict.value.found == second
+        assert list(await bench.store.topics()) == [second]
+        with pytest.raises(UnknownTopicOrPartition):
+            await bench.ends(TopicPartition("orders", tp.topic_id, 2))
+        await bench.store.update_topic(Topic("orders", tp.topic_id, 3, {}), conflict.value.found)
+
     async def test_an_update_adds_partitions_and_replaces_configs(self, bench: Bench) -> None:
         """New partitions are empty, old ones keep their batches; configs that are left out are gone."""
         [tp] = await bench.topic(1, **{"retention.ms": "5", "segment.ms": "6"})
         written = await bench.fill(tp, [1, 2])
-        await bench.store.update_topic(Topic("orders", tp.topic_id, 3, {"retention.ms": "7"}))
+        before = Topic("orders", tp.topic_id, 1, {"retention.ms": "5", "segment.ms": "6"})
+        await bench.store.update_topic(Topic("orders", tp.topic_id, 3, {"retention.ms": "7"}), before)
         [topic] = await bench.store.topics()
         assert (topic.id, topic.partitions, dict(topic.configs)) == (tp.topic_id, 3, {"retention.ms": "7"})
         await bench.expect(tp, written)

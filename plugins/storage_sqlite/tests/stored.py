@@ -74,7 +74,7 @@ async def check(store: LogStore) -> None:
         assert bounds.size == sum(len(batch.data) for batch in left)
         runs = await store.read(tp, start, 1 << 20)
         assert b"".join(bytes(run.data) for run in runs) == b"".join(bytes(batch.data) for batch in left)
-        assert await store.append(tp, [make_batch(end, 1)]) == end
+        assert list(await store.append(tp, [make_batch(end, 1)])) == [end]
     state = store.state_store()
     assert state is not None
     await state.open()

@@ -237,7 +237,7 @@ async def _works(store: SqliteStore) -> bool:
         await store.ping()
     except KafkaStorageError:
         return False
-    return not store.background.health.failing
+    return not store._upkeep._background.health.failing
 
 
 async def _took(store: SqliteStore, tp: storage.TopicPartition) -> bool:
@@ -281,7 +281,7 @@ async def test_a_disk_that_is_full_is_told_once_and_by_ping(
         with pytest.raises(KafkaStorageError, match="the disk is full"):
             await store.ping()
         assert len(caplog.records) == 1 and "the disk is full" in caplog.text
-        [failing] = store.background.health.failing.values()
+        [failing] = store._upkeep._background.health.failing.values()
         assert failing.work == f"appending to {disk / 'kgw.db'}"
         ballast.remove()
         await until(lambda: _works(store), "it is not seen that there is room, if nobody appends")

@@ -168,7 +168,7 @@ class Failing(StateStore):
 
     name = "failing"
 
-    async def open(self) -> None:
+    async def open(self, context: object = None) -> None:
         raise OSError("no luck")
 
     async def get(self, key: bytes) -> Entry | None:

@@ -16,8 +16,6 @@ from kgw_storage_sqlite.state import SqliteStateStore
 from kgw_storage_sqlite.store import SqliteStore
 from kgw_storage_sqlite.upkeep import Upkeep
 
-from kgw_core.background import Background
-from kgw_core.clock import SystemClock
 from kgw_core.errors import UnknownTopicOrPartition
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import Append, Batch, OffsetConflict, Topic, TopicPartition
@@ -37,7 +35,6 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     made = SqliteStore(Config(path=tmp_path / "kgw.db", synchronous="normal"))
-    made.background = Background(SystemClock())
     await made.open()
     yield made
     await made.close()
@@ -142,7 +139,7 @@ async def test_what_fails_is_told_once_and_seen_and_done_later(
         return delete(connection, log=log)
 
     monkeypatch.setattr(upkeep, "_delete_before", failing)
-    health = store.background.health
+    health = store._upkeep._background.health
     health.changed.append(lambda: seen.append(", ".join(health.failing)))
     await store.trim(tp, 20)
     name = f"upkeep of {store.database.path}"
@@ -176,10 +173,10 @@ async def test_a_deletion_that_was_cut_short_goes_on_after_a_start(store: Sqlite
 async def test_appends_to_many_logs_are_one_commit(store: SqliteStore) -> None:
     tps = [await log(store, f"t{number}") for number in range(50)]
     outcomes = await store.append_many([Append(tp, [make_batch(0, 3)]) for tp in tps])
-    assert outcomes == [0] * 50
+    assert outcomes == [[0]] * 50
     missing = TopicPartition("no", uuid4(), 0)
     mixed = [(tps[0], 3), (missing, 0), (tps[1], 9)]
     outcomes = await store.append_many([Append(tp, [make_batch(base, 1)]) for tp, base in mixed])
-    assert outcomes[0] == 3
+    assert outcomes[0] == [3]
     assert isinstance(outcomes[1], UnknownTopicOrPartition)
     assert isinstance(outcomes[2], OffsetConflict)

@@ -474,7 +474,9 @@ class KeepingStore(MemoryStore):
 
     name = "keeping"
 
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: object) -> bool:
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: object, epoch: int = 0
+    ) -> bool:
         return False
 
 

@@ -42,8 +42,8 @@ class EachStore(SlowStore):
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
         return Capabilities(commit_scope="partition")
 
-    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
-        [outcome] = await self.append_many([Append(tp, batches)])
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
+        [outcome] = await self.append_many([Append(tp, batches, epoch)])
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -60,9 +60,9 @@ class NumberingStore(SlowStore):
 
 
 class _Numbering(FaultyStore):
-    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
-        results: list[int | Exception] = []
-        for tp, batches in appends:
+    async def append_many(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
+        results: list[Sequence[int] | Exception] = []
+        for tp, batches, _ in appends:
             base = (await self.inner.bounds(tp)).end
             numbered = []
             for batch in batches:

@@ -416,9 +416,9 @@ async def test_a_log_that_is_opened_while_it_is_trimmed_begins_where_the_trim_en
     go, read_on = anyio.Event(), anyio.Event()
     trim, bounds = store.trim, store.bounds
 
-    async def slow_trim(tp: TopicPartition, before: int) -> None:
+    async def slow_trim(tp: TopicPartition, before: int, epoch: int) -> None:
         await go.wait()
-        await trim(tp, before)
+        await trim(tp, before, epoch)
 
     async def slow_bounds(tp: TopicPartition) -> Bounds:
         found = await bounds(tp)

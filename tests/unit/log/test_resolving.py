@@ -166,7 +166,7 @@ async def test_a_store_that_gives_too_few_outcomes_has_said_nothing(
 ) -> None:
     log = await kit.log()
 
-    async def lands_and_says_nothing(appends: Any) -> list[int | Exception]:
+    async def lands_and_says_nothing(appends: Any) -> list[Sequence[int] | Exception]:
         await store.inner.append_many(appends)
         return []
 
@@ -187,7 +187,7 @@ async def test_a_store_that_numbers_records_is_searched_for_it(landed: bool) -> 
     async def foreign(*values: str) -> None:
         (await (await a_kit(store.inner)).log()).append(view(batch(*values)), False)
 
-    async def fails(appends: Any) -> list[int | Exception]:
+    async def fails(appends: Any) -> list[Sequence[int] | Exception]:
         await foreign("x", "y")
         if landed:
             await append_many(appends)
@@ -361,14 +361,14 @@ class EachForItself(SlowStore):
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
         return Capabilities(commit_scope="partition")
 
-    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
         assert tp.partition not in self.under_way
         self.under_way.append(tp.partition)
         try:
             if tp.partition in self.slow:
                 await self.slow[tp.partition].wait()
             await anyio.lowlevel.checkpoint()
-            return await super().append(tp, batches)
+            return await super().append(tp, batches, epoch)
         finally:
             self.under_way.remove(tp.partition)
 

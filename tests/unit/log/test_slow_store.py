@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import anyio
@@ -407,14 +407,14 @@ class TestOpening:
     ) -> None:
         topic = await slow.topic()
         (log,) = topic.partitions
-        opened = slow.ledger.open
+        lead = slow.ledger.lead
 
-        async def opening(tp: Any, bounds: Any) -> Any:
-            position = await opened(tp, bounds)
+        async def leading(tp: Any) -> Any:
+            leadership = await lead(tp)
             await slow.catalog.delete("t")
-            return position
+            return leadership
 
-        monkeypatch.setattr(slow.ledger, "open", opening)
+        monkeypatch.setattr(slow.ledger, "lead", leading)
         pending = append(log, "a")
         await turns()
         assert isinstance(failure(pending), UnknownTopicOrPartition)
@@ -514,7 +514,7 @@ class TestFailures:
     ) -> None:
         log = await slow.log()
 
-        async def nothing(appends: Any) -> list[int | Exception]:
+        async def nothing(appends: Any) -> list[Sequence[int] | Exception]:
             return []
 
         monkeypatch.setattr(store, "append_many", nothing)
@@ -701,7 +701,7 @@ class TestDeletion:
         log = await slow.log()
         answer = anyio.Event()
 
-        async def landed(appends: Any) -> list[int | Exception]:
+        async def landed(appends: Any) -> list[Sequence[int] | Exception]:
             results = await store.inner.append_many(appends)
             await answer.wait()
             return results

@@ -172,8 +172,10 @@ class Durable(SlowStore):
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
         return Capabilities(durable=True)
 
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> list[Run]:
-        runs = list(await super().read(tp, offset, max_bytes))
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> list[Run]:
+        runs = list(await super().read(tp, offset, max_bytes, below))
         self.bytes += sum(len(run.data) for run in runs)
         return runs
 

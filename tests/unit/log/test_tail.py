@@ -108,9 +108,11 @@ class Counting(SlowStore):
         self.patient = False
         self.reads: list[Read] = []
 
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> list[Run]:
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> list[Run]:
         self.reads.append(Read(tp, offset, max_bytes))
-        return list(await super().read(tp, offset, max_bytes))
+        return list(await super().read(tp, offset, max_bytes, below))
 
 
 async def cached(store: SlowStore) -> tuple[Kit, PartitionLog]:

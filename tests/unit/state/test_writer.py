@@ -223,3 +223,21 @@ async def test_a_writer_whose_fence_another_has_taken_writes_nothing_more() -> N
     entry = await store.get(b"a")
     assert entry is not None
     assert entry.value == b"old"
+
+
+async def test_a_state_that_cannot_be_written_is_taken_over_by_the_first_commit() -> None:
+    store = Slow()
+    store.failures = [Failure(KafkaStorageError("the disk is full"))]
+    outcomes: list[Any] = []
+    async with anyio.create_task_group() as tasks:
+        writer, other = (StateWriter(store, lambda work: tasks.start_soon(_done, work)) for _ in range(2))
+        await writer.take_over(lazily=True)
+        writer.submit({b"a": b"1"}, outcomes.append)
+        await writer.drained()
+        store.failures = [Failure(KafkaStorageError("the disk is full"))]
+        await writer.take_over(lazily=True)
+        await other.take_over()
+        writer.submit({b"a": b"2"}, outcomes.append)
+        await writer.drained()
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], NotCoordinator)

@@ -64,7 +64,7 @@ class Store(LogStore):
         self.kept[topic.id] = topic
         self._leave("create_topic", topic.name)
 
-    async def update_topic(self, topic: Topic) -> None:
+    async def update_topic(self, topic: Topic, before: Topic) -> None:
         await self._enter("update_topic", topic.name)
         self._known(topic.id, topic.name)
         self.kept[topic.id] = topic
@@ -96,16 +96,18 @@ class Store(LogStore):
         if call in self.after:
             raise self.after.pop(call)
 
-    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
         raise NotImplementedError
 
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         raise NotImplementedError
 
     async def bounds(self, tp: TopicPartition) -> Bounds:
         raise NotImplementedError
 
-    async def trim(self, tp: TopicPartition, before: int) -> None:
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
         raise NotImplementedError
 
     async def write_time(self, tp: TopicPartition, offset: int) -> int:

@@ -7,24 +7,25 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from kgw_core.errors import TopicAlreadyExists, UnknownTopicOrPartition
+from kgw_core.records.runs import up_to
 from kgw_core.records.segments import Segments
 from kgw_core.spi.storage import (
-    Append,
     Batch,
     Bounds,
     Capabilities,
+    Fenced,
     LogStore,
     OffsetConflict,
-    Read,
     Run,
     Topic,
+    TopicConflict,
     TopicPartition,
 )
 
 _AT_ONCE = 500
 """Logs that are dropped before others get a turn on the event loop."""
 
-CAPABILITIES = Capabilities(immediate=True, commit_scope="store")
+CAPABILITIES = Capabilities(immediate=True, fences=True, commit_scope="store")
 
 
 class MemoryStore(LogStore):
@@ -37,6 +38,7 @@ class MemoryStore(LogStore):
         self._topics: dict[UUID, Topic] = {}
         self._names: set[str] = set()
         self._logs: dict[TopicPartition, Segments] = {}
+        self._fences: dict[TopicPartition, int] = {}  # the epoch of each log that has another one than 0
 
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
         return CAPABILITIES
@@ -52,8 +54,10 @@ class MemoryStore(LogStore):
         self._names.add(topic.name)
         self._topics[topic.id] = topic
 
-    async def update_topic(self, topic: Topic) -> None:
-        self._topic(topic.id)
+    async def update_topic(self, topic: Topic, before: Topic) -> None:
+        found = self._topic(topic.id)
+        if found != before:
+            raise TopicConflict(found)
         self._topics[topic.id] = topic
 
     async def delete_topic(self, topic_id: UUID) -> None:
@@ -61,7 +65,9 @@ class MemoryStore(LogStore):
         del self._topics[topic_id]
         self._names.discard(topic.name)
         for partition in range(topic.partitions):
-            self._logs.pop(TopicPartition(topic.name, topic_id, partition), None)
+            tp = TopicPartition(topic.name, topic_id, partition)
+            self._logs.pop(tp, None)
+            self._fences.pop(tp, None)
             if partition % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
 
@@ -73,8 +79,10 @@ class MemoryStore(LogStore):
 
     # -- logs
 
-    def append_now(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    def append_now(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> None:
         log = self._logs.get(tp) or self._log(tp)
+        if self._fences and epoch < self._fences.get(tp, 0):
+            raise Fenced(tp, self._fences[tp])
         end = log.end
         if batches[0].base_offset != end:
             raise OffsetConflict(batches[0].base_offset, end)
@@ -84,42 +92,44 @@ class MemoryStore(LogStore):
         except BaseException:  # no memory for the second batch: the first goes, too
             log.truncate(end)
             raise
-        return end
 
-    def read_now(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         log = self._logs.get(tp) or self._log(tp)
-        return log.read(offset, max_bytes)
+        return up_to(log.read(offset, max_bytes), below)
 
-    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
-        return self.append_now(tp, batches)
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
+        self.append_now(tp, batches, epoch)
+        return [batch.base_offset for batch in batches]
 
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        return self.read_now(tp, offset, max_bytes)
-
-    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
-        results: list[int | Exception] = []
-        for tp, batches in appends:
-            try:
-                results.append(self.append_now(tp, batches))
-            except Exception as error:
-                results.append(error)
-        return results
-
-    async def read_many(self, reads: Sequence[Read]) -> list[Sequence[Run] | Exception]:
-        results: list[Sequence[Run] | Exception] = []
-        for tp, offset, max_bytes in reads:
-            try:
-                results.append(self.read_now(tp, offset, max_bytes))
-            except Exception as error:
-                results.append(error)
-        return results
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        return self.read_now(tp, offset, max_bytes, below)
 
     async def bounds(self, tp: TopicPartition) -> Bounds:
         log = self._log(tp)
-        return Bounds(log.start, log.end, 0, log.size)
+        return Bounds(log.start, log.end, self.leader_epoch(tp), log.size)
 
-    async def trim(self, tp: TopicPartition, before: int) -> None:
-        self._log(tp).trim(before)
+    def leader_epoch(self, tp: TopicPartition) -> int:
+        return self._fences.get(tp, 0)
+
+    async def fence(self, tp: TopicPartition, epoch: int) -> Bounds:
+        self._log(tp)
+        self._check(tp, epoch)
+        if epoch:
+            self._fences[tp] = epoch
+        return await self.bounds(tp)
+
+    def _check(self, tp: TopicPartition, epoch: int) -> None:
+        if epoch < self._fences.get(tp, 0):
+            raise Fenced(tp, self._fences[tp])
+
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
+        log = self._log(tp)
+        self._check(tp, epoch)
+        log.trim(before)
 
     async def find_time(self, tp: TopicPartition, timestamp: int) -> int | None:
         return self._log(tp).find_time(timestamp)
@@ -132,8 +142,12 @@ class MemoryStore(LogStore):
     async def write_time(self, tp: TopicPartition, offset: int) -> int:
         return self._log(tp).write_time(offset)
 
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
-        self._log(tp).replace(first, last, batches)
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch], epoch: int = 0
+    ) -> bool:
+        log = self._log(tp)
+        self._check(tp, epoch)
+        log.replace(first, last, batches)
         return True
 
     def _log(self, tp: TopicPartition) -> Segments:

@@ -103,11 +103,13 @@ class Logs:
 
     # -- appending
 
-    def append(self, connection: sqlite3.Connection, appends: Sequence[Append]) -> list[int | Exception]:
+    def append(
+        self, connection: sqlite3.Connection, appends: Sequence[Append]
+    ) -> list[Sequence[int] | Exception]:
         """Append all in one commit. If the database is damaged where one log lies, the others are written."""
-        results: list[int | Exception] = []
+        results: list[Sequence[int] | Exception] = []
         taken: list[tuple[int, Log, list[Chunk]]] = []
-        for tp, batches in appends:
+        for tp, batches, _ in appends:
             try:
                 log = self.known(tp, connection)
                 self._check(log, batches)
@@ -117,7 +119,7 @@ class Logs:
                 results.append(error)
             else:
                 taken.append((len(results), log, pack(batches)))
-                results.append(log.end)
+                results.append([batch.base_offset for batch in batches])
         if not taken:
             return results
         try:

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 
 import sqlalchemy as sa
 
+from kgw_core.spi.context import PluginContext
 from kgw_core.spi.state import (
     ABSENT,
     NO_VERSIONS,
@@ -63,10 +64,11 @@ class SqliteStateStore(StateStore):
     def capabilities(self) -> StateCapabilities:
         return StateCapabilities(durable=True)
 
-    async def open(self) -> None:
+    async def open(self, context: PluginContext | None = None) -> None:
         if self._own:
             self._version = await self._database.open(_last_version)
-            self._upkeep = Upkeep(self._database, Logs(self._database.room), self.background)
+            background = (context or PluginContext()).background
+            self._upkeep = Upkeep(self._database, Logs(self._database.room), background)
             self._upkeep.start()
         else:
             self._version = await self._database.write(_last_version, size=0)

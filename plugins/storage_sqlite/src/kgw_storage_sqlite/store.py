@@ -12,6 +12,8 @@ from uuid import UUID
 import anyio.to_thread
 
 from kgw_core.errors import KafkaStorageError
+from kgw_core.records.runs import up_to
+from kgw_core.spi.context import StoreContext
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import (
     Append,
@@ -55,10 +57,10 @@ class SqliteStore(LogStore):
         self._upkeep: Upkeep | None = None
         self._ahead = ReadAhead(self._read, self._settings.read_ahead)
 
-    async def open(self) -> None:
+    async def open(self, context: StoreContext | None = None) -> None:
         self._logs = Logs(self.database.room)
         await self.database.open(self._load)
-        self._upkeep = Upkeep(self.database, self._logs, self.background)
+        self._upkeep = Upkeep(self.database, self._logs, (context or StoreContext()).background)
         self._upkeep.start()
 
     def _load(self, connection: sqlite3.Connection) -> None:
@@ -100,8 +102,9 @@ class SqliteStore(LogStore):
         work = partial(topics.create, logs=self._logs, topic=topic)
         await self.database.write(work, size=pages(TOPIC * topic.partitions, 4))
 
-    async def update_topic(self, topic: Topic) -> None:
-        work = partial(topics.update, logs=self._logs, topic=topic)  # retention that is shorter makes room
+    async def update_topic(self, topic: Topic, before: Topic) -> None:
+        # retention that is shorter makes room
+        work = partial(topics.update, logs=self._logs, topic=topic, before=before)
         await self.database.write(work, size=pages(TOPIC * topic.partitions, 4), frees=True)
 
     async def delete_topic(self, topic_id: UUID) -> None:
@@ -112,16 +115,18 @@ class SqliteStore(LogStore):
 
     # -- appending
 
-    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
         [result] = await self.append_many([Append(tp, batches)])
         if isinstance(result, Exception):
             raise result
         return result
 
-    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
+    async def append_many(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
         return await self.database.write(lambda connection: self._logs.append(connection, appends), size=0)
 
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch], epoch: int = 0
+    ) -> bool:
         def work(connection: sqlite3.Connection) -> None:
             self._logs.known(tp, connection).replace(connection, first, last, batches)
 
@@ -131,7 +136,7 @@ class SqliteStore(LogStore):
             self._upkeep.deleted()  # what is free in the file is wanted on the disk
         return True
 
-    async def trim(self, tp: TopicPartition, before: int) -> None:
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
         def work(connection: sqlite3.Connection) -> Log:
             log = self._logs.known(tp, connection)
             log.trim(connection, before)
@@ -154,15 +159,17 @@ class SqliteStore(LogStore):
     async def bounds(self, tp: TopicPartition) -> Bounds:
         return (await self._known(tp)).bounds(self.database.epoch)
 
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
-        return await self._ahead.read(await self._known(tp), offset, max_bytes)
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        return up_to(await self._ahead.read(await self._known(tp), offset, max_bytes), below)
 
     async def _read(self, log: Log, offset: int, max_bytes: int) -> list[Run]:
         return await self.database.read(partial(reading.read, log=log, offset=offset, max_bytes=max_bytes))
 
     async def read_many(self, reads: Sequence[Read]) -> list[Sequence[Run] | Exception]:
         logs: list[Log | Exception] = []
-        for tp, _, _ in reads:
+        for tp, *_ in reads:
             try:
                 logs.append(await self._known(tp))
             except Exception as error:
@@ -170,13 +177,13 @@ class SqliteStore(LogStore):
 
         def work(connection: sqlite3.Connection) -> list[Sequence[Run] | Exception]:
             results: list[Sequence[Run] | Exception] = []
-            for log, (_, offset, max_bytes) in zip(logs, reads, strict=True):
+            for log, (_, offset, max_bytes, below) in zip(logs, reads, strict=True):
                 if isinstance(log, Exception):
                     results.append(log)
                     continue
                 try:
                     with translating():
-                        results.append(reading.read(connection, log, offset, max_bytes))
+                        results.append(up_to(reading.read(connection, log, offset, max_bytes), below))
                 except Exception as error:
                     results.append(error)
             return results

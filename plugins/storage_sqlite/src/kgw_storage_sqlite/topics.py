@@ -10,7 +10,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from kgw_core.errors import TopicAlreadyExists, UnknownTopicOrPartition
-from kgw_core.spi.storage import Topic, TopicPartition
+from kgw_core.spi.storage import Topic, TopicConflict, TopicPartition
 from kgw_storage_sqlite.database import transaction
 from kgw_storage_sqlite.log import Log
 from kgw_storage_sqlite.logs import Logs
@@ -19,7 +19,7 @@ from kgw_storage_sqlite.schema import sql, topics
 
 _ALL = sql(sa.select(topics).order_by(topics.c.name))
 _TAKEN = sql(sa.select(topics.c.id).where(topics.c.name == sa.bindparam("name")))
-_PARTITIONS = sql(sa.select(topics.c.partitions).where(topics.c.id == sa.bindparam("id")))
+_FOUND = sql(sa.select(topics.c.partitions, topics.c.configs).where(topics.c.id == sa.bindparam("id")))
 _NEW = sql(sa.insert(topics))
 _UPDATE = sql(
     sa.update(topics)
@@ -52,13 +52,16 @@ def create(connection: sqlite3.Connection, logs: Logs, topic: Topic) -> None:
     logs.add(transaction(connection, work))
 
 
-def update(connection: sqlite3.Connection, logs: Logs, topic: Topic) -> None:
-    """:raises UnknownTopicOrPartition: it is not there."""
+def update(connection: sqlite3.Connection, logs: Logs, topic: Topic, before: Topic) -> None:
+    """:raises UnknownTopicOrPartition: it is not there. :raises TopicConflict: it is not as ``before``."""
 
     def work(connection: sqlite3.Connection) -> list[Log]:
-        row = connection.execute(_PARTITIONS, {"id": topic.id.bytes}).fetchone()
+        row = connection.execute(_FOUND, {"id": topic.id.bytes}).fetchone()
         if row is None:
             raise UnknownTopicOrPartition(f"no topic with id {topic.id}")
+        found = Topic(before.name, topic.id, row[0], json.loads(row[1]))
+        if found != before:
+            raise TopicConflict(found)
         connection.execute(
             _UPDATE,
             {

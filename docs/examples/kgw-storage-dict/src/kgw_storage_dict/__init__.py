@@ -17,6 +17,7 @@ from kgw_core.spi.storage import (
     OffsetConflict,
     Run,
     Topic,
+    TopicConflict,
     TopicPartition,
 )
 
@@ -48,9 +49,16 @@ class DictStore(LogStore):
     async def create_topic(self, topic: Topic) -> None:
         if topic.name in [known.name for known in self._topics.values()]:
             raise TopicAlreadyExists(f"there is a topic {topic.name}")
-        await self.update_topic(topic)
+        self._put_topic(topic)
 
-    async def update_topic(self, topic: Topic) -> None:
+    async def update_topic(self, topic: Topic, before: Topic) -> None:
+        if topic.id not in self._topics:
+            raise UnknownTopicOrPartition(f"there is no topic with the id {topic.id}")
+        if self._topics[topic.id] != before:
+            raise TopicConflict(self._topics[topic.id])
+        self._put_topic(topic)
+
+    def _put_topic(self, topic: Topic) -> None:
         self._topics[topic.id] = topic
         for partition in range(topic.partitions):
             self._logs.setdefault(TopicPartition(topic.name, topic.id, partition), Log())
@@ -65,7 +73,7 @@ class DictStore(LogStore):
             raise UnknownTopicOrPartition(f"there is no {tp} with the id {tp.topic_id}")
         return self._logs[tp]
 
-    async def append(self, tp: TopicPartition, batches: Sequence[Batch]) -> int:
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
         log = self._log(tp)
         base = batches[0].base_offset
         if base != log.end:
@@ -74,9 +82,11 @@ class DictStore(LogStore):
             raise KafkaStorageError(f"{tp} is full: it holds {len(log.batches)} batches")
         log.batches += [batch._replace(data=bytes(batch.data)) for batch in batches]
         log.end = batches[-1].base_offset + batches[-1].span
-        return base
+        return [batch.base_offset for batch in batches]
 
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         log = self._log(tp)
         if not log.start <= offset <= log.end:
             raise OffsetOutOfRange(f"{tp} holds {log.start}..{log.end}, not {offset}")
@@ -86,7 +96,7 @@ class DictStore(LogStore):
             if next_offset <= offset:
                 continue
             max_bytes -= len(batch.data)
-            if runs and max_bytes < 0:
+            if (runs and max_bytes < 0) or (below is not None and next_offset > below):
                 break
             runs.append(Run(batch.base_offset, next_offset, batch.data))
         return runs
@@ -95,7 +105,7 @@ class DictStore(LogStore):
         log = self._log(tp)
         return Bounds(log.start, log.end, size=sum(len(batch.data) for batch in log.batches))
 
-    async def trim(self, tp: TopicPartition, before: int) -> None:
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
         log = self._log(tp)
         if before > log.end:
             raise OffsetOutOfRange(f"{tp} ends at {log.end}")

@@ -1,25 +1,25 @@
-"""What a store has acknowledged of what it gives to read: it may hold more than that already."""
+"""Runs of batches, cut at an upper bound."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from kgw_core.records.batch import iter_batches
-from kgw_core.spi.storage import Run
+from kgw_core.records.segments import Run
 
 
-def acknowledged(runs: Sequence[Run], high_watermark: int) -> Sequence[Run]:
-    """``runs`` without the batches that go beyond ``high_watermark``."""
-    if not runs or runs[-1].next_offset <= high_watermark:
+def up_to(runs: Sequence[Run], below: int | None) -> Sequence[Run]:
+    """``runs`` without the batches that go beyond ``below`` (None: all of them)."""
+    if below is None or not runs or runs[-1].next_offset <= below:
         return runs
     kept: list[Run] = []
     for run in runs:
-        if run.next_offset <= high_watermark:
+        if run.next_offset <= below:
             kept.append(run)
             continue
         size, next_offset = 0, run.base_offset
         for batch in iter_batches(run.data):
-            if batch.next_offset > high_watermark:
+            if batch.next_offset > below:
                 break
             size += batch.size
             next_offset = batch.next_offset

@@ -1,0 +1,77 @@
+"""What a plugin is given when it is opened, and how it speaks to the core from then on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kgw_core.background import Background
+from kgw_core.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from kgw_core.spi.state import StateStore
+    from kgw_core.spi.storage import LogStore, TopicPartition
+
+
+class StoreEvents:
+    """What a store tells the core by itself. Every call returns at once; all run on the event loop."""
+
+    def grown(self, tp: TopicPartition, end: int) -> None:
+        """Others have appended: the log ends at ``end`` now."""
+
+    def lost(self, tp: TopicPartition, epoch: int) -> None:
+        """This gateway leads the log no more; the new leader's epoch is ``epoch``, -1 where it is not
+        known."""
+
+    def topics_changed(self) -> None:
+        """Others have made, changed or deleted topics."""
+
+
+class LedgerEvents:
+    """What a ledger tells the core by itself. Every call returns at once; all run on the event loop."""
+
+    def committed(self, tp: TopicPartition, high_watermark: int) -> None:
+        """More of the log is committed than the ledger said when it was asked."""
+
+    def lost(self, tp: TopicPartition, epoch: int) -> None:
+        """This gateway leads the log no more; the new leader's epoch is ``epoch``, -1 where it is not
+        known."""
+
+
+def _background() -> Background:
+    return Background(SystemClock())
+
+
+@dataclass(frozen=True, slots=True)
+class PluginContext:
+    """What every plugin gets. ``node_id``: the gateway's broker id. ``clock``: the time, for all semantics.
+
+    ``background`` runs what goes on beside the plugin's calls: guarded, told once a cause, tried again, and
+    seen in the gateway's health. ``codec`` decodes records by their schemas; None where no schema plugin is
+    selected.
+    """
+
+    node_id: int = 1
+    background: Background = field(default_factory=_background)
+    codec: Any = None
+
+    @property
+    def clock(self) -> Clock:
+        return self.background.clock
+
+
+@dataclass(frozen=True, slots=True)
+class StoreContext(PluginContext):
+    """What a :class:`~kgw_core.spi.storage.LogStore` gets."""
+
+    events: StoreEvents = field(default_factory=StoreEvents)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerContext(PluginContext):
+    """What an :class:`~kgw_core.spi.ledger.OffsetLedger` gets: also the ``store`` whose logs it is for, and
+    the gateway's ``state``, both open."""
+
+    store: LogStore = field(kw_only=True)
+    state: StateStore = field(kw_only=True)
+    events: LedgerEvents = field(default_factory=LedgerEvents)
