@@ -121,6 +121,11 @@ def _new_topics(topics: Topics, report: Report) -> None:
 
 def _limits(topics: Topics, limits: Limits, report: Report) -> None:
     """There may be as many topics and partitions as are to be created; what is there already is not known."""
+    if topics.num_partitions > limits.max_partitions:
+        told = f"{topics.num_partitions} partitions of a topic are more than [limits] max_partitions"
+        beside = [Place("[limits]", "max_partitions")]
+        report.add(Place("[topics]", "num_partitions"), f"{told} ({limits.max_partitions})", beside=beside)
+        return
     created = partitions = 0
     for number, topic in enumerate(topics.create, 1):
         if not isinstance(topic, NewTopic) or is_internal(topic.name):

@@ -86,6 +86,11 @@ _CONNECTION = 168 << 10
 itself, each of up to 32 KiB."""
 _PARTITION = 4 << 10
 _SESSION_PARTITION = 450
+_ENTRY = 1536
+"""Of the one request of very many entries that is read and answered at a time, with its answer: measured 200
+to 1,000 for an entry, and 1,400 for a group of DescribeGroups."""
+_OF_PARTITION, _OF_TOPIC = 50, 300
+"""Bytes that it takes to ask for one, or to tell of it: at most 42 (Fetch) and 280 (Metadata)."""
 _THREADS = 2
 _INFLATING = 6
 """A batch that is looked into: what it inflates to, its records, what is made of them; measured at most 5."""
@@ -97,10 +102,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a client may ask of the gateway: ``[limits]``."""
 
     max_request_size: PositiveSize = 100 * MiB
-    """Largest request; a larger one closes the connection. Kafka's socket.request.max.bytes."""
-    max_request_entries: Count = 20_000
-    """Entries that the arrays of one request may have together, such as topics and partitions; more
-    closes the connection."""
+    """Largest request; a larger one is refused, or closes the connection where the answer has no place for an
+    error about the whole. At least 50 bytes for each partition that may exist and 300 for each topic, as a
+    client may ask for all of them at once. Kafka's socket.request.max.bytes."""
+    max_request_entries: Count | None = None
+    """Entries that the arrays of one request may have together, such as topics and partitions; more is
+    refused, or closes the connection where the answer has no place for an error about the whole. Not set: two
+    for each topic and partition that may exist. At least one for each."""
     max_connections: Count = 10_000
     """Connections open at once over all listeners; one more is closed at once. Kafka's max.connections."""
     max_connections_per_address: Count | None = None
@@ -116,7 +124,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Answers that one connection may leave unread before its requests are no longer handled."""
     max_total_queued_bytes: PositiveSize = GiB
     """Answers that all connections together may leave unread; past it the one with the most is closed. At
-    least max_queued_bytes and fetch_max_bytes."""
+    least max_queued_bytes, fetch_max_bytes and max_request_size; no answer is larger."""
     idle_timeout: Duration = 600.0
     """A connection with no request for this long is closed; 0 is never. Kafka's connections.max.idle.ms."""
     handshake_timeout: Timeout = 60.0
@@ -149,6 +157,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Partitions that may exist, over all topics; creating more is refused."""
 
     @property
+    def most_entries(self) -> int:
+        """What :attr:`max_request_entries` comes to: by default, one Fetch may add everything that may exist
+        to a session, and forget all that there was."""
+        given = self.max_request_entries
+        return given if given is not None else 2 * (self.max_topics + self.max_partitions)
+
+    @property
     def most_memory(self) -> int:
         """Bytes that clients can make the gateway take, beside what they store: the sum that
         docs/explanation/limits.md explains."""
@@ -159,6 +174,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             self.max_connections * _CONNECTION
             + self.max_partitions * _PARTITION
             + self.max_fetch_session_partitions * _SESSION_PARTITION
+            + self.most_entries * _ENTRY
         )
         return requests + answers + inflating + counted + self.tail_cache + _COMPACTION + _AT_REST
 
@@ -167,8 +183,31 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             *itertools.pairwise(("max_request_size", "max_in_flight_bytes", "max_total_in_flight_bytes")),
             ("max_queued_bytes", "max_total_queued_bytes"),
             ("fetch_max_bytes", "max_total_queued_bytes"),
+            ("max_request_size", "max_total_queued_bytes"),  # a batch that was taken can be given
         )
         _check_order(self, rising, format_size)
+        self._check_partitions()
+
+    def _check_partitions(self) -> None:
+        """:raises WrongSettings: what may be created cannot be named in one request or told in one answer."""
+        wrong = []
+        counted = self.max_topics + self.max_partitions
+        size = self.max_topics * _OF_TOPIC + self.max_partitions * _OF_PARTITION
+        if self.most_entries < counted:
+            told = (
+                f"max_request_entries ({self.most_entries}) must be at least max_topics and max_partitions "
+                f"together ({counted})"
+            )
+            wrong.append(("max_request_entries", told, "max_partitions", "max_topics"))
+        if self.max_request_size < size:
+            told = (
+                f"max_request_size ({format_size(self.max_request_size)}) must be at least {_OF_PARTITION} "
+                f"bytes for each of max_partitions ({self.max_partitions}) and {_OF_TOPIC} for each of "
+                f"max_topics ({self.max_topics})"
+            )
+            wrong.append(("max_request_size", told, "max_partitions", "max_topics"))
+        if wrong:
+            raise WrongSettings(*wrong)
 
 
 def _check_order(table: object, rising: Iterable[tuple[str, str]], shown: Callable[[Any], str]) -> None:
@@ -232,9 +271,9 @@ class Groups(msgspec.Struct, frozen=True, kw_only=True):
     group.initial.rebalance.delay.ms; 100 ms in `kgw dev`."""
     max_size: Count | None = None
     """Most members of a group. Not set: any number. Kafka's group.max.size."""
-    offset_metadata_max_size: Annotated[Size, msgspec.Meta(ge=0)] = 4096
-    """Longest text that a client may commit with an offset, counted in UTF-16 code units, as Kafka does.
-    Kafka's offset.metadata.max.bytes."""
+    offset_metadata_max_size: Annotated[Size, msgspec.Meta(ge=0, le=32_767)] = 4096
+    """Longest text that a client may commit with an offset, counted in UTF-16 code units, as Kafka does; at
+    most 32767, as old versions of OffsetCommit have no place for more. Kafka's offset.metadata.max.bytes."""
     commit_timeout: Timeout = 5.0
     """Time after which members are told COORDINATOR_NOT_AVAILABLE where the state has not said what came of
     a write of their group. The write may still be done. Kafka's offsets.commit.timeout.ms."""

@@ -100,3 +100,13 @@ class Alone(Pending[T]):
     """The answer to a request that no later one of its connection may overtake, whatever the two are."""
 
     __slots__ = ()
+
+
+class Few(Pending[T]):
+    """The answer to a request of few ``entries``, however large it is: it takes little beside its bytes."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: int) -> None:
+        super().__init__()
+        self.entries = entries

@@ -22,7 +22,7 @@ from kgw_core.wire.messages.alter_configs import (
 
 async def handle(request: AlterConfigsRequest, context: RequestContext) -> AlterConfigsResponse:
     """Replace, or only check, the configs of each resource."""
-    twice = repeated([(each.resource_type, each.resource_name) for each in request.resources])
+    twice = await repeated(request.resources)
     responses = []
     async for resource in in_turns(request.resources, CHANGES):
         kind, name = resource.resource_type, resource.resource_name

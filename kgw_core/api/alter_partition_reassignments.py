@@ -9,6 +9,10 @@ Versions: v1 whether the number of replicas may change.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from kgw_core.api.large import worked_off
 from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
 from kgw_core.api.replicas import check_replicas
@@ -25,14 +29,22 @@ from kgw_core.wire.messages.alter_partition_reassignments import (
 
 def handle(
     request: AlterPartitionReassignmentsRequest, context: RequestContext
-) -> AlterPartitionReassignmentsResponse:
+) -> AlterPartitionReassignmentsResponse | Coroutine[Any, Any, AlterPartitionReassignmentsResponse]:
     """Each partition on its own."""
+    return worked_off(_reassigned(request, context), context)
+
+
+def _reassigned(
+    request: AlterPartitionReassignmentsRequest, context: RequestContext
+) -> Generator[None, None, AlterPartitionReassignmentsResponse]:
     topics = []
     for topic in request.topics:
         partitions = []
+        yield
         for asked in topic.partitions:
             partition = ReassignablePartitionResponse(asked.partition_index, 0, None)
             partitions.append(partition)
+            yield
             try:
                 _reassign(topic.name, asked, context)
             except Exception as caught:

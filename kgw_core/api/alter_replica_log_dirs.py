@@ -9,6 +9,8 @@ Versions: v2 flexible.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from kgw_core.api.describe_log_dirs import log_dir
 from kgw_core.api.large import in_turns
 from kgw_core.api.partitions import find_log
@@ -27,28 +29,27 @@ async def handle(request: AlterReplicaLogDirsRequest, context: RequestContext) -
     """Each partition on its own."""
     here = log_dir(context)
     topics: dict[str, list[AlterReplicaLogDirPartitionResult]] = {}
-    async for (name, partition), path in in_turns(_wanted(request).items()):
-        result = AlterReplicaLogDirPartitionResult(partition)
+    wanted = {partition: path async for partition, path in in_turns(_moves(request))}
+    async for (name, index), path in in_turns(wanted.items()):
+        result = AlterReplicaLogDirPartitionResult(index)
         topics.setdefault(name, []).append(result)
         try:
             if path != here:
                 raise LogDirNotFound(f"there is no log dir {path!r}, only {here}")
-            find_log(context, name, partition)
+            find_log(context, name, index)
         except Exception as caught:
-            result.error_code = context.caught(caught, f"{name}-{partition}").code
+            result.error_code = context.caught(caught, f"{name}-{index}").code
     return AlterReplicaLogDirsResponse(
         0, [AlterReplicaLogDirTopicResult(name, partitions) for name, partitions in topics.items()]
     )
 
 
-def _wanted(request: AlterReplicaLogDirsRequest) -> dict[tuple[str, int], str]:
-    """Where each partition is to go."""
-    return {
-        (topic.name, partition): log_dir.path
-        for log_dir in request.dirs
-        for topic in log_dir.topics
-        for partition in topic.partitions
-    }
+def _moves(request: AlterReplicaLogDirsRequest) -> Iterator[tuple[tuple[str, int], str]]:
+    """Each partition, and where it is to go."""
+    for each in request.dirs:
+        for topic in each.topics:
+            for index in topic.partitions:
+                yield (topic.name, index), each.path
 
 
 def refuse(
@@ -56,8 +57,8 @@ def refuse(
 ) -> AlterReplicaLogDirsResponse:
     """``error`` for every partition."""
     topics: dict[str, list[AlterReplicaLogDirPartitionResult]] = {}
-    for name, partition in _wanted(request):
-        topics.setdefault(name, []).append(AlterReplicaLogDirPartitionResult(partition, error.code))
+    for name, index in dict(_moves(request)):
+        topics.setdefault(name, []).append(AlterReplicaLogDirPartitionResult(index, error.code))
     return AlterReplicaLogDirsResponse(
         0, [AlterReplicaLogDirTopicResult(name, partitions) for name, partitions in topics.items()]
     )

@@ -7,9 +7,10 @@ Kafka's for a config that is read-only, and to delete what is not set does nothi
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
+from kgw_core.api.large import in_turns
 from kgw_core.broker import RequestContext
 from kgw_core.configs.dynamic import ALL
 from kgw_core.errors import InvalidConfig, InvalidRequest
@@ -18,15 +19,28 @@ from kgw_core.topics.changes import APPEND, DELETE, OPERATIONS, SUBTRACT, Change
 from kgw_core.topics.configs import altered
 from kgw_core.topics.names import check_name
 from kgw_core.topics.resource_configs import CLIENT_METRICS_CONFIGS, GROUP_CONFIGS
+from kgw_core.wire.messages.alter_configs import AlterConfigsResource
+from kgw_core.wire.messages.incremental_alter_configs import (
+    AlterConfigsResource as IncrementalAlterConfigsResource,
+)
 
 TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
 _NUMBER = re.compile(r"[-+]?[0-9]{1,10}")
 RESOURCE_TYPES = (TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP)
+MOST_CHANGES = 1000
+"""Configs of one resource in a request: more are unknown, or there twice."""
+
+Resource: TypeAlias = AlterConfigsResource | IncrementalAlterConfigsResource
 
 
-def repeated(resources: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
-    """Those (type, name) that are there more than once."""
-    return {resource for resource, times in Counter(resources).items() if times > 1}
+async def repeated(resources: Iterable[Resource]) -> set[tuple[int, str]]:
+    """Type and name of those that are there more than once."""
+    seen: set[tuple[int, str]] = set()
+    twice: set[tuple[int, str]] = set()
+    async for resource in in_turns(resources):
+        key = resource.resource_type, resource.resource_name
+        (twice if key in seen else seen).add(key)
+    return twice
 
 
 def check_node(name: str, context: RequestContext) -> None:
@@ -54,7 +68,9 @@ async def change(
     :raises InvalidConfig: a config or a value that is none.
     :raises KafkaError: as :meth:`kgw_core.topics.catalog.Catalog.alter`.
     """
-    if repeated([(0, name) for name, _, _ in changes]):
+    if len(changes) > MOST_CHANGES:
+        raise InvalidRequest(f"{len(changes)} configs of one resource, which has far fewer")
+    if len({name for name, _, _ in changes}) < len(changes):
         raise InvalidRequest("Error due to duplicate config keys")
     nulls = [name for name, operation, value in changes if value is None and operation != DELETE]
     if nulls:

@@ -45,7 +45,7 @@ async def handle(request: CreatePartitionsRequest, context: RequestContext) -> C
         try:
             if times[topic.name] > 1:
                 raise InvalidRequest(f"topic '{topic.name}' is in the request {times[topic.name]} times")
-            _check(topic, context)
+            await _check(topic, context)
             await context.broker.catalog.add_partitions(
                 topic.name, topic.count, validate_only=request.validate_only
             )
@@ -55,7 +55,7 @@ async def handle(request: CreatePartitionsRequest, context: RequestContext) -> C
     return CreatePartitionsResponse(0, results)
 
 
-def _check(topic: CreatePartitionsTopic, context: RequestContext) -> None:
+async def _check(topic: CreatePartitionsTopic, context: RequestContext) -> None:
     have = len(context.broker.catalog.find(topic.name).partitions)
     more = topic.count - have
     if more == 0:
@@ -74,7 +74,7 @@ def _check(topic: CreatePartitionsTopic, context: RequestContext) -> None:
             f"Attempted to add {more} additional partition(s), but only "
             f"{len(topic.assignments)} assignment(s) were specified."
         )
-    for assignment in topic.assignments:
+    async for assignment in in_turns(topic.assignments):
         check_replicas(assignment.broker_ids, context)
 
 

@@ -16,6 +16,7 @@ from collections import Counter
 
 import anyio.lowlevel
 
+from kgw_core.api.large import in_turns
 from kgw_core.api.registry import Api
 from kgw_core.api.replicas import check_replicas
 from kgw_core.broker import RequestContext
@@ -63,8 +64,8 @@ async def _create(
     check_name(topic.name)
     if topic.name in catalog.by_name:  # before all else: who asks for what is there need not ask it rightly
         raise TopicAlreadyExists(f"Topic '{topic.name}' already exists.")
-    given = _configs(topic)
-    partitions = _partitions(topic, context)
+    given = await _configs(topic)
+    partitions = await _partitions(topic, context)
     state = await catalog.create(topic.name, partitions, given, validate_only=validate_only)
     result.topic_id = state.id_bytes
     result.num_partitions = state.topic.partitions
@@ -77,27 +78,34 @@ async def _create(
     ]
 
 
-def _configs(topic: CreatableTopic) -> dict[str, str | None]:
+async def _configs(topic: CreatableTopic) -> dict[str, str | None]:
     """The topic's configs by name: of one that is there more than once the last counts, but a null stays."""
     configs: dict[str, str | None] = {}
-    for config in topic.configs:
+    async for config in in_turns(topic.configs):
         if configs.get(config.name, "") is not None:
             configs[config.name] = config.value
     return configs
 
 
-def _partitions(topic: CreatableTopic, context: RequestContext) -> int:
+async def _partitions(topic: CreatableTopic, context: RequestContext) -> int:
     """How many partitions the topic is to have, all that concerns replicas checked."""
     settings = context.broker.config.topics
     if topic.assignments:
         if topic.num_partitions != -1 or topic.replication_factor != -1:
             raise InvalidRequest("with a manual assignment, partitions and replication factor must be -1")
-        given = sorted(assignment.partition_index for assignment in topic.assignments)
-        if given != list(range(len(given))):
-            raise InvalidReplicaAssignment(f"assigned partitions must be 0 to {len(given) - 1}, not {given}")
-        for assignment in topic.assignments:
+        count = len(topic.assignments)
+        wrong = InvalidReplicaAssignment(
+            f"the {count} assigned partitions must be 0 to {count - 1}, each once"
+        )
+        given = set()
+        async for assignment in in_turns(topic.assignments):
+            if assignment.partition_index not in range(count):
+                raise wrong
             check_replicas(assignment.broker_ids, context)
-        return len(given)
+            given.add(assignment.partition_index)
+        if len(given) < count:
+            raise wrong
+        return count
     if topic.num_partitions < 1 and topic.num_partitions != -1:
         raise InvalidPartitions(f"number of partitions must be at least 1, not {topic.num_partitions}")
     if topic.replication_factor < 1 and topic.replication_factor != -1:

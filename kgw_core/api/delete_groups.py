@@ -6,6 +6,7 @@ Versions: v1 throttle time · v2 flexible · v3 error messages.
 from __future__ import annotations
 
 from kgw_core.api.group_errors import code_of
+from kgw_core.api.large import CHANGES, in_turns
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError
@@ -17,31 +18,25 @@ from kgw_core.wire.messages.delete_groups import (
 )
 
 
-def handle(request: DeleteGroupsRequest, context: RequestContext) -> Pending[DeleteGroupsResponse]:
+async def handle(request: DeleteGroupsRequest, context: RequestContext) -> DeleteGroupsResponse:
     """Delete each group."""
-    results = [DeletableGroupResult(group_id) for group_id in dict.fromkeys(request.groups_names)]
-    answer: Pending[DeleteGroupsResponse] = Pending()
-    left = len(results)
+    names = dict.fromkeys(request.groups_names)
+    deleting = [(group_id, _delete(group_id, context)) async for group_id in in_turns(names, CHANGES)]
+    results = []
+    async for group_id, outcome in in_turns(deleting):
+        error = await outcome.wait()
+        code = code_of(error, context, group_id)
+        results.append(DeletableGroupResult(group_id, code, str(error) if error is not None else None))
+    return DeleteGroupsResponse(0, results)
 
-    def done(outcome: Pending[KafkaError | None], result: DeletableGroupResult) -> None:
-        nonlocal left
-        error = outcome.result()
-        result.error_code = code_of(error, context, result.group_id)
-        result.error_message = str(error) if error is not None else None
-        left -= 1
-        if not left:
-            answer.resolve(DeleteGroupsResponse(0, results))
 
-    for result in results:
-        try:
-            deleting = context.broker.groups.delete_group(result.group_id)
-        except KafkaError as error:
-            deleting = Pending()
-            deleting.resolve(error)
-        deleting.then(lambda outcome, result=result: done(outcome, result))  # type: ignore[misc]
-    if not results:
-        answer.resolve(DeleteGroupsResponse())
-    return answer
+def _delete(group_id: str, context: RequestContext) -> Pending[KafkaError | None]:
+    try:
+        return context.broker.groups.delete_group(group_id)
+    except KafkaError as error:
+        refused: Pending[KafkaError | None] = Pending()
+        refused.resolve(error)
+        return refused
 
 
 def refuse(request: DeleteGroupsRequest, error: KafkaError, context: RequestContext) -> DeleteGroupsResponse:

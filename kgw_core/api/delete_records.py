@@ -11,7 +11,7 @@ Versions: v1 throttling before the answer · v2 flexible.
 
 from __future__ import annotations
 
-from kgw_core.api.large import CHANGES, in_turns
+from kgw_core.api.large import CHANGES, Pace
 from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -29,13 +29,19 @@ NO_OFFSET = -1
 async def handle(request: DeleteRecordsRequest, context: RequestContext) -> DeleteRecordsResponse:
     """Trim each partition."""
     asked: dict[str, dict[int, int]] = {}
+    pace = Pace()
     for topic in request.topics:
+        await pace.step()
         offsets = asked.setdefault(topic.name, {})
-        offsets.update((each.partition_index, each.offset) for each in topic.partitions)
+        for each in topic.partitions:
+            await pace.step()
+            offsets[each.partition_index] = each.offset
     topics = []
+    changes = Pace(CHANGES)
     for name, offsets in asked.items():
         results = []
-        async for index, offset in in_turns(offsets.items(), CHANGES):
+        for index, offset in offsets.items():
+            await changes.step()
             result = DeleteRecordsPartitionResult(index, NO_OFFSET)
             results.append(result)
             try:

@@ -55,17 +55,24 @@ def handle(
     request: DescribeConfigsRequest, context: RequestContext
 ) -> DescribeConfigsResponse | Coroutine[Any, Any, LargeAnswer]:
     """Each resource's configs; a large answer where they are many."""
-    for resource in request.resources:
-        if resource.resource_type not in RESOURCE_TYPES:
-            raise InvalidRequest(
-                f"Unexpected resource type {resource.resource_type} for resource {resource.resource_name}"
-            )
     if len(request.resources) > _PIECE:
         return large(partial(_in_turns, request, context))
+    for resource in request.resources:
+        _check_type(resource)
     return DescribeConfigsResponse(0, _described(request.resources, request, context, {}))
 
 
+def _check_type(resource: DescribeConfigsResource) -> None:
+    """:raises InvalidRequest: there is no such type, which fails the whole request."""
+    if resource.resource_type not in RESOURCE_TYPES:
+        raise InvalidRequest(
+            f"Unexpected resource type {resource.resource_type} for resource {resource.resource_name}"
+        )
+
+
 async def _in_turns(request: DescribeConfigsRequest, context: RequestContext) -> DescribeConfigsResponse:
+    async for resource in in_turns(request.resources):
+        _check_type(resource)
     results: list[DescribeConfigsResult] = []
     known: Known = {}
     async for resource in in_turns(request.resources, _PIECE):
@@ -99,7 +106,8 @@ def _described(
 
 
 def _entries(resource: DescribeConfigsResource, context: RequestContext) -> list[ConfigEntry]:
-    kind, name, names = resource.resource_type, resource.resource_name, resource.configuration_keys or None
+    kind, name = resource.resource_type, resource.resource_name
+    names = set(resource.configuration_keys) if resource.configuration_keys else None
     broker = context.broker
     if kind == TOPIC:
         check_name(name)

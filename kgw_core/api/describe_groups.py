@@ -10,7 +10,11 @@ v6 error messages.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Generator
+from typing import Any
+
 from kgw_core.api.group_errors import code_of
+from kgw_core.api.large import worked_off
 from kgw_core.api.operations import ALTER_CONFIGS, DELETE, DESCRIBE, DESCRIBE_CONFIGS, READ, bits
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -27,9 +31,21 @@ WITH_MESSAGE = 6
 GROUP_OPERATIONS = bits(READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS)
 
 
-def handle(request: DescribeGroupsRequest, context: RequestContext) -> DescribeGroupsResponse:
+def handle(
+    request: DescribeGroupsRequest, context: RequestContext
+) -> DescribeGroupsResponse | Coroutine[Any, Any, DescribeGroupsResponse]:
     """Describe each group."""
-    return DescribeGroupsResponse(0, [_described(group_id, request, context) for group_id in request.groups])
+    return worked_off(_groups(request, context), context)
+
+
+def _groups(
+    request: DescribeGroupsRequest, context: RequestContext
+) -> Generator[None, None, DescribeGroupsResponse]:
+    groups = []
+    for group_id in request.groups:
+        groups.append(_described(group_id, request, context))
+        yield
+    return DescribeGroupsResponse(0, groups)
 
 
 def _described(group_id: str, request: DescribeGroupsRequest, context: RequestContext) -> DescribedGroup:

@@ -14,7 +14,7 @@ from functools import partial
 
 import anyio
 
-from kgw_core.api.large import MANY, LargeAnswer
+from kgw_core.api.large import MANY, LargeAnswer, Pace
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError, KafkaStorageError, UnknownTopicOrPartition
@@ -40,7 +40,7 @@ async def handle(
     request: DescribeLogDirsRequest, context: RequestContext
 ) -> DescribeLogDirsResponse | LargeAnswer:
     """The sizes of the partitions that are asked for."""
-    logs = _wanted(request, context)
+    logs = await _wanted(request, context)
     if len(logs) > MANY:
         return LargeAnswer(partial(_described, logs, context))
     return await _described(logs, context)
@@ -66,16 +66,19 @@ async def _described(logs: list[PartitionLog], context: RequestContext) -> Descr
     )
 
 
-def _wanted(request: DescribeLogDirsRequest, context: RequestContext) -> list[PartitionLog]:
+async def _wanted(request: DescribeLogDirsRequest, context: RequestContext) -> list[PartitionLog]:
     by_name = context.broker.catalog.by_name
     if request.topics is None:
         return [log for state in by_name.values() for log in state.partitions]
     logs: dict[PartitionLog, None] = {}
+    pace = Pace()
     for topic in request.topics:
+        await pace.step()
         state = by_name.get(topic.topic)
-        if state is not None:
-            there = range(len(state.partitions))
-            logs |= {state.partitions[index]: None for index in topic.partitions if index in there}
+        for index in topic.partitions if state is not None else ():
+            await pace.step()
+            if state is not None and 0 <= index < len(state.partitions):
+                logs[state.partitions[index]] = None
     return list(logs)
 
 

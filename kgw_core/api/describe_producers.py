@@ -7,6 +7,7 @@ is open, so there is no coordinator epoch and no start offset.
 
 from __future__ import annotations
 
+from kgw_core.api.large import Pace
 from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -26,11 +27,14 @@ NONE = -1
 async def handle(request: DescribeProducersRequest, context: RequestContext) -> DescribeProducersResponse:
     """Each partition's producers, in the order of their ids."""
     topics = []
+    pace = Pace()
     for topic in request.topics:
+        await pace.step()
         answers = []
         for index in topic.partition_indexes:
             answer = PartitionResponse(index)
             answers.append(answer)
+            await pace.step()
             try:
                 check_name(topic.name)
                 log = find_log(context, topic.name, index)

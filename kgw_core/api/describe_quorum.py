@@ -13,6 +13,10 @@ Versions: v1 times of the last fetch (KIP-836) · v2 directory ids, endpoints, e
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from kgw_core.api.large import worked_off
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError, UnknownTopicOrPartition
@@ -29,16 +33,16 @@ from kgw_core.wire.messages.describe_quorum import (
 TOPIC = "__cluster_metadata"
 
 
-def handle(request: DescribeQuorumRequest, context: RequestContext) -> DescribeQuorumResponse:
+def handle(
+    request: DescribeQuorumRequest, context: RequestContext
+) -> DescribeQuorumResponse | Coroutine[Any, Any, DescribeQuorumResponse]:
     """The quorum of one."""
-    asked = [
-        (topic.topic_name, [each.partition_index for each in topic.partitions]) for topic in request.topics
-    ]
-    if asked == [(TOPIC, [0])]:
-        return _quorum(context)
-    return _refused(
-        request, UnknownTopicOrPartition("This server does not host this topic-partition."), context
-    )
+    if len(request.topics) == 1 and len(request.topics[0].partitions) == 1:
+        (topic,) = request.topics
+        if (topic.topic_name, topic.partitions[0].partition_index) == (TOPIC, 0):
+            return _quorum(context)
+    error = UnknownTopicOrPartition("This server does not host this topic-partition.")
+    return worked_off(_refused(request, error, context), context)
 
 
 def _quorum(context: RequestContext) -> DescribeQuorumResponse:
@@ -67,17 +71,15 @@ def _quorum(context: RequestContext) -> DescribeQuorumResponse:
 
 def _refused(
     request: DescribeQuorumRequest, error: KafkaError, context: RequestContext
-) -> DescribeQuorumResponse:
+) -> Generator[None, None, DescribeQuorumResponse]:
     topics = []
     for topic in request.topics:
-        partitions = [
-            DescribeQuorumResponsePartitionData(
-                each.partition_index,
-                context.failed(error, f"{topic.topic_name}-{each.partition_index}"),
-                str(error),
-            )
-            for each in topic.partitions
-        ]
+        yield
+        partitions = []
+        for each in topic.partitions:
+            code = context.failed(error, f"{topic.topic_name}-{each.partition_index}")
+            partitions.append(DescribeQuorumResponsePartitionData(each.partition_index, code, str(error)))
+            yield
         topics.append(DescribeQuorumResponseTopicData(topic.topic_name, partitions))
     return DescribeQuorumResponse(topics=topics)
 

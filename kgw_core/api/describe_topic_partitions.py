@@ -10,6 +10,11 @@ Behaviour:
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Generator, Iterator
+from heapq import merge
+from typing import Any
+
+from kgw_core.api.large import STEP, worked_off
 from kgw_core.api.operations import TOPIC_OPERATIONS
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -29,8 +34,14 @@ MOST = 2000
 
 def handle(
     request: DescribeTopicPartitionsRequest, context: RequestContext
-) -> DescribeTopicPartitionsResponse:
+) -> DescribeTopicPartitionsResponse | Coroutine[Any, Any, DescribeTopicPartitionsResponse]:
     """The page that begins at the cursor."""
+    return worked_off(_page(request, context), context)
+
+
+def _page(
+    request: DescribeTopicPartitionsRequest, context: RequestContext
+) -> Generator[None, None, DescribeTopicPartitionsResponse]:
     cursor_topic, cursor_partition = "", 0
     if request.cursor is not None:
         cursor_topic, cursor_partition = request.cursor.topic_name, request.cursor.partition_index
@@ -43,7 +54,8 @@ def handle(
     room = max(1, min(request.response_partition_limit, MOST))
     response = DescribeTopicPartitionsResponse()
     topics = response.topics = []
-    for name in sorted(name for name in names if name >= cursor_topic):
+    for name in (yield from _in_order(names, cursor_topic)):
+        yield
         if room == 0:
             response.next_cursor = DescribeTopicPartitionsResponseCursor(name, 0)
             break
@@ -57,6 +69,17 @@ def handle(
             break
         room -= len(topic.partitions)
     return response
+
+
+def _in_order(names: set[str], first: str) -> Generator[None, None, Iterator[str]]:
+    """The names from ``first`` on, sorted in pieces."""
+    left = list(names)
+    pieces = []
+    for at in range(0, len(left), STEP):
+        pieces.append(sorted(name for name in left[at : at + STEP] if name >= first))
+        for _ in range(STEP):
+            yield
+    return merge(*pieces)
 
 
 def _describe(

@@ -9,6 +9,10 @@ Versions: v1 type of the election, an error for the whole (KIP-460) · v2 flexib
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from kgw_core.api.large import worked_off
 from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -18,22 +22,33 @@ from kgw_core.wire.messages.elect_leaders import (
     ElectLeadersResponse,
     PartitionResult,
     ReplicaElectionResult,
+    TopicPartitions,
 )
 
 PREFERRED, UNCLEAN = 0, 1
 
 
-def handle(request: ElectLeadersRequest, context: RequestContext) -> ElectLeadersResponse:
+def handle(
+    request: ElectLeadersRequest, context: RequestContext
+) -> ElectLeadersResponse | Coroutine[Any, Any, ElectLeadersResponse]:
     """Why there is no election."""
     if request.election_type not in (PREFERRED, UNCLEAN):
         raise InvalidRequest(f"Unknown election type {request.election_type}")
     if request.topic_partitions is None:
         names = sorted(context.broker.catalog.by_name)
         return ElectLeadersResponse(0, 0, [ReplicaElectionResult(name) for name in names])
+    return worked_off(_results(request.topic_partitions, context), context)
+
+
+def _results(
+    wanted: list[TopicPartitions], context: RequestContext
+) -> Generator[None, None, ElectLeadersResponse]:
     results = []
-    for topic in request.topic_partitions:
+    for topic in wanted:
         partitions = []
+        yield
         for index in topic.partitions:
+            yield
             try:
                 find_log(context, topic.topic, index)
                 raise ElectionNotNeeded("Leader election not needed for topic partition.")

@@ -9,6 +9,10 @@ Versions: v1 key types · v3 flexible · v4 several keys (KIP-699) · v6 share g
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from kgw_core.api.large import worked_off
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import InvalidRequest, KafkaError, TransactionalIdAuthorizationFailed
@@ -24,11 +28,19 @@ BATCHED = 4
 NO_TRANSACTIONS = "transactions are not supported by this gateway"
 
 
-def handle(request: FindCoordinatorRequest, context: RequestContext) -> FindCoordinatorResponse:
+def handle(
+    request: FindCoordinatorRequest, context: RequestContext
+) -> FindCoordinatorResponse | Coroutine[Any, Any, FindCoordinatorResponse]:
     """The coordinator of one key, or from v4 on of each."""
     if context.version < BATCHED:
         node = _coordinator(request.key, request.key_type, context)
         return FindCoordinatorResponse(0, 0, None, node.id, node.host, node.port)
+    return worked_off(_coordinators(request, context), context)
+
+
+def _coordinators(
+    request: FindCoordinatorRequest, context: RequestContext
+) -> Generator[None, None, FindCoordinatorResponse]:
     coordinators = []
     for key in request.coordinator_keys:
         try:
@@ -37,6 +49,7 @@ def handle(request: FindCoordinatorRequest, context: RequestContext) -> FindCoor
             coordinators.append(Coordinator(key, -1, "", -1, context.failed(error, key), str(error)))
         else:
             coordinators.append(Coordinator(key, node.id, node.host, node.port, 0, None))
+        yield
     return FindCoordinatorResponse(coordinators=coordinators)
 
 

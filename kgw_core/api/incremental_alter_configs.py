@@ -24,7 +24,7 @@ async def handle(
     request: IncrementalAlterConfigsRequest, context: RequestContext
 ) -> IncrementalAlterConfigsResponse:
     """Make, or only check, each resource's changes."""
-    twice = repeated([(each.resource_type, each.resource_name) for each in request.resources])
+    twice = await repeated(request.resources)
     responses = []
     async for resource in in_turns(request.resources, CHANGES):
         kind, name = resource.resource_type, resource.resource_name

@@ -16,6 +16,7 @@ from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError
 from kgw_core.groups.events import Join, Joined
+from kgw_core.groups.sizes import shortened
 from kgw_core.pending import Pending
 from kgw_core.wire.messages.join_group import (
     JoinGroupRequest,
@@ -34,7 +35,7 @@ def handle(request: JoinGroupRequest, context: RequestContext) -> Pending[JoinGr
         request.group_id,
         request.member_id,
         request.group_instance_id,
-        context.client.client_id or "",
+        shortened(context.client.client_id or ""),
         f"/{context.client.host}",
         request.session_timeout_ms,
         request.rebalance_timeout_ms if context.version > 0 else request.session_timeout_ms,

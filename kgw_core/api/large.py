@@ -7,10 +7,13 @@ makes these one at a time, and encodes them in a thread.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from typing import Any, Final, NamedTuple, TypeVar
 
 import anyio.lowlevel
+
+from kgw_core.broker import RequestContext
+from kgw_core.steps import at_once, taking_turns
 
 T = TypeVar("T")
 
@@ -20,6 +23,26 @@ STEP: Final = 500
 """Entries that are made before others get their turn."""
 CHANGES: Final = 10
 """Topics or partitions that are changed before others get their turn, where the store makes nobody wait."""
+
+
+def worked_off(steps: Generator[Any, None, T], context: RequestContext) -> T | Coroutine[Any, Any, T]:
+    """What ``steps`` return, which yield after each entry: at once, or in turns with others where the request
+    has very many entries."""
+    return taking_turns(steps, STEP) if context.entries > MANY else at_once(steps)
+
+
+class Pace:
+    """Others get their turn after each so many calls of :meth:`step`: for loops that await other things."""
+
+    def __init__(self, step: int = STEP) -> None:
+        self._step = step
+        self._count = 0
+
+    async def step(self) -> None:
+        """One entry is done."""
+        self._count += 1
+        if self._count % self._step == 0:
+            await anyio.lowlevel.checkpoint()
 
 
 class LargeAnswer(NamedTuple):

@@ -2,47 +2,78 @@
 
 Behaviour:
 - From v3 on several members, each with an outcome of its own (KIP-345); an admin tool names static members
-  by their instance id alone.
+  by their instance id alone. Very many go some hundred at a time.
 
 Versions: v1 throttle time · v3 several members · v4 flexible · v5 reasons (KIP-800).
 """
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeAlias
+
+import anyio.lowlevel
+
 from kgw_core.api.group_errors import code_of
+from kgw_core.api.large import MANY, STEP
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError
 from kgw_core.groups.events import Leaving
 from kgw_core.pending import Pending
-from kgw_core.wire.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse, MemberResponse
+from kgw_core.wire.messages.leave_group import (
+    LeaveGroupRequest,
+    LeaveGroupResponse,
+    MemberIdentity,
+    MemberResponse,
+)
 
 SEVERAL = 3
 
+Outcomes: TypeAlias = list[KafkaError | None]
 
-def handle(request: LeaveGroupRequest, context: RequestContext) -> Pending[LeaveGroupResponse]:
+
+def handle(
+    request: LeaveGroupRequest, context: RequestContext
+) -> Pending[LeaveGroupResponse] | Coroutine[Any, Any, LeaveGroupResponse]:
     """Take the members out."""
-    if context.version >= SEVERAL:
-        leaving = [
-            Leaving(member.member_id, member.group_instance_id, member.reason) for member in request.members
-        ]
-    else:
-        leaving = [Leaving(request.member_id)]
+    if context.entries > MANY:
+        return _in_turns(request, context)
+    leaving = _leaving(request.members) if context.version >= SEVERAL else [Leaving(request.member_id)]
     answer: Pending[LeaveGroupResponse] = Pending()
 
-    def done(outcome: Pending[list[KafkaError | None]]) -> None:
-        codes = [code_of(error, context, request.group_id) for error in outcome.result()]
-        if context.version < SEVERAL:
-            answer.resolve(LeaveGroupResponse(0, codes[0]))
-            return
-        members = [
-            MemberResponse(one.member_id, one.instance_id, code)
-            for one, code in zip(leaving, codes, strict=True)
-        ]
-        answer.resolve(LeaveGroupResponse(0, 0, members))
+    def done(outcome: Pending[Outcomes]) -> None:
+        told = _told(leaving, outcome.result(), request, context)
+        if context.version >= SEVERAL:
+            answer.resolve(LeaveGroupResponse(0, 0, told))
+        else:
+            answer.resolve(LeaveGroupResponse(0, told[0].error_code))
 
     context.broker.groups.leave(request.group_id, leaving).then(done)
     return answer
+
+
+async def _in_turns(request: LeaveGroupRequest, context: RequestContext) -> LeaveGroupResponse:
+    told: list[MemberResponse] = []
+    for start in range(0, len(request.members), STEP):
+        await anyio.lowlevel.checkpoint()
+        leaving = _leaving(request.members[start : start + STEP])
+        outcomes = await context.broker.groups.leave(request.group_id, leaving).wait()
+        told += _told(leaving, outcomes, request, context)
+    return LeaveGroupResponse(0, 0, told)
+
+
+def _leaving(members: Iterable[MemberIdentity]) -> list[Leaving]:
+    return [Leaving(member.member_id, member.group_instance_id, member.reason) for member in members]
+
+
+def _told(
+    leaving: Iterable[Leaving], outcomes: Outcomes, request: LeaveGroupRequest, context: RequestContext
+) -> list[MemberResponse]:
+    return [
+        MemberResponse(one.member_id, one.instance_id, code_of(error, context, request.group_id))
+        for one, error in zip(leaving, outcomes, strict=True)
+    ]
 
 
 def refuse(request: LeaveGroupRequest, error: KafkaError, context: RequestContext) -> LeaveGroupResponse:

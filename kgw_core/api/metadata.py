@@ -167,11 +167,17 @@ async def _told_in_turns(found: _Found) -> MetadataResponse:
 def _missing(
     topic: MetadataRequestTopic, error: KafkaError, context: RequestContext
 ) -> MetadataResponseTopic:
+    context.failed(error, topic.name or topic.topic_id.hex())
+    return _refused(topic, error, context)
+
+
+def _refused(
+    topic: MetadataRequestTopic, error: KafkaError, context: RequestContext
+) -> MetadataResponseTopic:
     name = topic.name
-    code = context.failed(error, name or topic.topic_id.hex())
     if name is None and context.version < BY_ID:
         name = ""
-    return MetadataResponseTopic(code, name, topic.topic_id)
+    return MetadataResponseTopic(error.code, name, topic.topic_id)
 
 
 def _partition(log: PartitionLog, placement: Placement) -> MetadataResponsePartition:
@@ -208,7 +214,7 @@ def _response(
 
 def refuse(request: MetadataRequest, error: KafkaError, context: RequestContext) -> MetadataResponse:
     """``error`` for every topic, and for the whole from v13 on."""
-    topics = [_missing(topic, error, context) for topic in request.topics or ()]
+    topics = [_refused(topic, error, context) for topic in request.topics or ()]
     response = _response(request, context, topics)
     response.error_code = error.code
     return response

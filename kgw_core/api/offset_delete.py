@@ -10,10 +10,10 @@ Versions: v0.
 from __future__ import annotations
 
 from kgw_core.api.group_errors import code_of
+from kgw_core.api.large import STEP, Pace
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
-from kgw_core.errors import GroupSubscribedToTopic, KafkaError, UnknownTopicOrPartition
-from kgw_core.pending import Pending
+from kgw_core.errors import GroupIdNotFound, GroupSubscribedToTopic, KafkaError, UnknownTopicOrPartition
 from kgw_core.wire.messages.offset_delete import (
     OffsetDeleteRequest,
     OffsetDeleteResponse,
@@ -22,14 +22,17 @@ from kgw_core.wire.messages.offset_delete import (
 )
 
 
-def handle(request: OffsetDeleteRequest, context: RequestContext) -> Pending[OffsetDeleteResponse]:
-    """Drop them."""
+async def handle(request: OffsetDeleteRequest, context: RequestContext) -> OffsetDeleteResponse:
+    """Drop them; where they are very many, in several writes."""
     topics = []
     found: list[tuple[str, OffsetDeleteResponsePartition]] = []
+    pace = Pace()
     for topic in request.topics:
+        await pace.step()
         state = context.broker.catalog.by_name.get(topic.name)
         partitions = []
         for part in topic.partitions:
+            await pace.step()
             answer = OffsetDeleteResponsePartition(part.partition_index)
             partitions.append(answer)
             if state is None or not 0 <= part.partition_index < len(state.partitions):
@@ -40,23 +43,29 @@ def handle(request: OffsetDeleteRequest, context: RequestContext) -> Pending[Off
                 found.append((topic.name, answer))
         if partitions:
             topics.append(OffsetDeleteResponseTopic(topic.name, partitions))
-    dropping, subscribed = context.broker.groups.delete_offsets(
-        request.group_id, [(name, answer.partition_index) for name, answer in found]
-    )
-    whole: Pending[OffsetDeleteResponse] = Pending()
-
-    def done(outcome: Pending[KafkaError | None]) -> None:
-        error = outcome.result()
+    for at in range(0, max(len(found), 1), STEP):
+        try:
+            error = await _drop(found[at : at + STEP], request.group_id, context)
+        except GroupIdNotFound:
+            if not at:
+                raise
+            break  # with the offsets before these all of the group has gone
         if error is not None:
-            whole.resolve(OffsetDeleteResponse(code_of(error, context, request.group_id)))
-            return
-        for name, part in found:
-            if name in subscribed:
-                part.error_code = GroupSubscribedToTopic.code
-        whole.resolve(OffsetDeleteResponse(0, 0, topics))
+            return OffsetDeleteResponse(code_of(error, context, request.group_id))
+    return OffsetDeleteResponse(0, 0, topics)
 
-    dropping.then(done)
-    return whole
+
+async def _drop(
+    parts: list[tuple[str, OffsetDeleteResponsePartition]], group_id: str, context: RequestContext
+) -> KafkaError | None:
+    dropping, subscribed = context.broker.groups.delete_offsets(
+        group_id, [(name, answer.partition_index) for name, answer in parts]
+    )
+    error = await dropping.wait()
+    for name, answer in parts:
+        if name in subscribed:
+            answer.error_code = GroupSubscribedToTopic.code
+    return error
 
 
 def refuse(request: OffsetDeleteRequest, error: KafkaError, context: RequestContext) -> OffsetDeleteResponse:

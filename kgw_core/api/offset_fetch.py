@@ -68,6 +68,7 @@ def _looked_up(
     if context.version >= GROUPS:
         response = OffsetFetchResponse(groups=[])
         for of in request.groups:
+            yield
             response.groups.append((yield from _group(of, request, context)))
         return response
     topics = None
@@ -97,6 +98,7 @@ def _group(
     catalog = context.broker.catalog
     topics = []
     for topic in asked.topics:
+        yield
         name = topic.name
         if context.version >= BY_ID:
             state = catalog.by_id.get(topic.topic_id)

@@ -10,6 +10,7 @@ Versions: v1 the epoch in the answer · v2 the epoch that the client believes in
 
 from __future__ import annotations
 
+from kgw_core.api.large import Pace
 from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -28,11 +29,14 @@ async def handle(
 ) -> OffsetForLeaderEpochResponse:
     """The end of each epoch."""
     topics = []
+    pace = Pace()
     for topic in request.topics:
+        await pace.step()
         answers = []
         for asked in topic.partitions:
             answer = EpochEndOffset(0, asked.partition)
             answers.append(answer)
+            await pace.step()
             try:
                 log = find_log(context, topic.topic, asked.partition)
                 await log.open()

@@ -64,7 +64,8 @@ class Api:
 
     ``handle(request, context)`` gives the response, a Pending of it, a coroutine that returns it, or
     None where the client expects no answer. Hot handlers are plain functions: a coroutine costs a task.
-    ``refuse(request, error, context)`` gives the response for an error that concerns the whole request.
+    ``refuse(request, error, context)`` gives the response for an error that concerns the whole request. It
+    only reads, as it runs in a thread where the request has very many entries.
     """
 
     name: str

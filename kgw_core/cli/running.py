@@ -18,6 +18,7 @@ from kgw_core.background import Background
 from kgw_core.checks import Chosen, checked
 from kgw_core.cli.collecting import kept_short
 from kgw_core.cli.failing import refused
+from kgw_core.cli.open_files import with_room
 from kgw_core.cli.status_file import StatusFile
 from kgw_core.clock import SystemClock
 from kgw_core.config import Config, Settings
@@ -39,6 +40,7 @@ def run(
         chosen = checked(settings)
     except ConfigError as error:
         raise refused(error) from None
+    settings = settings._replace(config=with_room(settings.config))
     options = {"use_uvloop": True} if _has_uvloop() else {}
     problems: list[BaseException] = []
     interrupted = False

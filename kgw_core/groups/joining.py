@@ -28,7 +28,7 @@ from kgw_core.groups.group import (
 )
 from kgw_core.groups.machine import NEW_MEMBER_MS, Machine, replaced
 from kgw_core.groups.records import MemberRecord, PutGroup
-from kgw_core.groups.sizes import TOO_LARGE, member_size, record_fits
+from kgw_core.groups.sizes import MOST_TEXT, TOO_LARGE, member_size, record_fits, shortened
 
 _ANY_ID = "00000000-0000-0000-0000-000000000000"
 """As long as what makes a member id unique."""
@@ -94,7 +94,7 @@ class Joining:
         if member is None and join.instance_id is not None:
             member = group.members.get(group.static.get(join.instance_id, ""))
         before = member.size if member is not None else 0
-        size = member_size(_record(join, join.member_id or f"{join.instance_id or join.client_id}-{_ANY_ID}"))
+        size = member_size(_record(join, join.member_id or _new_member_id(join, _ANY_ID)))
         return size <= before or group.fits(size - before)
 
     def _has_room(self, group: Group, member_id: str) -> bool:
@@ -108,7 +108,7 @@ class Joining:
     # -- new members
 
     def _new(self, group: Group, join: Join, token: Token, now: Now, effects: Effects) -> None:
-        member_id = f"{join.client_id if join.instance_id is None else join.instance_id}-{self._new_id()}"
+        member_id = _new_member_id(join, self._new_id())
         if join.instance_id is not None:
             old = group.static.get(join.instance_id)
             if old is not None:
@@ -250,6 +250,12 @@ class Joining:
             effects.reply(token, answer)
 
         group.write([PutGroup(group.id, record)], written, effects)
+
+
+def _new_member_id(join: Join, unique: str) -> str:
+    """As Kafka makes them; of a name that is too long, its beginning."""
+    name = join.client_id if join.instance_id is None else join.instance_id
+    return f"{shortened(name, MOST_TEXT - 1 - len(unique))}-{unique}"
 
 
 def _record(join: Join, member_id: str, assignment: bytes = b"") -> MemberRecord:

@@ -14,6 +14,9 @@ from kgw_core.spi.state import MOST_VALUE
 MOST_GROUP_ID: Final = 32_767
 """Bytes of a group's id, as in Kafka's records; so every key that has one is short enough for the state."""
 
+MOST_TEXT: Final = 32_767
+"""Bytes of a text that an answer can tell."""
+
 TOO_LARGE: Final = f"its record would be larger than {MOST_VALUE} bytes"
 """Why a group does not take something."""
 
@@ -52,6 +55,13 @@ def record_fits(record: GroupRecord) -> bool:
     """Whether this record fits."""
     members = sum(member_size(member) + len(member.assignment) for member in record.members)
     return fits(members, record.protocol_type, record.protocol_name, record.leader)
+
+
+def shortened(text: str, most: int = MOST_TEXT) -> str:
+    """As much of the beginning as takes at most so many bytes."""
+    if 4 * len(text) <= most:
+        return text
+    return text.encode()[:most].decode(errors="ignore")
 
 
 def _text(text: str | None) -> int:

@@ -87,10 +87,10 @@ class Arriving:
 def wrong_length(length: int, most: int) -> str:
     """What the client is told of that sends frames of no length that is taken."""
     told = f"a frame of {length} bytes; allowed are 1 to {most} (limits.max_request_size)"
-    return told + _guessed(length)
+    return told + guessed(length)
 
 
-def _guessed(length: int) -> str:
+def guessed(length: int) -> str:
     """What the client seems to speak instead, by the first four bytes that it sent."""
     sent = _SIZE.pack(length)
     if sent in _HTTP:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from kgw_core.errors import Unanswerable, forget_frames
@@ -26,6 +27,7 @@ from kgw_core.pending import Pending
 from kgw_core.server.arriving import PREFIX, Arriving, read_size, wrong_length
 from kgw_core.server.dispatch import Answer
 from kgw_core.server.line import Line
+from kgw_core.server.oversized import Oversized, may_be_told
 from kgw_core.wire import Buffer
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("kgw")
 
+_NO_BYTES = memoryview(b"")
 SHARED_SIZE = 64 << 10
 """Size of the receive buffer that all connections share; what one read takes of small frames."""
 
@@ -52,6 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         "_out",
         "_own",
         "_reading",
+        "_refusals",
         "_resting",
         "_server",
         "_transport",
@@ -69,8 +73,10 @@ class Connection(asyncio.BufferedProtocol):
         self.active = True
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # likewise
         self._budget = server.budget
-        self._line = Line(server.budget, server.limits.max_in_flight_requests)
-        self._own: Arriving | None = None  # the frame that has memory of its own
+        limits = server.limits
+        self._line = Line(server.budget, limits.max_in_flight_requests, limits.most_entries)
+        self._own: Arriving | Oversized | None = None  # the frame that has memory of its own
+        self._refusals: deque[Answer] = deque()  # answers to those that were too large
         self._began = 0.0  # when that frame did, or when reading it went on
         self._fresh = True  # nothing was asked yet
         self._last = 0.0  # when the server last saw something happen
@@ -94,21 +100,28 @@ class Connection(asyncio.BufferedProtocol):
             self.close(refusal, logging.WARNING)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        if self._own is not None:
-            return self._own.memory[self._own.filled :]
-        return self._server.shared
+        own = self._own
+        if own is None:
+            return self._server.shared
+        if isinstance(own, Oversized):
+            return own.room(self._server.shared)
+        return own.memory[own.filled :]
 
     def buffer_updated(self, size: int) -> None:
         self.active = True
         if self._closing:
             return
         try:
-            if self._own is None:
+            own = self._own
+            if own is None:
                 frames = self._parse(size)
                 if frames > 1 and size == len(self._server.shared):
                     self._rest()
+            elif isinstance(own, Oversized):
+                own.took(size)
+                self._skip(own)
             else:
-                self._fill(self._own, size)
+                self._fill(own, size)
         except Exception as error:
             self._failed(error)
         else:
@@ -145,16 +158,18 @@ class Connection(asyncio.BufferedProtocol):
 
     def _parse(self, size: int) -> int:
         """Go through the frames in the shared buffer; keep what is left over. Return how many were whole."""
-        shared = self._server.shared
+        shared, most = self._server.shared, self._server.limits.max_request_size
         at = frames = 0
         while size - at >= PREFIX:
             (length,) = read_size(shared, at)
             end = at + PREFIX + length
-            if end > size or length <= 0:
+            if end > size or not 0 < length <= most:
                 self._began = self._server.now()
-                self._begin_own(length, shared[at + PREFIX : size])
-                return frames
-            self._frame(shared[at + PREFIX : end], False)
+                self._begin_own(length, shared[at + PREFIX : min(end, size)])
+                if self._own is not None:
+                    return frames
+            else:
+                self._frame(shared[at + PREFIX : end], False)
             if self._closing:
                 return frames
             at = end
@@ -167,6 +182,11 @@ class Connection(asyncio.BufferedProtocol):
     def _begin_own(self, size: int | None, arrived: memoryview) -> None:
         """Of a frame of ``size`` bytes, or (None) of the length of one, this much has come."""
         most = self._server.limits.max_request_size
+        if size is not None and may_be_told(size, most):
+            oversized = self._own = Oversized(size, self._refuse_oversized)
+            oversized.take(arrived)
+            self._skip(oversized)
+            return
         if size is not None and not 0 < size <= most:
             raise Unanswerable(wrong_length(size, most))
         own = self._own = Arriving(size, self._server.arena, self._budget, self._balance)
@@ -191,6 +211,18 @@ class Connection(asyncio.BufferedProtocol):
             if own.claimed:
                 self._budget.give(own.claimed)
 
+    def _refuse_oversized(self, beginning: memoryview, size: int, more: bool) -> Answer:
+        most = self._server.limits.max_request_size
+        told = wrong_length(size, most)
+        return self._server.dispatcher.refused_oversized(beginning, told, self.client, more)
+
+    def _skip(self, own: Oversized) -> None:
+        """More of a frame that is too large has come. Once it is whole, one of no bytes stands for it."""
+        if own.filled == own.size:
+            self._own = None
+            self._refusals.append(own.answer)
+            self._frame(_NO_BYTES, True)
+
     def _drop_own(self) -> None:
         """The frame that has begun will not be whole."""
         own, self._own = self._own, None
@@ -207,7 +239,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _start(self, frame: memoryview, stable: bool) -> None:
         self._fresh = False
-        answer = self._server.dispatcher.start(frame, self.client, stable)
+        if not frame:
+            answer: Answer | Pending[Answer] = self._refusals.popleft()
+        else:
+            answer = self._server.dispatcher.start(frame, self.client, stable)
         if isinstance(answer, Pending):
             self._line.started(frame, answer)
             answer.then(self._answered)

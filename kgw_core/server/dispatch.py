@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from types import CoroutineType
 from typing import Any, TypeAlias
 
 from kgw_core.api.large import LargeAnswer
+from kgw_core.api.produce_oversized import beginning as beginning_of_produce
 from kgw_core.api.registry import Api
 from kgw_core.broker import Broker, RequestContext
-from kgw_core.errors import KafkaError, Unanswerable, UnknownServerError
+from kgw_core.errors import InvalidRequest, KafkaError, MessageTooLarge, Unanswerable, UnknownServerError
 from kgw_core.events import Client
-from kgw_core.pending import Pending
+from kgw_core.pending import Few, Pending
 from kgw_core.server.large import LARGE, Asked, Steps, Turns
 from kgw_core.steps import at_once
 from kgw_core.wire import (
@@ -31,6 +33,7 @@ from kgw_core.wire import (
 )
 from kgw_core.wire.base import Message
 from kgw_core.wire.codecs import StepwiseDecoder, stepwise_decoder
+from kgw_core.wire.emit.plan import has_version
 from kgw_core.wire.failures import TooMany
 from kgw_core.wire.messages.request_header import RequestHeader
 
@@ -39,14 +42,23 @@ logger = logging.getLogger(__name__)
 Answer: TypeAlias = bytes | list[Buffer] | None
 """A frame to be sent, whole or in parts; None: the client expects nothing."""
 
-API_VERSIONS = 18
+PRODUCE, API_VERSIONS = 0, 18
 JOINED = 16 << 10
 """Up to this many bytes an answer is one piece; above it, large parts leave without being copied."""
 
+LARGEST = 2**31 - 10
+"""What a frame can say of its length, and something for a header."""
+
 _COROUTINE = CoroutineType
 _HEAD = struct.Struct(">hhih")
+_ID_LENGTH = struct.Struct(">h")
+_KEY = struct.Struct(">hhi")
 _PLAIN = struct.Struct(">ii")
 _FLEXIBLE = struct.Struct(">iiB")
+
+
+class TooLarge(InvalidRequest):
+    """An answer is larger than answers may be."""
 
 
 class Route:
@@ -82,6 +94,7 @@ class Dispatcher:
         self._routes: dict[int, Route] = {}
         self._request_header = decoder(RequestHeader, 2)
         self._turns = Turns(self)
+        self._largest = min(broker.config.limits.max_total_queued_bytes, LARGEST)
         self._verbose = logger.isEnabledFor(logging.DEBUG)
 
     def start(self, frame: memoryview, client: Client, stable: bool) -> Answer | Pending[Answer]:
@@ -136,29 +149,87 @@ class Dispatcher:
 
     # -- large requests
 
+    def _read_header(self, route: Route, frame: memoryview, client: Client) -> int:
+        """Where the body begins. :raises MalformedMessage: the header is none."""
+        if len(frame) < _HEAD.size:
+            raise MalformedMessage("RequestHeader: it is not whole")
+        id_length: int = _ID_LENGTH.unpack_from(frame, _HEAD.size - _ID_LENGTH.size)[0]
+        at = _HEAD.size + max(id_length, 0)
+        if route.flexible_request and (at >= len(frame) or frame[at] != 0):
+            most = self._broker.config.limits.most_entries
+            header, at, _ = at_once(stepwise_decoder(RequestHeader, 2)(frame, 0, most))
+            client.client_id = header.client_id
+            return at
+        if at > len(frame):
+            raise MalformedMessage(f"RequestHeader: client id of {id_length} bytes runs over")
+        if client.client_id is None and id_length >= 0:
+            client.client_id = str(frame[_HEAD.size : at], "utf-8", "replace")
+        return at + route.flexible_request
+
     def read_in_steps(self, route: Route, frame: memoryview, client: Client) -> Steps:
         """The request in a frame of any size, and how many entries its arrays have; others may have their
         turn at each yield.
 
-        :raises Unanswerable: it is none, or has more than limits.max_request_entries.
+        :raises Unanswerable: it is none.
+        :raises InvalidRequest: it has more than limits.max_request_entries.
         """
-        most = self._broker.config.limits.max_request_entries
+        most = self._broker.config.limits.most_entries
         if route.decode_in_steps is None:
             definition = index.APIS[route.api.key]
             route.decode_in_steps = stepwise_decoder(message(definition.request), route.version)
         try:
-            if route.flexible_request:
-                header, at, _ = at_once(stepwise_decoder(RequestHeader, 2)(frame, 0, most))
-            else:
-                header, at = decoder(RequestHeader, 1)(frame, 0)
-            client.client_id = header.client_id
+            at = self._read_header(route, frame, client)
             request, _, left = yield from route.decode_in_steps(frame, at, most)
         except MalformedMessage as error:
             if isinstance(error.__cause__, TooMany):
                 told = f"{route.api.name} v{route.version} with more than {most} entries"
-                raise Unanswerable(f"{told} (limits.max_request_entries)") from None
+                raise InvalidRequest(f"{told} (limits.max_request_entries)") from None
             raise Unanswerable(f"{route.api.name} v{route.version}: {error}") from None
         return request, most - left
+
+    def refused_unread(
+        self, route: Route, correlation: int, error: KafkaError, context: RequestContext
+    ) -> bytes | list[Buffer]:
+        """The answer to a request of which nothing but its header is known.
+
+        :raises Unanswerable: an answer of this version tells of errors beside its entries only.
+        """
+        definition = index.APIS[route.api.key]
+        response = self.refused(route, message(definition.request)(), error, context)
+        if not _tells(response, route.version):
+            raise Unanswerable(str(error))
+        return self.encoded(route, correlation, response)
+
+    def refused_oversized(
+        self, beginning: memoryview, told: str, client: Client, more: bool
+    ) -> bytes | list[Buffer] | None:
+        """The answer to a request of which only the beginning is kept; None where ``more`` of that may come,
+        and is needed.
+
+        :raises Unanswerable: it is no request, or there is no answer that could tell.
+        """
+        key, version, correlation = _KEY.unpack_from(beginning)
+        try:
+            route = self._routes.get(key << 16 | version) or self._find_route(key, version, correlation)
+        except Unanswerable as error:
+            raise Unanswerable(f"{told}: {error}") from None
+        if not isinstance(route, Route):
+            return route
+        context = RequestContext(self._broker, client, route.api.name, route.version)
+        if key != PRODUCE:
+            return self.refused_unread(route, correlation, InvalidRequest(told), context)
+        try:
+            at = self._read_header(route, beginning, client)
+            request = beginning_of_produce(beginning, at, version)
+        except MalformedMessage:
+            request = None
+        if request is not None:
+            return self.encoded(
+                route, correlation, self.refused(route, request, MessageTooLarge(told), context)
+            )
+        if more:
+            return None
+        raise Unanswerable(told)
 
     def context(self, route: Route, client: Client, frame: memoryview, stable: bool) -> RequestContext:
         """What the handler of a request gets beside it."""
@@ -167,9 +238,9 @@ class Dispatcher:
         )
 
     def handle(
-        self, route: Route, correlation: int, request: Any, context: RequestContext
+        self, route: Route, correlation: int, request: Any, context: RequestContext, entries: int
     ) -> Answer | Pending[Answer]:
-        """Hand a decoded request to its handler."""
+        """Hand a decoded request of few entries to its handler."""
         try:
             response = route.api.handle(request, context)
         except Exception as error:
@@ -177,9 +248,9 @@ class Dispatcher:
         if response is None:
             return None
         if type(response) is Pending:
-            return self._when_done(route, correlation, request, context, response)
+            return self._when_done(route, correlation, request, context, response, partial(Few, entries))
         if type(response) is _COROUTINE:
-            return self._in_task(route, correlation, request, context, response)
+            return self._in_task(route, correlation, request, context, response, partial(Few, entries))
         try:
             return self.encoded(route, correlation, response)
         except Exception as error:
@@ -188,9 +259,15 @@ class Dispatcher:
     # -- the ways to an answer
 
     def _when_done(
-        self, route: Route, correlation: int, request: Any, context: RequestContext, response: Pending[Any]
+        self,
+        route: Route,
+        correlation: int,
+        request: Any,
+        context: RequestContext,
+        response: Pending[Any],
+        kind: Callable[[], Pending[Answer]] = Pending,
     ) -> Answer | Pending[Answer]:
-        answer: Pending[Answer] = Pending()
+        answer = kind()
 
         def done(response: Pending[Any]) -> None:
             try:
@@ -211,8 +288,9 @@ class Dispatcher:
         request: Any,
         context: RequestContext,
         response: Coroutine[Any, Any, Any],
+        kind: Callable[[], Pending[Answer]] = Pending,
     ) -> Pending[Answer]:
-        answer: Pending[Answer] = Pending()
+        answer = kind()
 
         async def run() -> None:
             try:
@@ -264,28 +342,46 @@ class Dispatcher:
 
     def refused(self, route: Route, request: Any, error: Exception, context: RequestContext) -> Any:
         """The answer that tells of ``error``. :raises Unanswerable: it is one."""
+        return route.api.refuse(request, self.told(route, error, context), context)
+
+    @staticmethod
+    def told(route: Route, error: Exception, context: RequestContext) -> KafkaError:
+        """What the client is told of an error, which is reported. :raises Unanswerable: it is one."""
         if isinstance(error, Unanswerable):
             raise error
         if not isinstance(error, KafkaError):
             context.client.crashed(route.api.name, error)
             error = UnknownServerError(f"the gateway failed at this request: {error!r}")
         context.failed(error)
-        return route.api.refuse(request, error, context)
+        return error
 
     def instead(
         self, route: Route, correlation: int, request: Any, error: Exception, context: RequestContext
     ) -> bytes | list[Buffer]:
-        """What is answered where the handler's response cannot be encoded: a fault of the gateway."""
-        context.client.crashed(route.api.name, error)
-        failure = UnknownServerError(f"the gateway's answer could not be written: {error}")
-        return self.encoded(route, correlation, self.refused(route, request, failure, context))
+        """What is answered where the handler's response cannot be encoded."""
+        response = route.api.refuse(request, self.told_instead(route, error, context), context)
+        return self.encoded(route, correlation, response)
 
-    @staticmethod
-    def encoded(route: Route, correlation: int, response: Any) -> bytes | list[Buffer]:
-        """The frame of an answer, with its length. :raises MalformedMessage: it cannot be written."""
+    def told_instead(self, route: Route, error: Exception, context: RequestContext) -> KafkaError:
+        """What the client is told where a response cannot be encoded: the gateway's fault, if it is not too
+        large."""
+        if not isinstance(error, TooLarge):
+            context.client.crashed(route.api.name, error)
+            error = UnknownServerError(f"the gateway's answer could not be written: {error}")
+        return self.told(route, error, context)
+
+    def encoded(self, route: Route, correlation: int, response: Any) -> bytes | list[Buffer]:
+        """The frame of an answer, with its length.
+
+        :raises TooLarge: it is larger than answers may be.
+        :raises MalformedMessage: it cannot be written.
+        """
         parts: list[Buffer] = [b""]
         route.encode(response, parts.append)
         size = sum(map(len, parts))
+        if size > self._largest:
+            told = f"the answer would have {size} bytes; allowed are {self._largest}"
+            raise TooLarge(f"{told} (limits.max_total_queued_bytes): ask for less at once")
         if route.flexible_response:
             parts[0] = _FLEXIBLE.pack(size + 5, correlation, 0)
         else:
@@ -317,6 +413,14 @@ class Dispatcher:
 
         answer = self.encoded(Route(api, 0), correlation, unsupported(api))
         return answer if isinstance(answer, bytes) else b"".join(answer)
+
+
+def _tells(response: Message, version: int) -> bool:
+    """Whether an answer of this version says at its top that it is about an error."""
+    cls = type(response)
+    if not getattr(response, "error_code", 0):
+        return False
+    return has_version(cls.SCHEMA[cls.__slots__.index("error_code")].versions, version)
 
 
 def _gathered(parts: list[Buffer]) -> list[Buffer]:

@@ -18,6 +18,7 @@ import anyio.lowlevel
 from kgw_core import workers
 from kgw_core.api.large import LargeAnswer
 from kgw_core.broker import RequestContext
+from kgw_core.errors import InvalidRequest
 from kgw_core.events import Client
 from kgw_core.pending import Alone, Pending
 
@@ -71,17 +72,21 @@ class Turns:
     ) -> Answer | Pending[Answer]:
         """Begin with the request in ``frame``: at once where it has few entries, else in its turn.
 
-        :raises Unanswerable: as :meth:`Dispatcher.start`.
+        :raises Unanswerable: as :meth:`Dispatcher.start`, and where it has more entries than may be and
+            its answer has no place for that.
         """
         dispatcher = self._dispatcher
         steps: Steps = dispatcher.read_in_steps(route, frame, client)
         try:
             next(steps)
+        except InvalidRequest as error:
+            context = dispatcher.context(route, client, frame, stable)
+            return dispatcher.refused_unread(route, correlation, error, context)
         except StopIteration as end:
             request, entries = end.value
             if entries <= HEAVY:
                 context = dispatcher.context(route, client, frame, stable)
-                return dispatcher.handle(route, correlation, request, context)
+                return dispatcher.handle(route, correlation, request, context, entries)
             steps = _read(request, entries)
         else:
             if not stable:  # the bytes are gone when this call returns
@@ -102,14 +107,19 @@ class Turns:
         answer: Pending[Answer],
         gone: list[bool],
     ) -> None:
+        dispatcher, route = self._dispatcher, asked.route
         try:
             async with self._turn:
-                read = await _in_turns(steps, gone)
+                try:
+                    read = await _in_turns(steps, gone)
+                except InvalidRequest as error:  # it has too many entries
+                    answer.resolve(dispatcher.refused_unread(route, asked.correlation, error, asked.context))
+                    return
                 if read is None:
                     return
                 context = asked.context
                 context.entries = read[1]
-                asked = Asked(asked.route, asked.correlation, read[0], context, read[1])
+                asked = Asked(route, asked.correlation, read[0], context, read[1])
                 response, failure = asked.handled()
             if isinstance(response, Pending):
                 answer.on_abandon = response.abandon
@@ -145,7 +155,11 @@ class Turns:
                 failure = error
         dispatcher, (route, correlation, request, context, entries) = self._dispatcher, asked
         if failure is not None:
-            response = dispatcher.refused(route, request, failure, context)
+            told = dispatcher.told(route, failure, context)
+            if entries > HEAVY:
+                response = await workers.in_thread(route.api.refuse, request, told, context)
+            else:
+                response = route.api.refuse(request, told, context)
         if response is None:
             return None
         if entries > HEAVY:
@@ -156,11 +170,13 @@ class Turns:
             return dispatcher.instead(route, correlation, request, error, context)
 
     async def _in_thread(self, asked: Asked, response: Any) -> Answer:
-        route, correlation, request, context, _ = asked
+        dispatcher, (route, correlation, request, context, _) = self._dispatcher, asked
         try:
-            return await workers.in_thread(self._dispatcher.encoded, route, correlation, response)
+            return await workers.in_thread(dispatcher.encoded, route, correlation, response)
         except Exception as error:
-            return self._dispatcher.instead(route, correlation, request, error, context)
+            told = dispatcher.told_instead(route, error, context)
+            refusal = await workers.in_thread(route.api.refuse, request, told, context)
+            return await workers.in_thread(dispatcher.encoded, route, correlation, refusal)
 
 
 def _read(request: Any, entries: int) -> Steps:

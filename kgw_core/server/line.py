@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from kgw_core.api.produce_legacy import FIRST_V2
-from kgw_core.pending import Alone, Pending
+from kgw_core.pending import Alone, Few, Pending
 from kgw_core.server.dispatch import Answer
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 DECODED = 32
 """How many times its bytes a request that has to wait may take once it is decoded, as entries of a few bytes
 become objects; measured with a Fetch of many partitions: 26. Batches stay the bytes they are."""
+ENTRY = 1 << 10
+"""What one entry takes at most, where it is known how many there are. Members that join with the names of
+thousands of topics are few entries, and hundreds of them have to fit, as they wait for each other."""
 
 _PRODUCE = 0
 _KEY_AND_VERSION = struct.Struct(">hh")
@@ -36,20 +39,21 @@ def _is_produce(frame: memoryview) -> bool:
 
 
 class Line:
-    """The requests that are held or not answered yet, at most ``most`` at a time.
+    """The requests that are held or not answered yet, at most ``most``, each of at most ``entries`` entries.
 
     ``answers``: theirs, in order; the first is never finished. ``held``: frames that may not start yet.
     ``kept``: the bytes of the budget that all of them take.
     """
 
-    __slots__ = ("_budget", "_most", "_only_produces", "_sizes", "answers", "held", "kept")
+    __slots__ = ("_budget", "_most", "_most_entries", "_only_produces", "_sizes", "answers", "held", "kept")
 
-    def __init__(self, budget: Budget, most: int) -> None:
+    def __init__(self, budget: Budget, most: int, entries: int) -> None:
         self.answers: deque[Pending[Answer] | Answer] = deque()
         self.held: deque[memoryview] = deque()
         self.kept = 0
         self._budget = budget
         self._most = most
+        self._most_entries = entries
         self._sizes: deque[int] = deque()  # for each of the answers: what it keeps of the budget
         self._only_produces = True  # whether all of them belong to Produce
 
@@ -83,7 +87,8 @@ class Line:
             self._only_produces = self._only_produces or not self.answers
         else:
             self._only_produces = False
-            size *= DECODED
+            entries = answer.entries if type(answer) is Few else self._most_entries
+            size = min(size * DECODED, 2 * size + entries * ENTRY)
         self.answers.append(answer)
         self._sizes.append(size)
         self.kept += size

@@ -87,7 +87,7 @@ def wrong_lengths(attack: Attack) -> None:
     """Lengths that no frame may have."""
     for turn in rounds(attack, len(LENGTHS) * 5):
         data = struct.pack(">i", LENGTHS[turn % len(LENGTHS)])
-        must_close(attack, (HELLO if turn % 2 else b"") + data + attack.rng.randbytes(20 * (turn % 3)))
+        must_close(attack, (HELLO if turn % 2 else b"") + data + attack.rng.randbytes(8 + 20 * (turn % 3)))
 
 
 def slow_trickles(attack: Attack) -> None:

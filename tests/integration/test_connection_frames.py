@@ -65,7 +65,7 @@ def told(gateway: RunningGateway, raw: RawClient, reason: str) -> None:
 def test_a_frame_length_that_is_not_allowed_closes(
     gateway: RunningGateway, raw: RawClient, length: int
 ) -> None:
-    raw.write(struct.pack(">i", length))
+    raw.write(struct.pack(">i", length) + b"\xff" * 8)  # which is no API's key
     told(gateway, raw, rf"a frame of {length} bytes; allowed are 1 to 104857600 \(limits.max_request_size\)")
 
 

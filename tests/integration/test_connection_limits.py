@@ -29,7 +29,8 @@ HELLO = ApiVersionsRequest("raw", "1")
 
 
 def limited(**limits: object) -> Config:
-    return msgspec.structs.replace(free_config("a"), limits=Limits(**limits))  # type: ignore[arg-type]
+    few = Limits(max_topics=1, max_partitions=10, **limits)  # type: ignore[arg-type]
+    return msgspec.structs.replace(free_config("a"), limits=few)
 
 
 def test_connections_over_the_limit_are_closed_with_a_line() -> None:
@@ -84,11 +85,14 @@ def test_an_idle_connection_is_closed_with_a_line_and_a_busy_one_is_not() -> Non
         assert polling.receive()[0] == 1, "waiting for an answer is not idling"
 
 
-def test_a_request_over_the_configured_size_closes() -> None:
+def test_a_request_over_the_configured_size_is_refused_or_closes() -> None:
     with gateway_thread(limited(max_request_size=1_000)) as gateway, RawClient(gateway.address) as raw:
-        raw.write((1_001).to_bytes(4, "big"))
+        assert produced(raw.ask(produce("a", bytes(200_000)), PRODUCE)) == (10, -1)
+        gateway.wait_for_log(r"got MESSAGE_TOO_LARGE from Produce: a frame of 2\d+ bytes; allowed are 1 to 1")
+        assert produced(raw.ask(produce("a", b"small"), PRODUCE)) == (0, 0)
+        raw.write((1_001).to_bytes(4, "big") + b"\xff" * 8)
         assert raw.closed()
-        gateway.wait_for_log(r"a frame of 1001 bytes; allowed are 1 to 1000")
+        gateway.wait_for_log(r"closing .*: a frame of 1001 bytes; allowed are 1 to 1000")
 
 
 def test_a_connection_that_asks_nothing_in_time_is_closed() -> None:
@@ -113,7 +117,12 @@ def test_a_request_that_does_not_become_whole_in_time_is_closed() -> None:
 
 
 def test_of_those_who_do_not_read_the_one_with_the_most_unread_is_closed() -> None:
-    config = limited(max_queued_bytes=100_000, fetch_max_bytes=4 << 20, max_total_queued_bytes=6 << 20)
+    config = limited(
+        max_queued_bytes=100_000,
+        fetch_max_bytes=4 << 20,
+        max_request_size=4 << 20,
+        max_total_queued_bytes=6 << 20,
+    )
     with gateway_thread(config) as gateway:
         with RawClient(gateway.address) as raw:
             for _ in range(8):
@@ -186,8 +195,8 @@ def test_a_batch_inflates_to_what_is_allowed(most: int, code: int) -> None:
 
 HERE, CONNECTION = "integration/test_connection_limits.py", "unit/server/test_connection.py"
 TESTS = {
-    "max_request_size": (HERE, "test_a_request_over_the_configured_size_closes"),
-    "max_request_entries": ("unit/server/test_large.py", "test_more_entries_than_allowed_end_the_connection"),
+    "max_request_size": (HERE, "test_a_request_over_the_configured_size_is_refused"),
+    "max_request_entries": ("unit/server/test_large.py", "test_more_entries_than_allowed_are_refused_and"),
     "max_connections": (HERE, "test_connections_over_the_limit_are_closed"),
     "max_connections_per_address": (HERE, "test_connections_of_one_address"),
     "max_in_flight_requests": (CONNECTION, "test_reading_stops_at_the_most_requests_in_flight"),

@@ -51,6 +51,28 @@ def filled(cls: type[Any], version: int) -> Any:
     return made
 
 
+def about_a_topic(message: Any, topic_id: bytes, group: str = "g") -> None:
+    """Let what is asked be about the topic "x", and a group."""
+    for attr in message.__slots__:
+        value = getattr(message, attr)
+        if attr in ("name", "topic", "topic_name", "resource_name") and value == "":
+            setattr(message, attr, "x")
+        elif attr == "group_id" and value == "" and not getattr(message, "groups", ()):
+            message.group_id = group
+        elif attr == "protocol_type" and value == "":
+            message.protocol_type = "consumer"
+        elif attr == "session_timeout_ms":
+            message.session_timeout_ms = message.rebalance_timeout_ms = 10_000
+        elif attr == "topic_id":
+            setattr(message, attr, topic_id)
+        elif attr == "resource_type":
+            setattr(message, attr, 2)
+        elif isinstance(value, list):
+            for each in value:
+                if hasattr(each, "__slots__"):
+                    about_a_topic(each, topic_id, group)
+
+
 def requests(name: str) -> list[Row]:
     """Requests of every version of an API: what Kafka's clients write, and one that has no empty list."""
     api = next(api for api in registry.load().values() if api.name == name)

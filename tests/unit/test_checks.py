@@ -96,6 +96,10 @@ def test_what_is_wrong_anywhere_is_told_at_once(tmp_path: Path) -> None:
             "not be more than max.compaction.lag.ms (5)",
         ),
         (
+            "limits.max_partitions = 5\ntopics.num_partitions = 6",
+            "[topics] num_partitions: 6 partitions of a topic are more than [limits] max_partitions (5)",
+        ),
+        (
             "limits.max_partitions = 5\n"
             'topics.create = [{name = "a", partitions = 3}, {name = "b", partitions = 3}]',
             '[[topics.create]] #2 "b" partitions: makes 6 partitions in all, '

@@ -140,6 +140,37 @@ def test_all_problems_are_told_at_once_with_file_table_and_key(tmp_path: Path) -
             "max_request_size (200 MiB)",
         ),
         (
+            '[limits]\nmax_request_size = "2GiB"\nmax_in_flight_bytes = "2GiB"\n'
+            'max_total_in_flight_bytes = "2GiB"',
+            "[limits] max_request_size: max_total_queued_bytes (1 GiB) must be at least "
+            "max_request_size (2 GiB)",
+        ),
+        (
+            '[limits]\nfetch_max_bytes = "2GiB"',
+            "[limits] fetch_max_bytes: max_total_queued_bytes (1 GiB) must be at least "
+            "fetch_max_bytes (2 GiB)",
+        ),
+        (
+            "[limits]\nmax_request_entries = 20_000",
+            "[limits] max_request_entries: max_request_entries (20000) must be at least max_topics and "
+            "max_partitions together (110000)",
+        ),
+        (
+            "[limits]\nmax_topics = 1_000_000",
+            "[limits] max_topics: max_request_size (100 MiB) must be at least 50 bytes for each of "
+            "max_partitions (100000) and 300 for each of max_topics (1000000)",
+        ),
+        (
+            '[limits]\nmax_request_size = "1MiB"\nmax_topics = 1_000\nmax_partitions = 20_000',
+            "[limits] max_request_size: max_request_size (1 MiB) must be at least 50 bytes for each of "
+            "max_partitions (20000) and 300 for each of max_topics (1000)",
+        ),
+        (
+            '[groups]\noffset_metadata_max_size = "32KiB"',
+            '[groups] offset_metadata_max_size: expected a size in bytes, such as 1048576 or "1MiB", at '
+            'least 0 B, at most 32767 B, got "32KiB"',
+        ),
+        (
             '[groups]\nmax_session_timeout = "1s"',
             "[groups] max_session_timeout: max_session_timeout (1s) must be at least "
             "min_session_timeout (6s)",

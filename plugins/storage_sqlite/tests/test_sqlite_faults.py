@@ -207,6 +207,7 @@ def test_a_newer_database_and_another_programs_are_left_alone(tmp_path: Path) ->
 # -- a slow disk
 
 LIMITS = {
+    "KGW_LIMITS__MAX_PARTITIONS": "1000",
     "KGW_LIMITS__MAX_REQUEST_SIZE": "4MiB",
     "KGW_LIMITS__MAX_IN_FLIGHT_BYTES": "4MiB",
     "KGW_LIMITS__MAX_TOTAL_IN_FLIGHT_BYTES": "16MiB",

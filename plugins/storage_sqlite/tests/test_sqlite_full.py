@@ -25,7 +25,7 @@ from kgw_storage_sqlite.config import Config
 from kgw_storage_sqlite.store import SqliteStore
 from kgw_storage_sqlite.wal import WriteAheadLog
 
-from kgw_core.errors import KafkaStorageError
+from kgw_core.errors import KafkaStorageError, MessageTooLarge
 from kgw_core.spi import storage
 from kgw_core.testing.batches import make_batch
 from kgw_core.testing.gateway import GatewayProcess
@@ -320,6 +320,39 @@ async def test_appends_beside_a_backup_stop_before_the_log_cannot_be_carried_ove
         await until(lambda: _took(store, tp), "appends do not go on")
         assert await append(store, tp, 300) == 300
         assert (await store.bounds(tp)).end > taken + 300
+
+
+@pytest.mark.anyio
+async def test_more_partitions_than_sqlite_can_number_are_refused_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "MAX_LOGS", 10)
+    async with opened(tmp_path / "kgw.db") as store:
+        topics = [storage.Topic(name, uuid4(), count) for name, count in (("a", 6), ("b", 4), ("c", 2))]
+        await store.create_topic(topics[0])
+        with pytest.raises(KafkaStorageError, match="holds 6 partitions, and cannot hold more"):
+            await store.create_topic(topics[1])
+        assert [topic.name for topic in await store.topics()] == ["a"]
+        await store.create_topic(topics[2])
+
+
+@pytest.mark.anyio
+async def test_a_batch_larger_than_sqlite_takes_is_too_large_by_itself(tmp_path: Path) -> None:
+    """Beside it others are written. SQLite's own limit is 1,000,000,000 bytes."""
+    async with opened(tmp_path / "kgw.db") as store:
+        tps = [await log(store, name) for name in ("a", "b", "c")]
+        await store.database.write(lambda to: to.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 3 * SIZE), size=0)
+        appends = [
+            storage.Append(tp, [make_batch(0, 1, size=size)])
+            for tp, size in zip(tps, (SIZE, 4 * SIZE, SIZE), strict=True)
+        ]
+        first, large, last = await store.append_many(appends)
+        assert (first, last) == ([0], [0])
+        assert isinstance(large, MessageTooLarge) and not large.retriable
+        assert "SQLite does not take that much at once" in str(large)
+        assert store.database.room.refusing is None, "the disk is not full"
+        assert [(await store.bounds(tp)).end for tp in tps] == [1, 0, 1]
+        assert await append(store, tps[1], 1) == 1
 
 
 @pytest.mark.anyio

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -15,12 +16,20 @@ from broker_kit import Kit, Peer, a_client, a_frame, a_kit, a_server, batch, tur
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.config import Limits
-from kgw_core.errors import KafkaError, PolicyViolation, Unanswerable, UnknownServerError
+from kgw_core.errors import KafkaError, PolicyViolation, Unanswerable, UnknownServerError, error_name
 from kgw_core.pending import Pending
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.large import HEAVY, LARGE
+from kgw_core.wire.base import Message
 from kgw_core.wire.emit import decoding
+from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
+from kgw_core.wire.messages.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 from kgw_core.wire.messages.metadata import MetadataRequest, MetadataRequestTopic
+from kgw_core.wire.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+)
 from kgw_core.wire.messages.offset_fetch import (
     OffsetFetchRequest,
     OffsetFetchRequestTopic,
@@ -129,14 +138,61 @@ async def test_others_run_between_two_of_them(kit: Kit) -> None:
     assert max(after - before for before, after in itertools.pairwise(ticks)) == 1
 
 
-async def test_more_entries_than_allowed_end_the_connection_and_name_the_setting() -> None:
-    kit = await a_kit(limits=Limits(max_request_entries=2_000))
-    handler = Handler()
-    assert await throttle(start(kit, handler, many(2_000))) == 5
-    with pytest.raises(Unanswerable, match=r"OffsetFetch v5 with more than 2000 entries \(limits.max_req"):
-        await throttle(start(kit, handler, many(2_121)))
-    assert len(handler.seen) == 1
+FEW = Limits(max_topics=1_000, max_partitions=1_000, max_request_entries=2_000)
+
+
+def listing(count: int) -> Message:
+    asked = [ListOffsetsPartition(at, timestamp=-1) for at in range(count - 1)]
+    return ListOffsetsRequest(-1, topics=[ListOffsetsTopic("t", asked)])
+
+
+def fetching(count: int) -> Message:
+    return FetchRequest(topics=[FetchTopic("t", partitions=[FetchPartition(at) for at in range(count - 1)])])
+
+
+async def test_more_entries_than_allowed_are_refused_and_the_setting_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "kgw")
+    kit = await a_kit(limits=FEW)
+    await kit.topic("t", 10)
+    for count in (2_001, 2_499, 20_000):  # more than one step of the decoder, and all in one
+        answer = await kit.ask(fetching(count), 11)
+        assert error_name(answer.error_code) == "INVALID_REQUEST"
+        assert answer.responses == []
+    assert "more than 2000 entries (limits.max_request_entries)" in caplog.text
+    assert (await kit.ask(fetching(2_000), 11)).error_code == 0
     await kit.close()
+
+
+@pytest.mark.parametrize("version", [5, 8])
+async def test_that_ends_the_connection_where_the_answer_has_no_place_for_it(version: int) -> None:
+    kit = await a_kit(limits=FEW)
+    await kit.topic("t", 10)
+    assert len((await kit.ask(listing(2_000), version)).topics[0].partitions) == 1_999
+    with pytest.raises(Unanswerable, match=r"v\d with more than 2000 entries \(limits.max_request_entries"):
+        await kit.ask(listing(2_001), version)
+    await kit.close()
+
+
+async def test_a_produce_with_acks_0_that_names_too_many_ends_the_connection() -> None:
+    kit = await a_kit(limits=FEW)
+    parts = [PartitionProduceData(at, b"") for at in range(3_000)]
+    request = ProduceRequest(None, 0, 30_000, [TopicProduceData("t", partition_data=parts)])
+    with pytest.raises(Unanswerable, match="max_request_entries"):
+        await kit.ask(request, 9)
+    await kit.close()
+
+
+@pytest.mark.parametrize("count", [HEAVY // 2, 3 * HEAVY])
+async def test_a_large_one_that_is_refused_as_a_whole_is_told_for_each_entry(kit: Kit, count: int) -> None:
+    request = ProduceRequest(None, 5, 30_000, [])  # acks=5
+    parts = [PartitionProduceData(at, b"x" * 40) for at in range(count)]
+    request.topic_data = [TopicProduceData("t", partition_data=parts)]
+    (topic,) = (await kit.ask(request, 9)).responses
+    assert [error_name(each.error_code) for each in topic.partition_responses] == (
+        ["INVALID_REQUIRED_ACKS"] * count
+    )
 
 
 @pytest.mark.parametrize("topics", [HEAVY // 4, 3 * HEAVY])
@@ -243,3 +299,30 @@ async def kit() -> AsyncIterator[Kit]:
     made = await a_kit()
     yield made
     await made.close()
+
+
+@pytest.mark.parametrize("count", [10, HEAVY * 3])
+async def test_an_answer_that_is_larger_than_answers_may_be_is_refused_and_the_setting_is_named(
+    count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Offsets may have texts of 4 KiB each, and one request may ask for all of them."""
+    caplog.set_level(logging.INFO, "kgw")
+    size = count * 1_000
+    few = Limits(
+        max_request_size=size, fetch_max_bytes=size, max_queued_bytes=size, max_total_queued_bytes=size,
+        max_topics=1, max_partitions=count,
+    )  # fmt: skip
+    kit = await a_kit(limits=few)
+    await kit.topic("t", count)
+    for at in range(count):
+        part = OffsetCommitRequestPartition(at, 7, committed_metadata="m" * 1_000)
+        topics = [OffsetCommitRequestTopic("t", partitions=[part])]
+        told = await kit.ask(OffsetCommitRequest("g", topics=topics), 8)
+        assert told.topics[0].partitions[0].error_code == 0
+    asked = [OffsetFetchRequestTopic("t", list(range(count)))]
+    answer = await kit.ask(OffsetFetchRequest("g", asked), 7)
+    assert error_name(answer.error_code) == "INVALID_REQUEST"
+    assert f"allowed are {count}000 (limits.max_total_queued_bytes)" in caplog.text
+    fewer = await kit.ask(OffsetFetchRequest("g", [OffsetFetchRequestTopic("t", [0])]), 7)
+    assert fewer.topics[0].partitions[0].metadata == "m" * 1_000
+    await kit.close()

@@ -8,9 +8,9 @@ import pytest
 
 from kgw_core.budget import Budget
 from kgw_core.errors import Unanswerable
-from kgw_core.pending import Pending
+from kgw_core.pending import Few, Pending
 from kgw_core.server.dispatch import Answer
-from kgw_core.server.line import DECODED, Line
+from kgw_core.server.line import DECODED, ENTRY, Line
 from kgw_core.wire import Buffer
 
 PRODUCE, OLD_PRODUCE, METADATA = (0, 9), (0, 2), (3, 9)
@@ -27,7 +27,7 @@ def budget() -> Budget:
 
 @pytest.fixture
 def line(budget: Budget) -> Line:
-    return Line(budget, 3)
+    return Line(budget, 3, 1_000)
 
 
 def start(line: Line, kind: tuple[int, int]) -> Pending[Answer]:
@@ -57,7 +57,7 @@ def test_nothing_follows_past_what_is_held_nor_past_the_most(line: Line) -> None
     line.hold(ask(), True)
     assert not line.may_follow(ask(PRODUCE))
     assert line.next_held() is None
-    other = Line(Budget(1 << 20), 3)
+    other = Line(Budget(1 << 20), 3, 1_000)
     for _ in range(3):
         assert other.may_follow(ask(PRODUCE))
         start(other, PRODUCE)
@@ -128,3 +128,14 @@ def test_bytes_that_do_not_stay_are_copied(line: Line) -> None:
     line.hold(memoryview(data), False)
     data[:] = bytes(len(data))
     assert line.next_held() == ask()
+
+
+@pytest.mark.parametrize(("answer", "entries"), [(Few(7), 7), (Pending(), 1_000)])
+def test_a_large_request_is_charged_for_its_bytes_and_the_entries_it_may_have(
+    line: Line, budget: Budget, answer: Pending[Answer], entries: int
+) -> None:
+    """Members that join are a few entries of megabytes, and wait for others whose bytes must have room."""
+    line.started(ask(size=1 << 20), answer)
+    assert line.kept == budget.used == (2 << 20) + entries * ENTRY
+    line.abandon()
+    assert budget.used == 0

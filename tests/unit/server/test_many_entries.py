@@ -97,7 +97,7 @@ answers: dict[str, list[Any]] = {}
 
 
 async def a_large_kit(store: LogStore | None = None) -> Kit:
-    kit = await a_kit(store, limits=Limits(max_request_entries=100_000))
+    kit = await a_kit(store, limits=Limits())
     await kit.topic("t", COUNT)
     await kit.topic("u", 1)
     return kit

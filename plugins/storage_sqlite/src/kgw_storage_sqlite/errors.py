@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from kgw_core.errors import KafkaStorageError
+from kgw_core.errors import KafkaStorageError, MessageTooLarge
 
 FULL = "the disk is full"
 
@@ -27,8 +27,8 @@ _MAYBE_WRITTEN = {  # not IOERR_WRITE: what makes a commit whole is written last
     sqlite3.SQLITE_IOERR_DIR_FSYNC,
     sqlite3.SQLITE_IOERR_TRUNCATE,
 }
-
-
+OF_ONE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_TOOBIG}
+"""What may concern one log of those that are written together."""
 _MAY_BE_ROOM = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR_WRITE,  # a quota, a limit of the file's size, a file system that is read-only by now
@@ -56,7 +56,10 @@ def explained(error: sqlite3.Error) -> str:
 
 
 def translated(error: sqlite3.Error) -> Exception:
-    """KafkaStorageError where it is certain that nothing was written; ``error`` itself where it is not."""
+    """KafkaStorageError where it is certain that nothing was written (MessageTooLarge where it never can be);
+    ``error`` itself where it is not."""
+    if code(error) == sqlite3.SQLITE_TOOBIG:
+        return MessageTooLarge(explained(error))
     if code(error) not in _EXPLAINED or getattr(error, "sqlite_errorcode", 0) in _MAYBE_WRITTEN:
         return error
     return KafkaStorageError(explained(error))

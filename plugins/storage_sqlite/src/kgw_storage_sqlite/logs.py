@@ -106,7 +106,8 @@ class Logs:
     def append(
         self, connection: sqlite3.Connection, appends: Sequence[Append]
     ) -> list[Sequence[int] | Exception]:
-        """Append all in one commit. If the database is damaged where one log lies, the others are written."""
+        """Append all in one commit. If the database is damaged where one log lies, or a batch is larger than
+        SQLite takes, the others are written."""
         results: list[Sequence[int] | Exception] = []
         taken: list[tuple[int, Log, list[Chunk]]] = []
         for tp, batches, _ in appends:
@@ -129,9 +130,9 @@ class Logs:
                 results[index] = error
         except sqlite3.DatabaseError as error:
             told = self._room.told(connection, error)
-            damaged = errors.code(error) == sqlite3.SQLITE_CORRUPT and len(taken) > 1
+            alone = errors.code(error) in errors.OF_ONE and len(taken) > 1
             for index, log, packed in taken:
-                if not damaged:
+                if not alone:
                     results[index] = told
                     continue
                 try:
