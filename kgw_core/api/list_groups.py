@@ -27,7 +27,7 @@ def handle(
     """List those that the filters let through."""
     coordinator = context.broker.groups.coordinator
     try:
-        coordinator.check("", may_be_empty=True)
+        coordinator.groups.check("", may_be_empty=True)
     except KafkaError as error:
         return ListGroupsResponse(0, code_of(error, context, ""))
     groups = list(coordinator.groups.values())

@@ -1,4 +1,4 @@
-"""Consumer groups: who is a member, what each one consumes, and how far the group has come.
+"""Consumer groups: their members, assignments and committed offsets. Kafka's GroupCoordinator.
 
 ``machine`` has the states and rules of a rebalance, ``coordinator`` all groups, ``service`` drives it.
 """

@@ -1,11 +1,12 @@
-"""All groups of a gateway: events go in, answers, records and deadlines come out.
+"""The group coordinator: takes events, gives answers, records to commit and deadlines.
 
 Rules:
 
-1. Pure: no I/O and no clock. Who drives it commits each :class:`Write` of the effects in order, tells
-   :meth:`Coordinator.committed` how that ended, and does with *its* effects the same.
-2. :meth:`Coordinator.apply` is the only place where a record changes something, live and at replay.
-3. While a group's own record is being written, what would change the group waits in its ``deferred``.
+1. The coordinator does no I/O and reads no clock. Its driver (:mod:`service`) commits each :class:`Write` of
+   the effects in order, reports the outcome to :meth:`Coordinator.committed`, and does the same with the
+   effects of that call.
+2. Only :meth:`Coordinator.apply` changes a group by a record, after a commit and at replay.
+3. While a group's own record is being written, other changes of the group wait in its ``deferred``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from kgw_core.errors import (
     CoordinatorLoadInProgress,
     CoordinatorNotAvailable,
     GroupIdNotFound,
-    InvalidGroupId,
     InvalidSessionTimeout,
     KafkaError,
     KafkaStorageError,
@@ -39,56 +39,39 @@ from kgw_core.groups.group import DEAD, EMPTY, Group, GroupTimer, Member, Pendin
 from kgw_core.groups.joining import Joining
 from kgw_core.groups.machine import Machine
 from kgw_core.groups.records import DropGroup, DropOffset, PutGroup, PutOffset, Record
-from kgw_core.groups.sizes import MOST_GROUP_ID
+from kgw_core.groups.table import GroupTable
 
 logger = logging.getLogger("kgw.groups")
 
 FAULT_MS = 30_000
-"""When a deadline is tried again that met a fault of the gateway."""
+"""When a deadline is retried after a fault of the gateway."""
 
 
 class Coordinator:
-    """See the module's docstring. ``new_id`` makes what is unique in a member id.
+    """See the module's docstring. ``new_id`` makes the unique part of a member id.
 
-    ``loading``: the kept state is not all here yet. ``stopped``: the gateway stops. ``commits``: committed
-    offsets, and what is asked of them.
+    ``groups`` has all groups by id, ``commits`` the requests about committed offsets.
     """
 
     def __init__(self, settings: GroupSettings, new_id: Callable[[], str]) -> None:
         self.settings = settings
-        self.groups: dict[str, Group] = {}
+        self.groups = GroupTable()
         self.deadlines = Deadlines()
-        self.loading = True
-        self.stopped = False
         self.faults: dict[Deadline, Exception] = {}
-        """Deadlines that met a fault of the gateway, and come again."""
+        """Deadlines that failed with a fault of the gateway and are retried."""
         self.machine = Machine(settings, self.deadlines)
-        self.commits = Commits(self)
+        self.commits = Commits(self.groups, self.machine)
         self._joining = Joining(self.machine, new_id)
         self._min_session_ms = int(settings.min_session_timeout * 1000)
         self._max_session_ms = int(settings.max_session_timeout * 1000)
 
-    def check(self, group_id: str, *, may_be_empty: bool = False) -> None:
-        """Return if requests for this group can be served.
-
-        :raises InvalidGroupId: :raises CoordinatorNotAvailable: :raises CoordinatorLoadInProgress:
-        """
-        if not group_id and not may_be_empty:
-            raise InvalidGroupId("the group id is empty")
-        if len(group_id) * 4 > MOST_GROUP_ID and len(group_id.encode()) > MOST_GROUP_ID:
-            raise InvalidGroupId(f"the group id is longer than {MOST_GROUP_ID} bytes")
-        if self.stopped:
-            raise CoordinatorNotAvailable("the gateway stops")
-        if self.loading:
-            raise CoordinatorLoadInProgress("groups are being loaded")
-
     # -- membership
 
     def join(self, join: Join, token: Token, now: Now) -> Effects:
-        """A JoinGroup; ``token`` gets a :class:`Joined`."""
+        """A JoinGroup. ``token`` gets a :class:`Joined`."""
         effects = Effects()
         try:
-            self.check(join.group_id)
+            self.groups.check(join.group_id)
             if not self._min_session_ms <= join.session_ms <= self._max_session_ms:
                 raise InvalidSessionTimeout(
                     f"a session timeout of {join.session_ms} ms is not within"
@@ -116,8 +99,8 @@ class Coordinator:
             del self.groups[group.id]
 
     def abandoned(self, group_id: str, token: Token, now: Now) -> Effects:
-        """The client that ``token`` stands for is gone. A member that does not know its id yet goes with it,
-        so that a client that tries again and again leaves nothing behind."""
+        """The client of ``token`` has disconnected. Remove its member if it does not know its id yet, so that
+        a client that retries leaves no members behind."""
         effects = Effects()
         self._abandoned(group_id, token, now, effects)
         return effects
@@ -136,11 +119,11 @@ class Coordinator:
             )
 
     def sync(self, sync: Sync, token: Token, now: Now) -> Effects:
-        """A SyncGroup; ``token`` gets a :class:`Synced`."""
+        """A SyncGroup. ``token`` gets a :class:`Synced`."""
         effects = Effects()
         try:
-            self.check(sync.group_id)
-        except CoordinatorLoadInProgress:  # clients do not know that one here; they are to join again
+            self.groups.check(sync.group_id)
+        except CoordinatorLoadInProgress:  # clients do not expect this error here, so they have to rejoin
             effects.reply(token, Synced(RebalanceInProgress("groups are being loaded")))
         except KafkaError as error:
             effects.reply(token, Synced(error))
@@ -160,22 +143,23 @@ class Coordinator:
     def heartbeat(
         self, group_id: str, generation: int, member_id: str, instance_id: str | None, now_ms: int
     ) -> None:
-        """A Heartbeat. :raises KafkaError: what the member is told."""
-        group = self.groups.get(group_id)
-        if group is None or self.loading or self.stopped:
+        """A Heartbeat. :raises KafkaError: the error for the member."""
+        groups = self.groups
+        group = groups.get(group_id)
+        if group is None or groups.loading or groups.stopped:
             try:
-                self.check(group_id)
+                groups.check(group_id)
             except CoordinatorLoadInProgress:
-                return  # clients do not know that one here
+                return  # clients do not expect this error here
             raise UnknownMemberId(f"there is no group {group_id}")
         self.machine.heartbeat(group, generation, member_id, instance_id, now_ms)
 
     def leave(self, group_id: str, leaving: Sequence[Leaving], token: Token, now: Now) -> Effects:
-        """A LeaveGroup; ``token`` gets an error or None for each member.
+        """A LeaveGroup. ``token`` gets an error or None for each member.
 
         :raises KafkaError: the whole request is refused.
         """
-        self.check(group_id)
+        self.groups.check(group_id)
         effects = Effects()
         self._leave(group_id, leaving, [], token, now, effects)
         return effects
@@ -206,8 +190,11 @@ class Coordinator:
     # -- deletion
 
     def delete_group(self, group_id: str, token: Token, now: Now) -> Effects:
-        """A DeleteGroups of one; ``token`` gets an error or None. :raises KafkaError: it is refused."""
-        self.check(group_id, may_be_empty=True)
+        """A DeleteGroups of one group. ``token`` gets an error or None.
+
+        :raises KafkaError: the request is refused.
+        """
+        self.groups.check(group_id, may_be_empty=True)
         effects = Effects()
         self._delete(group_id, token, now, effects)
         return effects
@@ -219,7 +206,7 @@ class Coordinator:
         if group is None:
             effects.reply(token, GroupIdNotFound(f"there is no group {group_id}"))
         elif group.writing or (group.in_flight and group.state is EMPTY):
-            group.deleting = not group.writing  # no more commits; those under way come first
+            group.deleting = not group.writing  # refuse new commits, and wait for those in flight
             group.deferred.append(lambda now, effects: self._delete(group_id, token, now, effects))
         elif group.state is DEAD:
             effects.reply(token, CoordinatorNotAvailable(f"group {group_id} is gone"))
@@ -241,11 +228,11 @@ class Coordinator:
         group.write(records, dropped, effects)
 
     def expire(self, group_id: str, now: Now) -> Effects:
-        """Drop what the group has kept for long enough, and the group with the last of it."""
+        """Drop the group's expired offsets, and an empty group with its last offset."""
         effects = Effects()
         group = self.groups.get(group_id)
         if group is None or group.writing or group.in_flight or group.deleting:
-            return effects  # next time
+            return effects  # wait for the next check
         records = list(offsets.expired(group, now.wall_ms, int(self.settings.offsets_retention * 1000)))
         left = sum(map(len, group.offsets.values())) - len(records)
         if left == 0 and group.state is EMPTY and not group.pending and not group.transactions:
@@ -253,18 +240,18 @@ class Coordinator:
         elif records:
             self.commits.write(group, records, None, effects)
         if records:
-            logger.info("group %s: %d offsets are dropped, as nobody uses them", group_id, len(records))
+            logger.info("group %s: %d offsets have expired and are dropped", group_id, len(records))
         return effects
 
     # -- time
 
     def due(self, now: Now) -> Effects:
-        """Do what is due."""
+        """Handle the deadlines that have come."""
         effects = Effects()
         for deadline in self.deadlines.due(now.ms):
             try:
                 self._due(deadline, now, effects)
-            except Exception as error:  # the others come all the same, and so does what they led to
+            except Exception as error:  # the other deadlines and their effects are still handled
                 self.faults[deadline] = error
                 self.deadlines.set(deadline, now.ms + FAULT_MS)
             else:
@@ -291,13 +278,14 @@ class Coordinator:
             self.machine.sync_over(group, now, effects)
 
     def _due_again(self, deadline: Deadline, now: Now, effects: Effects) -> None:
-        if deadline.when == NEVER:  # nobody has set it again meanwhile
+        if deadline.when == NEVER:  # it has not been set again meanwhile
             self._due(deadline, now, effects)
 
     # -- records
 
     def committed(self, write: Write, error: Exception | None, now: Now) -> Effects:
-        """A write of some effects was done, or failed: apply it, answer who waits, go on with the group."""
+        """A write is done or has failed: apply it, answer waiting requests, and run the group's deferred
+        changes."""
         effects = Effects()
         group = self.groups.get(write.group_id)
         if error is None:
@@ -305,24 +293,19 @@ class Coordinator:
                 self.apply(record)
         if write.alone and group is not None:
             group.writing = False
-        write.then(told(error), now, effects)
+        write.on_written(client_error(error), now, effects)
         if group is not None:
             while group.deferred and not group.writing and not (group.deleting and group.in_flight):
                 group.deferred.popleft()(now, effects)
         return effects
 
     def apply(self, record: Record) -> None:
-        """Take over what a record says: the same code for a commit and for a replay."""
-        group = self.groups.get(record.group_id)
+        """Apply a record: the same code after a commit and at a replay."""
         if type(record) is PutOffset:
-            if group is None:
-                group = self.groups[record.group_id] = Group(record.group_id)
-            offsets.apply(group, record)
+            offsets.apply(self.groups.get_or_create(record.group_id), record)
         elif type(record) is PutGroup:
-            if group is None:
-                group = self.groups[record.group_id] = Group(record.group_id)
-            group.take(record.group)
-        elif group is not None:
+            self.groups.get_or_create(record.group_id).take(record.group)
+        elif (group := self.groups.get(record.group_id)) is not None:
             if type(record) is DropOffset:
                 offsets.apply(group, record)
             else:
@@ -332,7 +315,7 @@ class Coordinator:
     # -- beginning and end
 
     def loaded(self, now: Now) -> Effects:
-        """All that was kept has been applied: begin to serve. Sessions begin anew."""
+        """All stored records have been applied: begin to serve. Sessions begin anew."""
         effects = Effects()
         most = self.settings.max_size
         for group in list(self.groups.values()):
@@ -343,21 +326,21 @@ class Coordinator:
                 self.deadlines.set(group.sync_timer, now.ms + group.rebalance_ms())
             if most is not None and len(group.members) > most:
                 self.machine.rebalance.prepare(group, f"more than {most} members were loaded", now, effects)
-        self.loading = False
+        self.groups.loading = False
         return effects
 
     def stop(self) -> Effects:
-        """The gateway stops: whoever waits is told to look for another coordinator."""
-        self.stopped = True
+        """The gateway stops: waiting requests are answered with NOT_COORDINATOR."""
+        self.groups.stopped = True
         effects = Effects()
         for group in self.groups.values():
             self.machine.die(group, effects)
         return effects
 
 
-def told(error: Exception | None) -> KafkaError | None:
-    """What a client is told of a write that failed: to find the coordinator again, and retry; but where it is
-    too large, UNKNOWN_SERVER_ERROR, as in Kafka."""
+def client_error(error: Exception | None) -> KafkaError | None:
+    """The error for the clients of a write that failed. They have to find the coordinator again and retry; if
+    the write was too large they get UNKNOWN_SERVER_ERROR, as in Kafka."""
     if error is None:
         return None
     if isinstance(error, MessageTooLarge):
@@ -367,9 +350,10 @@ def told(error: Exception | None) -> KafkaError | None:
     return CoordinatorNotAvailable(f"group state cannot be written: {error}")
 
 
-def kept(coordinator: Coordinator) -> dict[str, Any]:
-    """What is durable of each group, for comparing a coordinator with a replay of its records."""
+def stored_state(coordinator: Coordinator) -> dict[str, Any]:
+    """The stored part of each group, to compare a coordinator with a replay of its records."""
     found: dict[str, Any] = {}
     for group in coordinator.groups.values():
-        found[group.id] = (group.kept(), {topic: dict(parts) for topic, parts in group.offsets.items()})
+        committed = {topic: dict(parts) for topic, parts in group.offsets.items()}
+        found[group.id] = (group.stored_record(), committed)
     return found

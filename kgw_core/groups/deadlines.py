@@ -1,7 +1,8 @@
-"""Deadlines that are moved far more often than they are met.
+"""Timers of sessions and rebalances, in one heap. Kafka uses a timing wheel for them.
 
-Moving one back (a heartbeat) only writes its time; the heap finds out when the old time comes. So a
-heartbeat costs no heap operation and no timer of the event loop.
+A deadline is moved far more often than it is met. Moving it to a later time (a heartbeat) only writes that
+time; the heap notices when the old time comes. So a heartbeat costs no heap operation and no timer of the
+event loop.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ NEVER = 1 << 62
 
 
 class Deadline:
-    """Something that is due ``when`` (ms of the monotonic clock; NEVER: it is not)."""
+    """Something that is due at ``when``, in ms of the monotonic clock, or NEVER."""
 
     __slots__ = ("queued", "when")
 
     def __init__(self) -> None:
         self.when = NEVER
-        self.queued = NEVER  # the time under which the heap has it
+        self.queued = NEVER  # its time in the heap
 
 
 class Session(Deadline):
-    """Time that a sign of life begins anew: ``session_ms``."""
+    """A deadline that each heartbeat moves to ``session_ms`` from now."""
 
     __slots__ = ("session_ms",)
 
@@ -33,20 +34,20 @@ class Session(Deadline):
 
 
 class Deadlines:
-    """The heap of deadlines, each under a time that is not after its own."""
+    """The heap of deadlines. A deadline's time in the heap is never later than its own."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Deadline]] = []
         self._count = 0
 
     def set(self, deadline: Deadline, when: int) -> None:
-        """Make ``deadline`` due ``when``, whatever it was before."""
+        """Move ``deadline`` to ``when``."""
         deadline.when = when
         if when < deadline.queued:
             self._push(deadline)
 
     def renew(self, session: Session, now: int) -> None:
-        """There was a sign of life."""
+        """Begin the session anew at ``now``."""
         self.set(session, now + session.session_ms)
 
     def _push(self, deadline: Deadline) -> None:
@@ -55,16 +56,16 @@ class Deadlines:
         heapq.heappush(self._heap, (deadline.when, self._count, deadline))
 
     def next(self) -> int:
-        """When to call :meth:`due` again, NEVER where there is nothing; may be too early."""
+        """When to call :meth:`due` again, or NEVER. The time may be too early."""
         return self._heap[0][0] if self._heap else NEVER
 
     def due(self, now: int) -> Iterator[Deadline]:
-        """Deadlines that have come, each one no longer set."""
+        """Unset and yield the deadlines that have come."""
         heap = self._heap
         while heap and heap[0][0] <= now:
             at, _, deadline = heapq.heappop(heap)
             if deadline.queued != at:
-                continue  # it was set to an earlier time since
+                continue  # it was moved to an earlier time since
             deadline.queued = NEVER
             if deadline.when <= now:
                 deadline.when = NEVER

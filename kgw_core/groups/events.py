@@ -1,4 +1,4 @@
-"""What comes into the coordinator, and what comes out of it."""
+"""The coordinator's input (requests, the time) and output (answers, records to commit)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from kgw_core.groups.records import Record
 
 
 class Now(NamedTuple):
-    """The time of an event: ``ms`` of a clock that never goes back, ``wall_ms`` since the epoch."""
+    """The time of an event: ``ms`` of the monotonic clock, ``wall_ms`` since the epoch."""
 
     ms: int
     wall_ms: int
 
 
 class Join(NamedTuple):
-    """A JoinGroup. ``member_id`` is empty for a member that has none yet.
+    """A JoinGroup. ``member_id`` is empty for a new member.
 
-    ``needs_id``: a new member is told its id before it may join (v4). ``may_skip``: a leader may be told
-    that there is nothing to assign (v9).
+    ``needs_id``: a new member gets its id before it may join (v4). ``may_skip``: the response may tell the
+    leader to skip the assignment (v9).
     """
 
     group_id: str
@@ -38,7 +38,7 @@ class Join(NamedTuple):
 
 
 class Sync(NamedTuple):
-    """A SyncGroup; ``protocol_type`` and ``protocol_name`` are None where the client does not say (v5)."""
+    """A SyncGroup. ``protocol_type`` and ``protocol_name`` are None if the client sent none (before v5)."""
 
     group_id: str
     generation: int
@@ -58,7 +58,7 @@ class Leaving(NamedTuple):
 
 
 class JoinedMember(NamedTuple):
-    """A member as the leader is told of it."""
+    """A member in the leader's JoinGroup response."""
 
     id: str
     instance_id: str | None
@@ -66,7 +66,7 @@ class JoinedMember(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """The answer to a Join; ``members`` for the leader only."""
+    """The answer to a Join. Only the leader gets ``members``."""
 
     error: KafkaError | None
     member_id: str
@@ -88,27 +88,27 @@ class Synced(NamedTuple):
 
 
 Token: TypeAlias = Any
-"""Stands for whoever waits for an answer; the coordinator only hands it back."""
+"""Identifies the request that waits for an answer. The coordinator only hands it back."""
 
 
-Then: TypeAlias = "Callable[[KafkaError | None, Now, Effects], None]"
-"""What follows a write: called with None when its records are applied, else with why they are not."""
+OnWritten: TypeAlias = "Callable[[KafkaError | None, Now, Effects], None]"
+"""Called after a write: with None if its records are applied, else with the error."""
 
 
 class Write(NamedTuple):
-    """Records to commit together. When that is done or has failed, :meth:`Coordinator.committed` goes on.
+    """Records to commit together. The driver reports the outcome to :meth:`Coordinator.committed`.
 
-    ``alone``: nothing else happens to the group meanwhile but heartbeats and commits of offsets.
+    ``alone``: until then the group takes only heartbeats and commits of offsets.
     """
 
     group_id: str
     records: Sequence[Record]
-    then: Then
+    on_written: OnWritten
     alone: bool
 
 
 class Effects:
-    """What an event led to: answers that are ready, and records to commit, in order."""
+    """The result of an event: answers to send, and records to commit, both in order."""
 
     __slots__ = ("replies", "writes")
 
@@ -117,5 +117,5 @@ class Effects:
         self.writes: list[Write] = []
 
     def reply(self, token: Token, answer: Any) -> None:
-        """``token`` gets ``answer``."""
+        """Answer the request of ``token``."""
         self.replies.append((token, answer))

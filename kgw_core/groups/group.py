@@ -1,4 +1,4 @@
-"""A group in memory: its members, what it is doing, its offsets. The rules are in ``machine``."""
+"""A group in memory: its members, its state and its committed offsets. ``machine`` has the rules."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from enum import Enum
 from typing import Literal
 
 from kgw_core.groups.deadlines import NEVER, Deadline, Session
-from kgw_core.groups.events import Effects, JoinedMember, Now, Then, Token, Write
-from kgw_core.groups.records import Committed, GroupRecord, Kept, MemberRecord, Record
+from kgw_core.groups.events import Effects, Joined, JoinedMember, Now, OnWritten, Synced, Token, Write
+from kgw_core.groups.records import Committed, GroupRecord, MemberRecord, Record, StoredState
 from kgw_core.groups.sizes import fits, member_size
 from kgw_core.groups.subscriptions import CONSUMER, topics_of
 
 Protocols = tuple[tuple[str, bytes], ...]
 GroupType = Literal["classic", "consumer"]
-"""``consumer`` is the protocol of KIP-848, which has its place here and is not served yet."""
+"""``consumer`` is the protocol of KIP-848, which is not served yet."""
 
 
 class State(Enum):
-    """What a group is doing; the values are what clients are told. :mod:`machine` has the table."""
+    """The state of a group, by Kafka's names. :mod:`machine` has the table."""
 
     EMPTY = "Empty"
     PREPARING = "PreparingRebalance"
@@ -38,10 +38,10 @@ EMPTY, PREPARING, COMPLETING, STABLE, DEAD = (
 
 
 class Member(Session):
-    """A member. As a Deadline it is the end of its session.
+    """A member. As a Deadline it is the end of the member's session.
 
-    ``is_new``: it has not been told its first generation. ``joining`` and ``syncing`` are the tokens of its
-    requests that wait.
+    ``is_new`` is true until the member learns its first generation. ``joining`` and ``syncing`` are the
+    tokens of its waiting JoinGroup and SyncGroup, or None.
     """
 
     __slots__ = (
@@ -62,14 +62,14 @@ class Member(Session):
     def __init__(self, group_id: str, record: MemberRecord) -> None:
         super().__init__(record.session_ms)
         self.group_id = group_id
-        self.size = 0  # what the group's size has of it
+        self.size = 0  # this member's part of the group's size
         self.is_new = False
         self.joining: Token = None
         self.syncing: Token = None
         self.take(record)
 
     def take(self, record: MemberRecord) -> None:
-        """Be as ``record`` says."""
+        """Take over the fields of ``record``."""
         (
             self.id,
             self.instance_id,
@@ -91,7 +91,7 @@ class Member(Session):
         )
 
     def record(self, assignment: bytes) -> MemberRecord:
-        """What is kept of it, with this assignment."""
+        """The record of this member, with this assignment."""
         return MemberRecord(
             self.id,
             self.instance_id,
@@ -104,12 +104,19 @@ class Member(Session):
         )
 
     def metadata(self, protocol: str) -> bytes:
-        """What it said for ``protocol``."""
+        """The metadata that the member sent for ``protocol``."""
         return next((data for name, data in self.protocols if name == protocol), b"")
+
+    def answer_sync(self, answer: Synced, effects: Effects) -> bool:
+        """Answer the SyncGroup that waits, if one does; return whether one did."""
+        token, self.syncing = self.syncing, None
+        if token is not None:
+            effects.reply(token, answer)
+        return token is not None
 
 
 class PendingMember(Deadline):
-    """A member id that was given out, until it joins or its session is over."""
+    """A member id that a client was given and has not joined with yet. It expires with the session."""
 
     __slots__ = ("group_id", "id")
 
@@ -120,7 +127,7 @@ class PendingMember(Deadline):
 
 
 class GroupTimer(Deadline):
-    """The end of waiting for members to join, or to sync."""
+    """The time until which the group waits for its members to join, or to sync."""
 
     __slots__ = ("group_id", "kind")
 
@@ -133,8 +140,8 @@ class GroupTimer(Deadline):
 class Group:
     """One group.
 
-    ``generation``, ``protocol_*``, ``leader``, assignments and offsets are what the last record said. The
-    members run ahead of it while a rebalance is being prepared, and only then.
+    ``generation``, ``protocol_*``, ``leader``, assignments and offsets are those of the last record. Members
+    change ahead of it only while a rebalance is being prepared.
     """
 
     __slots__ = (
@@ -179,7 +186,7 @@ class Group:
         self.since = 0
         self.members: dict[str, Member] = {}
         self.size = 0
-        """Bytes that the members take of the group's record at most, without their assignments."""
+        """Upper bound of the members' bytes in the group's record, without their assignments."""
         self.static: dict[str, str] = {}
         self.pending: dict[str, PendingMember] = {}
         self.pending_sync: set[str] = set()
@@ -196,14 +203,14 @@ class Group:
         self.deferred: deque[Callable[[Now, Effects], None]] = deque()
         self.offsets: dict[str, dict[int, Committed]] = {}
         self.transactions: dict[int, dict[tuple[str, int], Committed]] = {}
-        """Offsets of open transactions by producer id; nothing writes them before there are transactions."""
+        """Offsets of open transactions by producer id. Nothing writes them yet."""
         self._counts: dict[str, int] = {}
-        self._subscribed: frozenset[str] | bool | None = False  # False: not looked at yet
+        self._subscribed: frozenset[str] | bool | None = False  # False: not computed yet
 
     # -- members
 
     def add(self, member: Member) -> None:
-        """A member has come."""
+        """Add a member."""
         self.members[member.id] = member
         if member.instance_id is not None:
             self.static[member.instance_id] = member.id
@@ -215,7 +222,7 @@ class Group:
             self.awaiting += 1
 
     def remove(self, member: Member) -> None:
-        """A member is gone. Nobody waits for it, and its session is over."""
+        """Remove a member and end its session."""
         del self.members[member.id]
         if member.instance_id is not None and self.static.get(member.instance_id) == member.id:
             del self.static[member.instance_id]
@@ -230,19 +237,28 @@ class Group:
         member.when = NEVER
 
     def set_joining(self, member: Member, token: Token) -> None:
-        """``token`` waits for the next generation, or None does."""
+        """Let ``token`` wait for the next generation; None: no request of the member waits."""
         self.awaiting += (token is not None) - (member.joining is not None)
         member.joining = token
 
+    def answer_join(self, member: Member, answer: Joined, effects: Effects) -> bool:
+        """Answer the member's JoinGroup that waits, if one does; return whether one did."""
+        token = member.joining
+        if token is None:
+            return False
+        effects.reply(token, answer)
+        self.set_joining(member, None)
+        return True
+
     def set_protocols(self, member: Member, protocols: Protocols) -> None:
-        """The member has other protocols or metadata."""
+        """Replace the member's protocols and metadata."""
         self._count(member.protocols, -1)
         member.protocols = protocols
         self._count(protocols, 1)
         self._weigh(member)
 
     def rename(self, member: Member, id: str) -> None:
-        """A static member goes on under another id, in the same place."""
+        """Give a static member another id, in the same place."""
         old, member.id = member.id, id
         self.members = {known.id: known for known in self.members.values()}
         if member.instance_id is not None:
@@ -256,7 +272,7 @@ class Group:
         self.size += member.size - before
 
     def fits(self, more: int = 0) -> bool:
-        """Whether the group's record is small enough for the state with ``more`` bytes."""
+        """Whether the group's record would fit into the state with ``more`` bytes."""
         return fits(self.size + more, self.protocol_type, self.protocol_name, self.leader)
 
     def _count(self, protocols: Protocols, by: int) -> None:
@@ -268,13 +284,13 @@ class Group:
         return self.awaiting == len(self.members) and not self.pending
 
     def rebalance_ms(self) -> int:
-        """How long a rebalance waits: as long as the slowest member asks."""
+        """How long a rebalance waits: the longest rebalance timeout of the members."""
         return max((member.rebalance_ms for member in self.members.values()), default=0)
 
     # -- protocols
 
     def supports(self, protocol_type: str, protocols: Protocols) -> bool:
-        """Whether a member with these can be in the group."""
+        """Whether a member with these protocols can be in the group."""
         if self.state is State.EMPTY:
             return bool(protocol_type and protocols)
         size = len(self.members)
@@ -283,7 +299,7 @@ class Group:
         )
 
     def for_leader(self) -> list[JoinedMember]:
-        """All members, as the leader is told of them."""
+        """All members, for the leader's JoinGroup response."""
         name = self.protocol_name or ""
         return [
             JoinedMember(member.id, member.instance_id, member.metadata(name))
@@ -291,7 +307,7 @@ class Group:
         ]
 
     def subscribed(self) -> frozenset[str] | None:
-        """The topics that a consumer group's generation subscribes to; None where that is not known."""
+        """The topics that a consumer group's generation subscribes to; None if they are not known."""
         if self._subscribed is False:
             topics: frozenset[str] | None = None
             if self.protocol_type == CONSUMER:
@@ -304,14 +320,14 @@ class Group:
         return self._subscribed  # type: ignore[return-value] # False is ruled out
 
     def is_subscribed_to(self, topic: str) -> bool:
-        """Whether it may be; true where what it subscribes to cannot be known."""
+        """Whether the group subscribes to ``topic``; true also if its subscription is not known."""
         topics = self.subscribed()
         return topics is None or topic in topics
 
     # -- records
 
     def take(self, record: GroupRecord) -> None:
-        """Be as ``record`` says: the same code for a commit and for a replay."""
+        """Take over ``record``: the same code after a commit and at a replay."""
         self.state = State(record.state)
         self.generation = record.generation
         self.protocol_type = record.protocol_type
@@ -325,41 +341,41 @@ class Group:
         self._counts = {}
         self._subscribed = False
         self.awaiting = 0
-        for kept in record.members:
-            member = before.pop(kept.id, None)
+        for stored in record.members:
+            member = before.pop(stored.id, None)
             if member is None:
-                member = Member(self.id, kept)
+                member = Member(self.id, stored)
             else:
-                member.take(kept)
+                member.take(stored)
                 member.size = 0
             self.add(member)
         for gone in before.values():
             gone.when = NEVER
 
-    def write(self, records: Sequence[Record], then: Then, effects: Effects) -> None:
-        """Write the group's own records; until that is done nothing else happens to it."""
+    def write(self, records: Sequence[Record], on_written: OnWritten, effects: Effects) -> None:
+        """Write the group's own records. Nothing else changes the group until they are written."""
         self.writing = True
-        effects.writes.append(Write(self.id, records, then, True))
+        effects.writes.append(Write(self.id, records, on_written, True))
 
     def record(
-        self, state: Kept, generation: int, protocol: str | None, leader: str | None, since: int,
+        self, state: StoredState, generation: int, protocol: str | None, leader: str | None, since: int,
         members: Iterable[MemberRecord],
     ) -> GroupRecord:  # fmt: skip
         """A record of this group."""
         return GroupRecord(state, generation, self.protocol_type, protocol, leader, since, tuple(members))
 
-    def kept(self) -> GroupRecord | None:
-        """The record that would bring back what is durable here; None while members run ahead of it."""
+    def stored_record(self) -> GroupRecord | None:
+        """The record that would restore the group; None while its members have changed ahead of it."""
         if self.state in (State.PREPARING, State.DEAD) or not self.stored:
             return None
         members = [member.record(member.assignment) for member in self.members.values()]
-        state: Kept = self.state.value
+        state: StoredState = self.state.value
         return self.record(state, self.generation, self.protocol_name, self.leader, self.since, members)
 
     # -- offsets
 
     def each_offset(self) -> Iterator[tuple[str, int, Committed]]:
-        """Topic, partition and offset of all that is committed."""
+        """Topic, partition and committed offset, for all committed offsets."""
         for topic, partitions in self.offsets.items():
             for partition, committed in partitions.items():
                 yield topic, partition, committed
@@ -370,7 +386,7 @@ class Group:
 
     @property
     def bare(self) -> bool:
-        """Whether nothing would be lost by forgetting the group."""
+        """Whether the group holds nothing and can be dropped."""
         return (
             not (self.members or self.pending or self.offsets or self.transactions or self.stored)
             and self.state is State.EMPTY
@@ -379,7 +395,7 @@ class Group:
 
 
 def vote(members: Iterable[Member]) -> str:
-    """The protocol that all of ``members`` support and most of them prefer; they have one in common."""
+    """The protocol that all of ``members`` support and most of them prefer. They have one in common."""
     voters = list(members)
     counts: dict[str, int] = {}
     for member in voters:

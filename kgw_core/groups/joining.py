@@ -1,8 +1,9 @@
-"""JoinGroup: all the ways in which a member may come, come back, or be refused."""
+"""JoinGroup: how members join, rejoin, come back after a restart, or are refused."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from kgw_core.errors import (
     CoordinatorNotAvailable,
@@ -31,11 +32,43 @@ from kgw_core.groups.records import MemberRecord, PutGroup
 from kgw_core.groups.sizes import MOST_TEXT, TOO_LARGE, member_size, record_fits, shortened
 
 _ANY_ID = "00000000-0000-0000-0000-000000000000"
-"""As long as what makes a member id unique."""
+"""A placeholder as long as the unique part of a member id."""
+
+
+class _Request(NamedTuple):
+    """One JoinGroup and what is needed to answer it."""
+
+    group: Group
+    join: Join
+    token: Token
+    now: Now
+    effects: Effects
+
+    def reply(self, error: KafkaError, member_id: str) -> None:
+        """Refuse the request with ``error``."""
+        self.effects.reply(self.token, Joined(error, member_id))
+
+    def record(self, member_id: str, assignment: bytes = b"") -> MemberRecord:
+        """The member that asks, as it is stored."""
+        join = self.join
+        return MemberRecord(
+            member_id,
+            join.instance_id,
+            join.client_id,
+            join.client_host,
+            join.session_ms,
+            join.rebalance_ms,
+            join.protocols,
+            assignment,
+        )
+
+    def reason(self) -> str:
+        """The reason that the client gave, for the log."""
+        return self.join.reason or "no reason given"
 
 
 class Joining:
-    """The rules of JoinGroup. ``new_id`` makes what is unique in a member id."""
+    """The rules of JoinGroup. ``new_id`` makes the unique part of a member id."""
 
     def __init__(self, machine: Machine, new_id: Callable[[], str]) -> None:
         self._machine = machine
@@ -43,21 +76,22 @@ class Joining:
         self._max_size = machine.settings.max_size
 
     def join(self, group: Group, join: Join, token: Token, now: Now, effects: Effects) -> None:
-        """A member wants to be in the next generation."""
+        """A member asks to be in the next generation."""
+        request = _Request(group, join, token, now, effects)
         try:
-            self._join(group, join, token, now, effects)
+            self._join(request)
         except KafkaError as error:
-            effects.reply(token, Joined(error, join.member_id))
+            request.reply(error, join.member_id)
         self._machine.rebalance.maybe_complete(group, now, effects)
 
-    def _join(self, group: Group, join: Join, token: Token, now: Now, effects: Effects) -> None:
+    def _join(self, request: _Request) -> None:
+        group, join = request.group, request.join
         if not self._has_room(group, join.member_id):
-            self._too_much(group, join, f"it has {self._max_size} members", token, now, effects)
+            self._refuse_full(request, f"it has {self._max_size} members")
             return
-        if not self._fits(group, join):
+        if not self._fits(request):
             size = sum(len(data) for _, data in join.protocols)
-            why = f"with the {size} bytes that this member says of itself {TOO_LARGE}"
-            self._too_much(group, join, why, token, now, effects)
+            self._refuse_full(request, f"with the {size} bytes of this member's metadata {TOO_LARGE}")
             return
         if group.state is DEAD:
             raise CoordinatorNotAvailable(f"group {group.id} is gone")
@@ -68,33 +102,35 @@ class Joining:
                 f" group {group.id}"
             )
         if not join.member_id:
-            self._new(group, join, token, now, effects)
+            self._join_new(request)
         elif (pending := group.pending.get(join.member_id)) is not None and join.instance_id is None:
             del group.pending[join.member_id]
             pending.when = NEVER
-            self._add(group, join, join.member_id, token, now, effects)
+            self._add(request, join.member_id)
         else:
-            self._known(group, join, token, now, effects)
+            self._join_known(request)
 
-    def _too_much(self, group: Group, join: Join, why: str, token: Token, now: Now, effects: Effects) -> None:
-        """Refuse a member that the group has no room for; if it was in there, it is not any more."""
-        member = group.members.get(join.member_id)
+    def _refuse_full(self, request: _Request, why: str) -> None:
+        """Refuse the member because the group has no room for it; remove it if it was in the group."""
+        group, member_id = request.group, request.join.member_id
+        member = group.members.get(member_id)
         if member is not None:
-            self._machine.remove(group, member, f"member {member.id} is too much for it", now, effects)
-        pending = group.pending.pop(join.member_id, None)
+            why_removed = f"the group has no room for member {member.id}"
+            self._machine.remove(group, member, why_removed, request.now, request.effects)
+        pending = group.pending.pop(member_id, None)
         if pending is not None:
             pending.when = NEVER
-        full = GroupMaxSizeReached(f"group {group.id} takes no more: {why}")
-        effects.reply(token, Joined(full, ""))
+        request.reply(GroupMaxSizeReached(f"group {group.id} takes no more: {why}"), "")
 
-    def _fits(self, group: Group, join: Join) -> bool:
-        """Whether the group's record stays small enough for the state. Who brings no more than it had is not
-        to blame where it does not."""
+    def _fits(self, request: _Request) -> bool:
+        """Whether the group's record stays small enough for the state. A member that brings no more bytes
+        than before is never refused for its size."""
+        group, join = request.group, request.join
         member = group.members.get(join.member_id)
         if member is None and join.instance_id is not None:
             member = group.members.get(group.static.get(join.instance_id, ""))
         before = member.size if member is not None else 0
-        size = member_size(_record(join, join.member_id or _new_member_id(join, _ANY_ID)))
+        size = member_size(request.record(join.member_id or _new_member_id(join, _ANY_ID)))
         return size <= before or group.fits(size - before)
 
     def _has_room(self, group: Group, member_id: str) -> bool:
@@ -107,95 +143,81 @@ class Joining:
 
     # -- new members
 
-    def _new(self, group: Group, join: Join, token: Token, now: Now, effects: Effects) -> None:
+    def _join_new(self, request: _Request) -> None:
+        group, join = request.group, request.join
         member_id = _new_member_id(join, self._new_id())
         if join.instance_id is not None:
             old = group.static.get(join.instance_id)
             if old is not None:
-                self._replace(group, group.members[old], member_id, join, token, now, effects)
+                self._replace(request, group.members[old], member_id)
                 return
         elif join.needs_id:
             pending = PendingMember(group.id, member_id)
             group.pending[member_id] = pending
-            self._machine.deadlines.set(pending, now.ms + join.session_ms)
-            told = MemberIdRequired("join again with the member id of this answer")
-            effects.reply(token, Joined(told, member_id))
+            self._machine.deadlines.set(pending, request.now.ms + join.session_ms)
+            request.reply(MemberIdRequired("join again with the member id of this answer"), member_id)
             return
-        self._add(group, join, member_id, token, now, effects)
+        self._add(request, member_id)
 
-    def _add(
-        self, group: Group, join: Join, member_id: str, token: Token, now: Now, effects: Effects
-    ) -> None:
-        member = Member(group.id, _record(join, member_id))
+    def _add(self, request: _Request, member_id: str) -> None:
+        group = request.group
+        member = Member(group.id, request.record(member_id))
         member.is_new = True
-        member.joining = token
+        member.joining = request.token
         if not group.members:
-            group.protocol_type = join.protocol_type
+            group.protocol_type = request.join.protocol_type
         if group.state is PREPARING and group.generation == 0:
             group.new_member_added = True
         group.add(member)
-        self._machine.deadlines.set(member, now.ms + NEW_MEMBER_MS)
-        self._prepare(group, f"member {member_id} joins: {join.reason or 'no reason given'}", now, effects)
+        self._machine.deadlines.set(member, request.now.ms + NEW_MEMBER_MS)
+        self._prepare(request, f"member {member_id} joins: {request.reason()}")
 
-    def _prepare(self, group: Group, why: str, now: Now, effects: Effects) -> None:
-        if group.state is not PREPARING:
-            self._machine.rebalance.prepare(group, why, now, effects)
+    def _prepare(self, request: _Request, why: str) -> None:
+        if request.group.state is not PREPARING:
+            self._machine.rebalance.prepare(request.group, why, request.now, request.effects)
 
     # -- members that are known
 
-    def _known(self, group: Group, join: Join, token: Token, now: Now, effects: Effects) -> None:
-        machine = self._machine
+    def _join_known(self, request: _Request) -> None:
+        group, join, machine = request.group, request.join, self._machine
         member = machine.member(group, join.member_id, join.instance_id)
         if group.state is EMPTY:
             raise UnknownMemberId(f"group {group.id} has no members")
         same = member.protocols == join.protocols
         if same and (group.state is COMPLETING or (group.state is STABLE and member.id != group.leader)):
-            # It may have missed the answer to an earlier JoinGroup.
-            machine.deadlines.renew(member, now.ms)
-            effects.reply(token, machine.rebalance.joined(group, member))
+            # The member may have missed the answer to an earlier JoinGroup.
+            machine.deadlines.renew(member, request.now.ms)
+            request.effects.reply(request.token, machine.rebalance.joined(group, member))
             return
-        self._update(group, member, join, token, effects)
+        self._update(request, member)
         why = "leads and joins again" if same else "has other metadata"
-        reason = join.reason or "no reason given"
-        self._prepare(group, f"member {member.id} {why}: {reason}", now, effects)
+        self._prepare(request, f"member {member.id} {why}: {request.reason()}")
 
-    def _update(self, group: Group, member: Member, join: Join, token: Token, effects: Effects) -> None:
-        if member.joining is not None:
-            effects.reply(member.joining, Joined(replaced(member), member.id))
+    def _update(self, request: _Request, member: Member) -> None:
+        group, join = request.group, request.join
+        group.answer_join(member, Joined(replaced(member), member.id), request.effects)
         group.set_protocols(member, join.protocols)
         member.session_ms, member.rebalance_ms = join.session_ms, join.rebalance_ms
-        group.set_joining(member, token)
+        group.set_joining(member, request.token)
 
     # -- a static member that was restarted
 
-    def _replace(
-        self,
-        group: Group,
-        member: Member,
-        member_id: str,
-        join: Join,
-        token: Token,
-        now: Now,
-        effects: Effects,
-    ) -> None:
-        """It has lost its member id and goes on under a new one; whoever uses the old one is fenced."""
+    def _replace(self, request: _Request, member: Member, member_id: str) -> None:
+        """Give the static member its new id. Requests with its old id are fenced."""
+        group, join = request.group, request.join
         fenced = FencedInstanceId(
             f"instance id {join.instance_id} of group {group.id} belongs to {member_id}"
         )
-        if member.joining is not None:
-            effects.reply(member.joining, Joined(fenced, member.id))
-            group.set_joining(member, None)
-        if member.syncing is not None:
-            effects.reply(member.syncing, Synced(fenced))
-            member.syncing = None
+        group.answer_join(member, Joined(fenced, member.id), request.effects)
+        member.answer_sync(Synced(fenced), request.effects)
         if group.state is STABLE and self._keeps_protocol(group, member, join):
-            self._write_replaced(group, member, member_id, join, token, now, effects)
+            self._write_replaced(request, member, member_id)
             return
         group.rename(member, member_id)
-        self._update(group, member, join, token, effects)
+        self._update(request, member)
         member.client_id, member.client_host = join.client_id, join.client_host
-        self._machine.deadlines.renew(member, now.ms)
-        self._prepare(group, f"static member {join.instance_id} was restarted", now, effects)
+        self._machine.deadlines.renew(member, request.now.ms)
+        self._prepare(request, f"static member {join.instance_id} was restarted")
 
     @staticmethod
     def _keeps_protocol(group: Group, member: Member, join: Join) -> bool:
@@ -206,21 +228,13 @@ class Joining:
         finally:
             member.protocols = before
 
-    def _write_replaced(
-        self,
-        group: Group,
-        member: Member,
-        member_id: str,
-        join: Join,
-        token: Token,
-        now: Now,
-        effects: Effects,
-    ) -> None:
-        """The new id takes the old one's place and assignment; nobody has to rebalance."""
+    def _write_replaced(self, request: _Request, member: Member, member_id: str) -> None:
+        """Write the generation with the new id in the old one's place. Nobody has to rebalance."""
+        group, join, token = request.group, request.join, request.token
         old_leader = group.leader
         leads = member.id == old_leader
         members = [
-            _record(join, member_id, known.assignment) if known is member else known.record(known.assignment)
+            request.record(member_id, known.assignment) if known is member else known.record(known.assignment)
             for known in group.members.values()
         ]
         record = group.record(
@@ -228,8 +242,7 @@ class Joining:
             members,
         )  # fmt: skip
         if not record_fits(record):
-            full = GroupMaxSizeReached(f"group {group.id} takes no more: {TOO_LARGE}")
-            effects.reply(token, Joined(full, ""))
+            request.reply(GroupMaxSizeReached(f"group {group.id} takes no more: {TOO_LARGE}"), "")
             return
         was_pending = member.id in group.pending_sync
 
@@ -245,27 +258,14 @@ class Joining:
             answer = self._machine.rebalance.joined(group, new)
             if join.may_skip:
                 answer = answer._replace(skip_assignment=leads)
-            else:  # Told of the old leader it does not take itself for one, and assigns nothing.
+            else:  # The client sees the old leader's id, so it does not lead and assigns nothing.
                 answer = answer._replace(leader=old_leader or "", members=())
             effects.reply(token, answer)
 
-        group.write([PutGroup(group.id, record)], written, effects)
+        group.write([PutGroup(group.id, record)], written, request.effects)
 
 
 def _new_member_id(join: Join, unique: str) -> str:
-    """As Kafka makes them; of a name that is too long, its beginning."""
+    """A member id in Kafka's form. A name that is too long is cut."""
     name = join.client_id if join.instance_id is None else join.instance_id
     return f"{shortened(name, MOST_TEXT - 1 - len(unique))}-{unique}"
-
-
-def _record(join: Join, member_id: str, assignment: bytes = b"") -> MemberRecord:
-    return MemberRecord(
-        member_id,
-        join.instance_id,
-        join.client_id,
-        join.client_host,
-        join.session_ms,
-        join.rebalance_ms,
-        join.protocols,
-        assignment,
-    )

@@ -10,22 +10,21 @@
 
 Transitions: Empty -> PreparingRebalance (a join) -> CompletingRebalance (all have joined, or time is up) or
 Empty (nobody is left) ; CompletingRebalance -> Stable (the leader's assignment) ; CompletingRebalance or
-Stable -> PreparingRebalance (a member comes, goes or changes) ; Empty -> Dead (deleted).
+Stable -> PreparingRebalance (a member joins, leaves or changes) ; Empty -> Dead (deleted).
 
 Rules:
 
 1. Nothing here reads a clock, waits, or does I/O. Every method takes the time, and adds answers and records
    to :class:`Effects`.
-2. Generation, protocol, leader, assignments and offsets change only by applying a record: when its commit
-   has succeeded, or at replay, by the same code. Each generation is one record when it is complete and one
-   more when it is assigned, so no generation number is ever given twice. While a rebalance is prepared the
-   set of members runs ahead of the last record; a crash then brings back the last generation, whose members
-   join again or run out of time.
-3. A group's own record is written alone: what else would change the group waits until it is done.
-4. Whoever waits for an answer gets one: with the generation, with the assignment, when the member leaves,
-   is removed, fenced or replaced by its own later request, when the group dies, or when a write fails.
-5. A session runs on while its member waits for the others, but only ends once that is over; a new member
-   that does not know its id yet is given :data:`NEW_MEMBER_MS`.
+2. Generation, protocol, leader, assignments and offsets change only when a record is applied: after its
+   commit, or at replay, by the same code. Each generation is stored once when it is complete and once when it
+   is assigned, so no generation number is used twice. While a rebalance is being prepared, members change
+   ahead of the last record. A crash then restores the last generation; its members join again or time out.
+3. A group's own record is written alone. Other changes of the group wait until the write is done.
+4. Every request that waits is answered: with the generation or the assignment; when its member leaves, is
+   removed, fenced, or sends a later request; when the group dies; when a write fails.
+5. A session continues while its member waits for the others, and can expire only after that wait. A new
+   member that does not know its id yet has :data:`NEW_MEMBER_MS`.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -60,10 +59,10 @@ HEARTBEAT: dict[State, type[KafkaError] | None] = {
     STABLE: None,
     DEAD: CoordinatorNotAvailable,
 }
-"""What a heartbeat of a member with the right generation is told."""
+"""The error for a Heartbeat of a member with the right generation."""
 
 SYNC = HEARTBEAT
-"""What a Sync is told; None: it waits, or gets its assignment."""
+"""The error for a SyncGroup. None: the member waits, or gets its assignment."""
 
 COMMIT: dict[State, type[KafkaError] | None] = {
     EMPTY: None,
@@ -72,16 +71,16 @@ COMMIT: dict[State, type[KafkaError] | None] = {
     STABLE: None,
     DEAD: CoordinatorNotAvailable,
 }
-"""What a commit of offsets is told by a member with the right generation."""
+"""The error for an OffsetCommit of a member with the right generation."""
 
 NEW_MEMBER_MS = 5 * 60 * 1000
-"""How long a new member's JoinGroup may wait; a client that is still there asks again."""
+"""How long a new member's JoinGroup may wait. A client that is still there asks again."""
 
 
 class Machine:
-    """One coordinator's rules. ``settings`` are the limits, ``deadlines`` those of all groups.
+    """The rules of one coordinator, with its ``settings`` and the ``deadlines`` of all its groups.
 
-    What a request, or the time, does to a member is here; what comes of it for the group in ``rebalance``.
+    This class handles requests and timeouts of members; ``rebalance`` makes the generations.
     """
 
     def __init__(self, settings: GroupSettings, deadlines: Deadlines) -> None:
@@ -92,10 +91,10 @@ class Machine:
     # -- who may ask
 
     def member(self, group: Group, member_id: str, instance_id: str | None) -> Member:
-        """The member that asks.
+        """The member that sent a request.
 
-        :raises FencedInstanceId: another member has its instance id now.
-        :raises UnknownMemberId: there is none.
+        :raises FencedInstanceId: another member has this instance id now.
+        :raises UnknownMemberId: there is no such member.
         """
         if instance_id is not None:
             current = group.static.get(instance_id)
@@ -111,7 +110,7 @@ class Machine:
     def current_member(
         self, group: Group, generation: int, member_id: str, instance_id: str | None
     ) -> Member:
-        """:meth:`member`, with the right generation. :raises IllegalGeneration: it has another."""
+        """:meth:`member`, and check its generation. :raises IllegalGeneration: the generation is wrong."""
         if group.state is DEAD:
             raise CoordinatorNotAvailable(f"group {group.id} is gone")
         member = self.member(group, member_id, instance_id)
@@ -124,20 +123,20 @@ class Machine:
     def heartbeat(
         self, group: Group, generation: int, member_id: str, instance_id: str | None, now_ms: int
     ) -> None:
-        """A sign of life. :raises KafkaError: see the table."""
+        """A Heartbeat renews the member's session. :raises KafkaError: see the table."""
         member = group.members.get(member_id)
         if member is None or generation != group.generation or instance_id is not None or group.state is DEAD:
             member = self.current_member(group, generation, member_id, instance_id)
         refusal = HEARTBEAT[group.state]
         if refusal is not UnknownMemberId:
-            when = member.when = now_ms + member.session_ms  # renew(), inlined: this is the hottest line here
+            when = member.when = now_ms + member.session_ms  # renew(), inlined for speed
             if when < member.queued:
                 self.deadlines.set(member, when)
         if refusal is not None:
             raise refusal(f"group {group.id} is {group.state.value}")
 
     def sync(self, group: Group, sync: Sync, token: Token, now: Now, effects: Effects) -> None:
-        """A member asks for its assignment; the leader brings everybody's."""
+        """A member asks for its assignment. The leader sends the assignments of all members."""
         try:
             member = self.current_member(group, sync.generation, sync.member_id, sync.instance_id)
             if sync.protocol_type not in (None, group.protocol_type) or sync.protocol_name not in (
@@ -159,14 +158,13 @@ class Machine:
             self.deadlines.renew(member, now.ms)
             effects.reply(token, Synced(None, group.protocol_type, group.protocol_name, member.assignment))
             return
-        if member.syncing is not None:
-            effects.reply(member.syncing, Synced(replaced(member)))
+        member.answer_sync(Synced(replaced(member)), effects)
         member.syncing = token
         if member.id == group.leader:
             self._assign(group, sync.assignments, now, effects)
 
     def _assign(self, group: Group, assignments: dict[str, bytes], now: Now, effects: Effects) -> None:
-        """Write the leader's assignment; with it the group is stable."""
+        """Write the leader's assignments. The group is stable when they are written."""
         members = [member.record(assignments.get(member.id, b"")) for member in group.members.values()]
         without = [member.id for member in members if not member.assignment]
         if without and group.protocol_type is not None:
@@ -185,24 +183,20 @@ class Machine:
                 return
             logger.info("group %s is stable in generation %d", group.id, group.generation)
             for member in group.members.values():
-                if member.syncing is not None:
-                    token, member.syncing = member.syncing, None
-                    effects.reply(
-                        token, Synced(None, group.protocol_type, group.protocol_name, member.assignment)
-                    )
+                answer = Synced(None, group.protocol_type, group.protocol_name, member.assignment)
+                if member.answer_sync(answer, effects):
                     self.deadlines.renew(member, now.ms)
             self._synced_all(group)
 
         group.write([PutGroup(group.id, record)], assigned, effects)
 
     def _refuse_assignment(self, group: Group, members: list[MemberRecord], effects: Effects) -> None:
-        """What the leader assigns is too much. As in Kafka it gets UNKNOWN_SERVER_ERROR; the others wait for
-        it to come again with less, as long as they would wait for it to come at all."""
+        """The leader's assignments are too large. As in Kafka the leader gets UNKNOWN_SERVER_ERROR. The other
+        members wait for a smaller assignment, as long as they would wait for the first one."""
         size = sum(len(member.assignment) for member in members)
         refused = UnknownServerError(f"group {group.id}: with {size} bytes of assignments {TOO_LARGE}")
         leader = group.members[group.leader or ""]
-        effects.reply(leader.syncing, Synced(refused))
-        leader.syncing = None
+        leader.answer_sync(Synced(refused), effects)
         group.pending_sync.add(leader.id)
 
     def _synced_all(self, group: Group) -> None:
@@ -210,7 +204,7 @@ class Machine:
             group.sync_timer.when = NEVER
 
     def leave(self, group: Group, leaving: Leaving, now: Now, effects: Effects) -> None:
-        """A member goes. :raises KafkaError: it is not there, or fenced."""
+        """A member leaves. :raises KafkaError: the member is unknown or fenced."""
         if group.state is DEAD:
             raise CoordinatorNotAvailable(f"group {group.id} is gone")
         member_id, instance_id = leaving.member_id, leaving.instance_id
@@ -228,17 +222,13 @@ class Machine:
             group, member, f"member {member_id} left: {leaving.reason or 'no reason given'}", now, effects
         )
 
-    # -- members go
+    # -- removing members
 
     def remove(self, group: Group, member: Member, why: str, now: Now, effects: Effects) -> None:
-        """Take a member out; the others rebalance."""
+        """Remove a member. The others rebalance."""
         gone = UnknownMemberId(f"member {member.id} of group {group.id} was removed")
-        if member.joining is not None:
-            effects.reply(member.joining, Joined(gone, ""))
-            group.set_joining(member, None)
-        if member.syncing is not None:
-            effects.reply(member.syncing, Synced(gone))
-            member.syncing = None
+        group.answer_join(member, Joined(gone, ""), effects)
+        member.answer_sync(Synced(gone), effects)
         group.remove(member)
         if group.state in (STABLE, COMPLETING):
             self.rebalance.prepare(group, why, now, effects)
@@ -247,14 +237,14 @@ class Machine:
             self.rebalance.maybe_complete(group, now, effects)
 
     def session_over(self, group: Group, member: Member, now: Now, effects: Effects) -> None:
-        """The time of a member is up."""
+        """A member's session has expired."""
         if group.members.get(member.id) is not member:
             return
         if member.is_new or (member.joining is None and member.syncing is None):
-            self.remove(group, member, f"member {member.id} was not heard of in time", now, effects)
+            self.remove(group, member, f"the session of member {member.id} has expired", now, effects)
 
     def sync_over(self, group: Group, now: Now, effects: Effects) -> None:
-        """The time in which members had to sync is up: those that did not are out."""
+        """The time to sync is up. Remove the members that did not sync."""
         if group.state not in (COMPLETING, STABLE) or not group.pending_sync:
             return
         late = [group.members[member_id] for member_id in sorted(group.pending_sync)]
@@ -270,16 +260,12 @@ class Machine:
         group.state = DEAD
         gone = NotCoordinator(f"group {group.id} is no longer coordinated here")
         for member in group.members.values():
-            if member.joining is not None:
-                effects.reply(member.joining, Joined(gone, member.id))
-                group.set_joining(member, None)
-            if member.syncing is not None:
-                effects.reply(member.syncing, Synced(gone))
-                member.syncing = None
+            group.answer_join(member, Joined(gone, member.id), effects)
+            member.answer_sync(Synced(gone), effects)
             member.when = NEVER
         group.join_timer.when = group.sync_timer.when = NEVER
 
 
 def replaced(member: Member) -> KafkaError:
-    """What an older request of ``member`` is told that still waits."""
+    """The error for an older request of ``member`` that still waits."""
     return RebalanceInProgress(f"member {member.id} has asked again since")

@@ -1,4 +1,4 @@
-"""Committed offsets: who may commit, what is kept, and when it is dropped. As pure as ``machine``."""
+"""Committed offsets: who may commit them, and when they expire. Like ``machine``, this does no I/O."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def may_commit(
     *,
     transactional: bool = False,
 ) -> None:
-    """Return if this client may commit; a member's commit is a sign of life.
+    """Return if this client may commit. A member's commit renews its session.
 
-    A generation of -1 and no member id is a consumer that manages its partitions itself, or an admin tool:
-    it may commit while the group has no members.
+    A client with generation -1 and no member id is a consumer that assigns its partitions itself, or an
+    admin tool. It may commit while the group has no members.
 
-    :raises KafkaError: why not.
+    :raises KafkaError: the client may not commit.
     """
     state = group.state
     if state is DEAD or group.deleting:
@@ -50,7 +50,7 @@ def may_commit(
 
 
 def apply(group: Group, record: PutOffset | DropOffset) -> None:
-    """Take over what a record says: the same code for a commit and for a replay."""
+    """Apply a record: the same code after a commit and at a replay."""
     offsets = group.offsets
     if type(record) is PutOffset:
         partitions = offsets.get(record.topic)
@@ -74,12 +74,13 @@ def drop_all(group: Group) -> list[DropOffset]:
 
 
 def expired(group: Group, wall_ms: int, retention_ms: int) -> Iterator[DropOffset]:
-    """The offsets that have been kept for long enough.
+    """The offsets that have expired.
 
-    - A group without members keeps its offsets ``retention_ms`` from when it lost the last one.
-    - A stable consumer group keeps those of topics that it does not subscribe to so long after the commit.
-    - So does a consumer that manages its partitions itself (no protocol type ever).
-    - Where a client gave a retention of its own (OffsetCommit v2 to v4), its end counts instead.
+    - A group without members keeps its offsets for ``retention_ms`` after it lost the last member.
+    - A stable consumer group keeps the offsets of topics that it does not subscribe to for ``retention_ms``
+      after the commit.
+    - So does a group without a protocol type: a consumer that assigns its partitions itself.
+    - If the client gave a retention time of its own (OffsetCommit v2 to v4), that counts instead.
     """
     subscribed: frozenset[str] = frozenset()
     since: int | None = None
@@ -107,5 +108,5 @@ def expired(group: Group, wall_ms: int, retention_ms: int) -> Iterator[DropOffse
 
 
 def find(group: Group | None, topic: str, partition: int) -> Committed | None:
-    """What the group has committed for a partition."""
+    """The group's committed offset of a partition."""
     return group.offsets.get(topic, {}).get(partition) if group is not None else None

@@ -1,4 +1,4 @@
-"""From one generation of a group to the next: who is waited for, and what comes of it."""
+"""Rebalances: how a group gets from one generation to the next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from kgw_core.config import Groups as GroupSettings
 from kgw_core.errors import GroupMaxSizeReached, KafkaError, RebalanceInProgress
 from kgw_core.groups.deadlines import NEVER, Deadlines
-from kgw_core.groups.events import Effects, Joined, Now, Synced, Then
+from kgw_core.groups.events import Effects, Joined, Now, OnWritten, Synced
 from kgw_core.groups.group import COMPLETING, EMPTY, PREPARING, Group, Member, vote
 from kgw_core.groups.records import PutGroup
 from kgw_core.groups.sizes import TOO_LARGE
@@ -15,7 +15,7 @@ from kgw_core.groups.sizes import TOO_LARGE
 logger = logging.getLogger("kgw.groups")
 
 RETRY_MS = 1_000
-"""When to try again where it could not be written that a group is empty."""
+"""When to retry after the record of an empty generation could not be written."""
 
 
 class Rebalance:
@@ -24,10 +24,10 @@ class Rebalance:
     def __init__(self, settings: GroupSettings, deadlines: Deadlines) -> None:
         self._deadlines = deadlines
         self._initial_delay_ms = int(settings.initial_rebalance_delay * 1000)
-        self._unwritten: set[str] = set()  # groups of which this was told
+        self._unwritten: set[str] = set()  # groups for which a failed write was logged
 
     def prepare(self, group: Group, why: str, now: Now, effects: Effects) -> None:
-        """Begin a rebalance: everybody is to join again."""
+        """Begin a rebalance: all members have to join again."""
         if group.state is COMPLETING:
             self.fail_syncs(group, RebalanceInProgress(f"group {group.id}: {why}"), effects, now)
         group.pending_sync.clear()
@@ -45,15 +45,13 @@ class Rebalance:
             self.maybe_complete(group, now, effects)
 
     def fail_syncs(self, group: Group, error: KafkaError, effects: Effects, now: Now) -> None:
-        """Whoever waits for an assignment gets ``error``."""
+        """Answer all SyncGroups that wait with ``error``."""
         for member in group.members.values():
-            if member.syncing is not None:
-                effects.reply(member.syncing, Synced(error))
-                member.syncing = None
+            if member.answer_sync(Synced(error), effects):
                 self._deadlines.renew(member, now.ms)
 
     def join_over(self, group: Group, now: Now, effects: Effects) -> None:
-        """The time in which members had to join is up."""
+        """The time to join is up."""
         if group.state is not PREPARING:
             return
         if group.initial and group.new_member_added and group.initial_left_ms:
@@ -65,12 +63,12 @@ class Rebalance:
         self.complete(group, now, effects)
 
     def maybe_complete(self, group: Group, now: Now, effects: Effects) -> None:
-        """Go on if nobody is waited for any more."""
+        """Complete the rebalance if all members have joined."""
         if group.state is PREPARING and not group.initial and not group.writing and group.all_joined:
             self.complete(group, now, effects)
 
     def complete(self, group: Group, now: Now, effects: Effects) -> None:
-        """Make the next generation of those who have joined, and of static members."""
+        """Make the next generation from the members that have joined, and the static members."""
         group.join_timer.when = NEVER
         group.initial = False
         for member in list(group.members.values()):
@@ -97,32 +95,33 @@ class Rebalance:
 
     @staticmethod
     def _make_fit(group: Group, effects: Effects) -> None:
-        """Take out who came last while the group's record is too large: one that was kept before records had
-        their limit."""
+        """Remove the newest members while the group's record is too large. Only a group that was stored
+        before records had a limit can be too large."""
         for member in reversed(list(group.members.values())):
             if group.fits():
                 return
             full = GroupMaxSizeReached(f"group {group.id} takes no more: with this member {TOO_LARGE}")
-            effects.reply(member.joining, Joined(full, ""))
-            group.set_joining(member, None)
+            group.answer_join(member, Joined(full, ""), effects)
             group.remove(member)
 
-    def _emptied(self, group: Group) -> Then:
+    def _emptied(self, group: Group) -> OnWritten:
         def emptied(error: KafkaError | None, now: Now, effects: Effects) -> None:
             if error is None:
                 self._unwritten.discard(group.id)
                 logger.info("group %s is empty after generation %d", group.id, group.generation - 1)
                 return
-            if group.id not in self._unwritten:  # once, not once a try
+            if group.id not in self._unwritten:  # one line, not one for each retry
                 self._unwritten.add(group.id)
                 logger.warning(
-                    "group %s: that it is empty could not be written, and is tried again: %s", group.id, error
+                    "group %s: the record of its empty generation could not be written, retrying: %s",
+                    group.id,
+                    error,
                 )
             self._deadlines.set(group.join_timer, now.ms + RETRY_MS)
 
         return emptied
 
-    def _completed(self, group: Group) -> Then:
+    def _completed(self, group: Group) -> OnWritten:
         def completed(error: KafkaError | None, now: Now, effects: Effects) -> None:
             if error is not None:
                 self._not_completed(group, error, now, effects)
@@ -133,9 +132,7 @@ class Rebalance:
                 group.leader,
             )  # fmt: skip
             for member in group.members.values():
-                if member.joining is not None:
-                    effects.reply(member.joining, self.joined(group, member))
-                    group.set_joining(member, None)
+                group.answer_join(member, self.joined(group, member), effects)
                 member.is_new = False
                 self._deadlines.renew(member, now.ms)
                 group.pending_sync.add(member.id)
@@ -145,9 +142,7 @@ class Rebalance:
 
     def _not_completed(self, group: Group, error: KafkaError, now: Now, effects: Effects) -> None:
         for member in list(group.members.values()):
-            if member.joining is not None:
-                effects.reply(member.joining, Joined(error, "" if member.is_new else member.id))
-                group.set_joining(member, None)
+            if group.answer_join(member, Joined(error, "" if member.is_new else member.id), effects):
                 self._deadlines.renew(member, now.ms)
             if member.is_new:
                 group.remove(member)
@@ -155,7 +150,7 @@ class Rebalance:
         self._deadlines.set(group.join_timer, now.ms + again)
 
     def joined(self, group: Group, member: Member) -> Joined:
-        """The current generation, as ``member`` is told of it."""
+        """The answer that tells ``member`` the current generation."""
         return Joined(
             None,
             member.id,

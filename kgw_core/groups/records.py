@@ -1,8 +1,8 @@
-"""The state records of groups: what is kept, and as which bytes.
+"""The stored records of groups and committed offsets, and their bytes.
 
-A record replaces what was kept under its key, so a replay may take the keys in any order. A key begins with
-the slot of its group (:mod:`kgw_core.groups.slots`): ``groups/<slot>/g/<group>`` and ``groups/<slot>/o/…``.
-Values are msgpack arrays; a newer version may append fields, which older ones ignore.
+A record replaces the value under its key, so a replay may read the keys in any order. A key begins with the
+slot of its group (:mod:`kgw_core.groups.slots`): ``groups/<slot>/g/<group>`` and ``groups/<slot>/o/…``.
+Values are msgpack arrays. A newer version may append fields; older versions ignore them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ PREFIX = b"groups/"
 _GROUP, _OFFSET = b"g/", b"o/"
 _SLOT = len("00/")
 
-Kept: TypeAlias = Literal["Empty", "CompletingRebalance", "Stable"]
-"""The states that a group may be kept in."""
+StoredState: TypeAlias = Literal["Empty", "CompletingRebalance", "Stable"]
+"""The states of a stored group."""
 
 
 class MemberRecord(msgspec.Struct, array_like=True, frozen=True):
-    """A member of a generation. Timeouts in ms; ``protocols``: names and metadata in order of preference."""
+    """A member of a generation. Timeouts are in ms. ``protocols`` are names and metadata, preferred first."""
 
     id: str
     instance_id: str | None
@@ -37,9 +37,9 @@ class MemberRecord(msgspec.Struct, array_like=True, frozen=True):
 
 
 class GroupRecord(msgspec.Struct, array_like=True, frozen=True):
-    """A generation of a group. ``since``: when the state began, in ms since the epoch."""
+    """A generation of a group. ``since`` is when the state began, in ms since the epoch."""
 
-    state: Kept
+    state: StoredState
     generation: int
     protocol_type: str | None
     protocol_name: str | None
@@ -49,9 +49,8 @@ class GroupRecord(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Committed(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A committed offset. ``time_ms``: of the commit; ``expires_ms``: where the client said so, else -1.
-
-    ``leader_epoch`` is -1 where the client gave none, ``topic_id`` that of the topic at the time.
+    """A committed offset. ``time_ms`` is the time of the commit, ``expires_ms`` the end of the client's own
+    retention time or -1, ``leader_epoch`` -1 if the client gave none, ``topic_id`` the topic's at the commit.
     """
 
     offset: int
@@ -63,20 +62,20 @@ class Committed(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class PutGroup(NamedTuple):
-    """The group is in this state now. Members that are not in it are none any more."""
+    """The group has this generation. Other members are removed."""
 
     group_id: str
     group: GroupRecord
 
 
 class DropGroup(NamedTuple):
-    """The group is gone, with all its offsets, which have DropOffsets of their own."""
+    """The group is deleted. Each of its offsets has a DropOffset of its own."""
 
     group_id: str
 
 
 class PutOffset(NamedTuple):
-    """An offset is committed; a group that is not there is made."""
+    """An offset is committed. A group is created if there is none."""
 
     group_id: str
     topic: str
@@ -85,7 +84,7 @@ class PutOffset(NamedTuple):
 
 
 class DropOffset(NamedTuple):
-    """A committed offset is gone."""
+    """A committed offset is dropped."""
 
     group_id: str
     topic: str
@@ -103,7 +102,7 @@ _decode_offset = msgspec.msgpack.Decoder(Committed).decode
 
 @lru_cache(maxsize=10_000)
 def slot_prefix(group_id: str) -> bytes:
-    """What the keys of all groups of this one's slot begin with."""
+    """The prefix of all keys in the slot of this group."""
     return b"%b%02d/" % (PREFIX, slot_of(group_id))
 
 
@@ -113,14 +112,14 @@ def group_key(group_id: str) -> bytes:
 
 
 def offset_prefix(group_id: str, topic: str) -> bytes:
-    """What the keys of a group's offsets of a topic begin with; the partition follows."""
+    """The prefix of the keys of a group's offsets of a topic. The partition follows."""
     group = group_id.encode()
     prefix = slot_prefix(group_id)
     return b"%b%b%b%b%b" % (prefix, _OFFSET, _LENGTH.pack(len(group)), group, topic.encode())
 
 
 def encode(record: Record) -> tuple[bytes, bytes | None]:
-    """Key and value of a record; None deletes."""
+    """The key and the value of a record; None deletes the key."""
     kind = type(record)
     if kind is PutOffset or kind is DropOffset:
         key = offset_prefix(record.group_id, record.topic) + _PARTITION.pack(record.partition)  # type: ignore[union-attr]
@@ -129,9 +128,9 @@ def encode(record: Record) -> tuple[bytes, bytes | None]:
 
 
 def decode(key: bytes, value: bytes) -> PutGroup | PutOffset:
-    """The record that was kept as ``value`` under ``key``, also under a key without a slot (0.1.0).
+    """The record that is stored as ``value`` under ``key``. Keys of release 0.1.0 have no slot.
 
-    :raises ValueError: it is none.
+    :raises ValueError: this is no record of a group.
     """
     rest = key.removeprefix(PREFIX)
     if not has_no_slot(key):
@@ -155,5 +154,5 @@ def decode(key: bytes, value: bytes) -> PutGroup | PutOffset:
 
 
 def has_no_slot(key: bytes) -> bool:
-    """Whether this is a key of release 0.1.0, to be moved to the one that :func:`encode` gives."""
+    """Whether this is a key of release 0.1.0, which moves to the key of :func:`encode`."""
     return key.startswith((PREFIX + _GROUP, PREFIX + _OFFSET))

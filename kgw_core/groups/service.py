@@ -1,6 +1,6 @@
-"""Drives the coordinator in the server: gives it the time, commits its records, hands out its answers.
+"""Drives the coordinator in the server: gives it the time, commits its records, sends its answers.
 
-All methods are immediate and run on the event loop. One timer serves all deadlines of all groups, and one
+No method but load, stop and the background work waits. One timer serves all deadlines of all groups, and one
 :class:`StateWriter` all commits.
 """
 
@@ -32,14 +32,14 @@ from kgw_core.state.writer import StateWriter
 logger = logging.getLogger("kgw.groups")
 
 COARSE_MS, COARSE_FROM_MS = 100, 5_000
-"""Deadlines that are further away than the second are met this late at most, several at a time."""
+"""Deadlines further away than ``COARSE_FROM_MS`` may be met ``COARSE_MS`` late, several at a time."""
 
 LOAD_SECONDS = 5.0
-"""The most that lies between two tries to load the groups: clients wait for it."""
+"""The longest pause between two attempts to load the groups. Clients wait meanwhile."""
 _PIECE = 500
-"""Records that are made or applied before others get a turn on the event loop."""
+"""How many records are made or applied before the event loop serves others."""
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, msgspec.DecodeError)
-"""What a record that is none may lead to. The others are served all the same."""
+"""Errors of a stored record that cannot be read. The other records are served."""
 
 _Outcome: TypeAlias = "Pending[KafkaError | None]"
 
@@ -47,9 +47,8 @@ _Outcome: TypeAlias = "Pending[KafkaError | None]"
 class GroupService:
     """The groups of a gateway.
 
-    ``topic_id(name)`` gives the 16 bytes of a topic's id, None where there is no such topic; ``spawn``
-    starts a coroutine that nobody waits for, ``background`` runs what goes on by itself. Serves when
-    :meth:`load` has returned.
+    ``topic_id(name)`` gives the 16 bytes of a topic's id, or None if there is no such topic. ``spawn`` starts
+    a coroutine that nobody waits for. The groups are served when :meth:`load` has returned.
     """
 
     def __init__(
@@ -64,8 +63,8 @@ class GroupService:
     ) -> None:
         self.settings = settings
         self.coordinator = Coordinator(settings, new_id)
-        self._nameless: dict[Pending[Any], str] = {}
-        self._asked: dict[str, dict[Pending[Any], Callable[[KafkaError], Any]]] = {}
+        self._nameless: dict[Pending[Any], str] = {}  # new members that got an error before their id
+        self._waiting: dict[str, dict[Pending[Any], Callable[[KafkaError], Any]]] = {}  # by group
         self._clock = clock
         self._background = background or Background(clock, spawn)
         self.writer = StateWriter(store, spawn, "groups", self._background)
@@ -84,26 +83,26 @@ class GroupService:
         token: Pending[Joined] = Pending()
         token.on_abandon = lambda: self._run(self.coordinator.abandoned(join.group_id, token, self._now()))
         self._run(self.coordinator.join(join, token, self._now()))
-        self._ask(join.group_id, token, lambda error: Joined(error, join.member_id))
+        self._wait(join.group_id, token, lambda error: Joined(error, join.member_id))
         return token
 
     def sync(self, sync: Sync) -> Pending[Synced]:
         """A SyncGroup."""
         token: Pending[Synced] = Pending()
         self._run(self.coordinator.sync(sync, token, self._now()))
-        self._ask(sync.group_id, token, Synced)
+        self._wait(sync.group_id, token, Synced)
         return token
 
     def heartbeat(self, group_id: str, generation: int, member_id: str, instance_id: str | None) -> None:
-        """A Heartbeat. :raises KafkaError: what the member is told."""
+        """A Heartbeat. :raises KafkaError: the error for the member."""
         now_ms = int(self._clock.monotonic() * 1000)
         self.coordinator.heartbeat(group_id, generation, member_id, instance_id, now_ms)
 
     def leave(self, group_id: str, leaving: Sequence[Leaving]) -> Pending[list[KafkaError | None]]:
-        """A LeaveGroup: an error or None for each member. :raises KafkaError: it is refused as a whole."""
+        """A LeaveGroup: an error or None for each member. :raises KafkaError: the request is refused."""
         token: Pending[list[KafkaError | None]] = Pending()
         self._run(self.coordinator.leave(group_id, leaving, token, self._now()))
-        self._ask(group_id, token, lambda error: [error] * len(leaving))
+        self._wait(group_id, token, lambda error: [error] * len(leaving))
         return token
 
     def commit(
@@ -116,50 +115,54 @@ class GroupService:
         *,
         tells_unknown: bool = False,
     ) -> Pending[KafkaError | None]:
-        """An OffsetCommit. :raises KafkaError: it is refused."""
+        """An OffsetCommit. :raises KafkaError: the commit is refused."""
         token: Pending[KafkaError | None] = Pending()
         effects = self.coordinator.commits.commit(
             group_id, generation, member_id, instance_id, committed, token, self._now(),
             tells_unknown=tells_unknown,
         )  # fmt: skip
         self._run(effects)
-        self._ask(group_id, token, _itself)
+        self._wait(group_id, token, _itself)
         return token
 
     def delete_offsets(
         self, group_id: str, partitions: Iterable[tuple[str, int]]
     ) -> tuple[Pending[KafkaError | None], set[str]]:
-        """An OffsetDelete, and the topics that are kept as the group subscribes to them.
+        """An OffsetDelete, and the topics that the group subscribes to; their offsets are kept.
 
-        :raises KafkaError: it is refused.
+        :raises KafkaError: the request is refused.
         """
         token: Pending[KafkaError | None] = Pending()
         effects, subscribed = self.coordinator.commits.delete(group_id, partitions, token)
         self._run(effects)
-        self._ask(group_id, token, _itself)
+        self._wait(group_id, token, _itself)
         return token, subscribed
 
     def delete_group(self, group_id: str) -> Pending[KafkaError | None]:
-        """A DeleteGroups of one group. :raises KafkaError: it is refused."""
+        """A DeleteGroups of one group. :raises KafkaError: the request is refused."""
         token: Pending[KafkaError | None] = Pending()
         self._run(self.coordinator.delete_group(group_id, token, self._now()))
-        self._ask(group_id, token, _itself)
+        self._wait(group_id, token, _itself)
         return token
 
     def find(self, group_id: str) -> Group:
-        """A group to look at. :raises GroupIdNotFound: there is none. :raises KafkaError: not now."""
-        self.coordinator.check(group_id, may_be_empty=True)
+        """A group to describe.
+
+        :raises GroupIdNotFound: there is no such group.
+        :raises KafkaError: groups are not served now.
+        """
+        self.coordinator.groups.check(group_id, may_be_empty=True)
         group = self.coordinator.groups.get(group_id)
         if group is None:
             raise GroupIdNotFound(f"Group {group_id} not found.")
         return group
 
     async def topic_deleted(self, name: str, partitions: int) -> None:
-        """A topic is gone. Nobody may make one of its name before this returns."""
+        """Drop the offsets of a deleted topic. No topic of its name may be created before this returns."""
         for first in range(0, partitions, _PIECE):
             if first:
                 await anyio.lowlevel.checkpoint()
-            if self.coordinator.loading:  # load() looks which topics there are
+            if self.coordinator.groups.loading:  # load() drops the offsets of deleted topics itself
                 return
             gone = range(first, min(first + _PIECE, partitions))
             self._run(self.coordinator.commits.topic_deleted(name, gone, self._dropped))
@@ -170,7 +173,8 @@ class GroupService:
         return Now(int(self._clock.monotonic() * 1000), self._clock.time_ms())
 
     def _run(self, effects: Effects) -> None:
-        """Commit and answer. What that leads to in turn waits its turn."""
+        """Commit the records and send the answers of ``effects``, then of the effects that follow from
+        them."""
         self._todo.append(effects)
         if self._running:
             return
@@ -194,11 +198,11 @@ class GroupService:
         timer: Timer | None = None
         try:
             changes = dict(map(encode, write.records))
-            if not self.writer.immediate:  # then the writer makes one commit of several
+            if not self.writer.immediate:  # it joins several writes into one commit
                 check_changes(changes)
         except Exception as error:
             if not isinstance(error, KafkaError):
-                logger.exception("group %s: what it is to keep cannot be written", write.group_id)
+                logger.exception("group %s: its records cannot be written", write.group_id)
             self._run(self.coordinator.committed(write, error, self._now()))
             return
         if not self.writer.immediate:
@@ -211,38 +215,36 @@ class GroupService:
 
         self.writer.submit(changes, written)
 
-    # -- writes of which nothing is heard
+    # -- writes whose outcome is overdue
 
-    def _ask(self, group_id: str, token: Pending[Any], answer: Callable[[KafkaError], Any]) -> None:
-        """``token`` waits; where a write of the group is overdue, it gets ``answer(error)``."""
+    def _wait(self, group_id: str, token: Pending[Any], answer: Callable[[KafkaError], Any]) -> None:
+        """Let ``token`` wait. If a write of the group is overdue, ``token`` gets ``answer(error)``."""
         if token.done:
             return
-        asked = self._asked.setdefault(group_id, {})
-        asked[token] = answer
+        waiting = self._waiting.setdefault(group_id, {})
+        waiting[token] = answer
 
         def answered(token: Pending[Any]) -> None:
-            asked.pop(token, None)
-            if not asked and self._asked.get(group_id) is asked:
-                del self._asked[group_id]
+            waiting.pop(token, None)
+            if not waiting and self._waiting.get(group_id) is waiting:
+                del self._waiting[group_id]
 
         token.then(answered)
 
     def _overdue(self, write: Write) -> None:
-        """The state has not said what came of ``write``: whoever waits in its group asks again later."""
+        """The outcome of ``write`` is overdue: the requests that wait in its group get a retriable error."""
         seconds = self.settings.commit_timeout
-        logger.warning(
-            "group %s: the state has not said within %g s what came of a write", write.group_id, seconds
-        )
-        error = CoordinatorNotAvailable(f"the state has not said within {seconds:g} s what came of a write")
-        for token, answer in list(self._asked.get(write.group_id, {}).items()):
-            told = answer(error)
-            if isinstance(told, Joined) and not told.member_id:
+        logger.warning("group %s: the state has not answered a write within %g s", write.group_id, seconds)
+        error = CoordinatorNotAvailable(f"the state has not answered a write within {seconds:g} s")
+        for token, answer in list(self._waiting.get(write.group_id, {}).items()):
+            refusal = answer(error)
+            if isinstance(refusal, Joined) and not refusal.member_id:
                 self._nameless[token] = write.group_id
-            token.resolve(told)
+            token.resolve(refusal)
 
     def _leave_nameless(self, token: Pending[Any], joined: Joined) -> None:
-        """A new member was told to ask again, and joined after all: it never learnt its id, and will come as
-        another one. The group does not wait for it."""
+        """Remove a new member that joined after its JoinGroup had been answered with an error. The client
+        does not know this member's id and joins again as another member."""
         group_id = self._nameless.pop(token)
         if joined.error is None:
             leaving = [Leaving(joined.member_id, None, "its JoinGroup was answered before it had joined")]
@@ -263,7 +265,7 @@ class GroupService:
 
     def _due(self) -> None:
         self._timer, self._timer_at = None, NEVER
-        if not self.coordinator.stopped:
+        if not self.coordinator.groups.stopped:
             try:
                 self._run(self.coordinator.due(self._now()))
             finally:
@@ -275,19 +277,20 @@ class GroupService:
         faults = self.coordinator.faults
         for deadline, error in list(faults.items()):
             if deadline.when == NEVER:
-                del faults[deadline]  # it is not wanted any more
+                del faults[deadline]  # the deadline was unset
             else:
                 self._deadlines.failed(error)
         if not faults:
             self._deadlines.succeeded()
 
     async def upkeep(self) -> None:
-        """Drop offsets and groups that nobody uses any more; runs until cancelled."""
+        """Drop expired offsets and groups at intervals, until cancelled."""
         await self._background.every("expiring offsets", self.settings.offsets_check_interval, self.expire)
 
     async def expire(self) -> None:
-        """Drop them now. :raises PartlyFailed: it failed on some; the others are done."""
-        if self.coordinator.loading:
+        """Drop expired offsets and groups now. :raises PartlyFailed: some groups failed, the others did
+        not."""
+        if self.coordinator.groups.loading:
             return
         faults = Faults("group(s)")
         for index, group_id in enumerate(list(self.coordinator.groups)):
@@ -302,18 +305,18 @@ class GroupService:
     # -- beginning and end
 
     async def load(self) -> None:
-        """Take over what was kept, then serve; tries until it succeeds."""
+        """Read the stored groups, with retries until it succeeds, then serve."""
         await self._background.until_done("loading groups", self._read, LOAD_SECONDS)
         self._begin()
 
     async def load_once(self) -> None:
-        """The same in one try. :raises Exception: as the state's scan."""
+        """The same in one attempt. :raises Exception: from the state's scan."""
         await self._read()
         self._begin()
 
     async def _read(self) -> None:
         coordinator = self.coordinator
-        coordinator.groups.clear()  # a try before this one may have failed half way
+        coordinator.groups.clear()  # an earlier attempt may have failed half-way
         await self.writer.take_over(lazily=True)
         count = 0
         moved: dict[bytes, bytes | None] = {}
@@ -325,7 +328,7 @@ class GroupService:
                     moved[entry.key] = None
                     moved[encode(record)[0]] = entry.value
             except _UNREADABLE as error:
-                logger.error("what is kept under %r is left alone: %r", entry.key, error)
+                logger.error("the record under %r cannot be read and is left alone: %r", entry.key, error)
             count += 1
             if count % _PIECE == 0:
                 await anyio.lowlevel.checkpoint()
@@ -334,8 +337,8 @@ class GroupService:
         await self._move(moved)
 
     async def _move(self, changes: dict[bytes, bytes | None]) -> None:
-        """Move what release 0.1.0 has kept to the keys of its slots. A key goes with the commit that puts
-        the new one, so that a crash in between leaves each record once."""
+        """Move records of release 0.1.0 to keys with slots. One commit deletes the old key and puts the new
+        one, so that a crash leaves each record once."""
         keys = list(changes)
         for at in range(0, len(keys), 2 * _PIECE):
             await self.writer.committed({key: changes[key] for key in keys[at : at + 2 * _PIECE]})
@@ -347,8 +350,8 @@ class GroupService:
     # -- offsets of topics that were deleted
 
     def _drop_offsets(self, token: Callable[[], _Outcome]) -> list[_Outcome]:
-        """Drop offsets of topics that were deleted, or made again, while nobody looked; the outcome of each
-        write goes to a ``token``."""
+        """Drop offsets of topics that were deleted or created again meanwhile. The outcome of each write goes
+        to a ``token``."""
         gone: dict[str, list[DropOffset]] = {}
         for group in self.coordinator.groups.values():
             for topic, partition, committed in group.each_offset():
@@ -361,14 +364,14 @@ class GroupService:
         return outcomes
 
     def _dropped(self) -> _Outcome:
-        """Hears of a write that drops offsets; if it fails, they go later."""
+        """The outcome of a write that drops offsets. If it fails, it is retried in the background."""
 
-        def heard(outcome: _Outcome) -> None:
+        def done(outcome: _Outcome) -> None:
             if outcome.result() is not None:
                 self._dropping.due()
 
         outcome: _Outcome = Pending()
-        outcome.then(heard)
+        outcome.then(done)
         return outcome
 
     async def _drop_left(self) -> None:
@@ -378,7 +381,7 @@ class GroupService:
             raise errors[0]
 
     async def stop(self) -> None:
-        """Answer whoever waits; return when what is under way is written."""
+        """Answer the requests that wait; return when all writes are done."""
         if self._timer is not None:
             self._timer.cancel()
         self._run(self.coordinator.stop())

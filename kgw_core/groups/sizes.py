@@ -1,7 +1,7 @@
-"""How large the record of a group gets: it has to fit into a value of the state.
+"""The size of a group's record, which has to fit into one value of the state.
 
-All members of a generation are in one record, with what each has said of itself and, once the group is
-stable, with what is assigned to it. Sizes here are upper bounds, so that nobody has to encode to compare.
+One record holds all members of a generation with their metadata and, once the group is stable, their
+assignments. Sizes here are upper bounds, so that no record is encoded only to learn its size.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from kgw_core.groups.records import GroupRecord
 from kgw_core.spi.state import MOST_VALUE
 
 MOST_GROUP_ID: Final = 32_767
-"""Bytes of a group's id, as in Kafka's records; so every key that has one is short enough for the state."""
+"""The most bytes of a group id, as in Kafka's records. A key with a group id is then short enough for the
+state."""
 
 MOST_TEXT: Final = 32_767
-"""Bytes of a text that an answer can tell."""
+"""The most bytes of a text in an answer."""
 
 TOO_LARGE: Final = f"its record would be larger than {MOST_VALUE} bytes"
-"""Why a group does not take something."""
+"""The reason in the error messages."""
 
-_FIELD: Final = 5  # what msgpack needs beside a text, bytes or an array
+_FIELD: Final = 5  # msgpack's overhead for a text, bytes or an array
 _FIELDS: Final = 128  # numbers, state and arrays of a member or a group
 
 
-class Said(Protocol):
-    """What a member has said of itself."""
+class MemberFields(Protocol):
+    """The fields of a member that count."""
 
     @property
     def id(self) -> str: ...
@@ -39,15 +40,15 @@ class Said(Protocol):
     def protocols(self) -> tuple[tuple[str, bytes], ...]: ...
 
 
-def member_size(member: Said) -> int:
-    """Bytes that a member takes, without its assignment."""
-    said = sum(_text(name) + 2 * _FIELD + len(data) for name, data in member.protocols)
+def member_size(member: MemberFields) -> int:
+    """The bytes of a member without its assignment."""
+    protocols = sum(_text(name) + 2 * _FIELD + len(data) for name, data in member.protocols)
     texts = (member.id, member.instance_id, member.client_id, member.client_host)
-    return _FIELDS + sum(map(_text, texts)) + said
+    return _FIELDS + sum(map(_text, texts)) + protocols
 
 
 def fits(members: int, *texts: str | None) -> bool:
-    """Whether a group's record fits whose members take so many bytes and that has these texts."""
+    """Whether a group's record fits that has ``members`` bytes of members and these texts."""
     return _FIELDS + members + sum(map(_text, texts)) <= MOST_VALUE
 
 
@@ -58,7 +59,7 @@ def record_fits(record: GroupRecord) -> bool:
 
 
 def shortened(text: str, most: int = MOST_TEXT) -> str:
-    """As much of the beginning as takes at most so many bytes."""
+    """The longest beginning of ``text`` that takes at most ``most`` bytes in UTF-8."""
     if 4 * len(text) <= most:
         return text
     return text.encode()[:most].decode(errors="ignore")

@@ -1,8 +1,8 @@
-"""Which slot a group is in: all that is kept of a group stands under its slot in the state.
+"""The slot of a group, as Kafka's ``partitionFor(groupId)``: the state keeps a group under its slot.
 
-A slot is what a gateway loads, fences and hands over as a whole. The hash and the number of slots are part of
-the data and never change: they are those by which Kafka finds the partition of ``__consumer_offsets`` (50 of
-them, ``String.hashCode`` of the group id).
+A gateway loads, fences and hands over a slot as a whole. The hash and the number of slots are part of the
+stored data and never change. They are Kafka's for the partition of ``__consumer_offsets``: 50 partitions, and
+``String.hashCode`` of the group id.
 """
 
 from __future__ import annotations
@@ -22,6 +22,6 @@ def slot_of(group_id: str) -> int:
         code = (31 * code + (units[at] << 8 | units[at + 1])) & 0xFFFF_FFFF
     if code >= 1 << 31:
         code = (1 << 32) - code
-        if code == 1 << 31:  # the one integer that has no absolute value
+        if code == 1 << 31:  # Integer.MIN_VALUE has no absolute value
             code = 0
     return code % SLOTS

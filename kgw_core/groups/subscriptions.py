@@ -1,7 +1,7 @@
-"""What consumers tell each other through the coordinator: Subscription and Assignment, versions 0 to 3.
+"""Kafka's consumer protocol: the Subscription and Assignment of a member, versions 0 to 3.
 
-The coordinator reads only what every version begins with, as Kafka does; unknown user data and what newer
-versions append stay in the bytes, which go from member to member as they came.
+As in Kafka, the coordinator reads only the fields that all versions have. It passes the bytes from member to
+member unchanged, with user data and the fields of newer versions.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ def _version(data: bytes, what: str) -> int:
 
 
 def subscription(metadata: bytes) -> ConsumerProtocolSubscription:
-    """A member's metadata. :raises MalformedMessage: it is none."""
+    """A member's metadata. :raises MalformedMessage: the bytes are no Subscription."""
     version = _version(metadata, "Subscription")
     return decode(ConsumerProtocolSubscription, version, memoryview(metadata)[_VERSION.size :])
 
 
 def assignment(data: bytes) -> ConsumerProtocolAssignment:
-    """A member's assignment; no bytes are no partitions. :raises MalformedMessage: it is none."""
+    """A member's assignment. No bytes are no partitions.
+
+    :raises MalformedMessage: the bytes are no Assignment.
+    """
     if not data:
         return ConsumerProtocolAssignment()
     version = _version(data, "Assignment")
@@ -44,7 +47,7 @@ def assignment(data: bytes) -> ConsumerProtocolAssignment:
 
 
 def topics_of(metadata: Iterable[bytes]) -> frozenset[str] | None:
-    """All topics that members with this metadata subscribe to; None where one of them cannot be read."""
+    """All topics that members with this metadata subscribe to; None if one of them cannot be read."""
     topics: set[str] = set()
     for data in metadata:
         try:

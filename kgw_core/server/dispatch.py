@@ -33,9 +33,9 @@ from kgw_core.wire import (
 )
 from kgw_core.wire.base import Message
 from kgw_core.wire.codecs import StepwiseDecoder, stepwise_decoder
-from kgw_core.wire.emit.plan import has_version
 from kgw_core.wire.failures import TooMany
 from kgw_core.wire.messages.request_header import RequestHeader
+from kgw_core.wire.plan import has_version
 
 logger = logging.getLogger(__name__)
 

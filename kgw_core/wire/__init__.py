@@ -1,10 +1,9 @@
 """The Kafka protocol's messages: every request, response, header and data message, to and from bytes.
 
-Shapes: a message class (``kgw_core.wire.messages``) stands for all versions of a message, with snake_case
+Shapes: a message class (``kgw_core.wire.messages``) serves all versions of a message, with snake_case
 attributes. Integers are int, float64 float, string str, bytes bytes, uuid 16 raw bytes (:data:`ZERO_UUID`
-for none), arrays list (also where Kafka has a map). `records` decode to a memoryview of the frame, or None;
-to encode they may be any bytes and, in a response, a list of bytes. A tagged struct that is not set is
-None.
+for none). Arrays and Kafka's maps are list. `records` decode to a memoryview of the frame, or None; an
+encoder takes any bytes and, in a response, a list of bytes. A tagged struct that is not set is None.
 
 Source: the definitions in ``org.apache.kafka:kafka-clients`` 4.4.0 and 3.9.1 (docs/reference/wire.md). No
 I/O here.
@@ -65,10 +64,10 @@ def message(name: str) -> type[Message]:
 
 
 def decode(message_class: type[M], version: int, buffer: Buffer) -> M:
-    """The message that `buffer` holds, from its first byte to its last.
+    """The message in `buffer`, from its first byte to its last.
 
-    What ConsumerProtocolSubscription and -Assignment leave over is ignored: newer clients add to them.
-    These two are without the version that stands before them in a JoinGroup or SyncGroup.
+    Bytes after a ConsumerProtocolSubscription or -Assignment are ignored, as newer clients append fields. The
+    buffer of these two begins after the version that precedes them in a JoinGroup or SyncGroup.
 
     :raises MalformedMessage: the bytes are not such a message, or go on after it.
     :raises ValueError: there is no such version of the message.
@@ -87,7 +86,7 @@ def encode(message: Message, version: int) -> bytes:
     """The bytes of `message`.
 
     :raises MalformedMessage: a value does not fit its field, or is None where the version has no null.
-    :raises UnsupportedVersion: a field is set that the version has no place for, and may not be left out.
+    :raises UnsupportedVersion: a field is set that the version lacks, and may not be left out.
     :raises ValueError: there is no such version of the message.
     """
     parts: list[Buffer] = []
@@ -96,8 +95,8 @@ def encode(message: Message, version: int) -> bytes:
 
 
 def encode_parts(message: Message, version: int) -> list[Buffer]:
-    """The bytes of `message` as buffers to be written one after another: big `bytes` and `records` values
-    as they are, without a copy, and what lies between them joined. Raises as :func:`encode` does.
+    """The bytes of `message` as buffers to write one after another. Big `bytes` and `records` values are not
+    copied; the buffers between them are joined. Raises as :func:`encode` does.
     """
     small: list[Buffer] = []
     parts: list[Buffer] = []
@@ -118,8 +117,7 @@ def encode_parts(message: Message, version: int) -> list[Buffer]:
 
 
 def request_header_version(api_key: int, version: int) -> int:
-    """Which version of RequestHeader stands before a request. `version` may be one that there is no codec
-    for.
+    """The version of RequestHeader before a request. `version` may be one without a codec.
 
     :raises InvalidRequest: there is no such API.
     """
@@ -130,8 +128,8 @@ def request_header_version(api_key: int, version: int) -> int:
 
 
 def response_header_version(api_key: int, version: int) -> int:
-    """Which version of ResponseHeader stands before a response. Always 0 for ApiVersions, so that a client
-    of any age can read the answer.
+    """The version of ResponseHeader before a response. It is 0 for ApiVersions, so that all clients can read
+    the answer.
 
     :raises InvalidRequest: there is no such API.
     """
@@ -149,7 +147,7 @@ def _api(api_key: int) -> index.Api:
 def _join(message: Message, version: int, parts: Sequence[Buffer]) -> bytes:
     try:
         return b"".join(parts)
-    except TypeError as error:  # a value that is no bytes went through, as a str does
+    except TypeError as error:  # a value is no bytes, for example a str
         from kgw_core.wire.explain import unencodable
 
         raise unencodable(message, version, error) from error

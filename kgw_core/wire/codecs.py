@@ -1,4 +1,4 @@
-"""Find the codec of a message and version: it is compiled when it is first asked for, and kept."""
+"""The codecs of all messages and versions. A codec is compiled at its first use and kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _encoders: dict[tuple[type[Message], int], Callable[..., Any]] = {}
 def decoder(message_class: type[M], version: int) -> Decoder[M]:
     """The function ``(buf: memoryview, pos: int) -> (message, pos)``; `buf` ends where the frame ends.
 
-    It does not mind what follows the message: that is for the caller to check.
+    Bytes may follow the message; the caller checks for them.
 
     :raises ValueError: there is no such version of the message.
     """
@@ -34,9 +34,8 @@ def decoder(message_class: type[M], version: int) -> Decoder[M]:
 
 
 def stepwise_decoder(message_class: type[M], version: int) -> StepwiseDecoder[M]:
-    """The same for large messages: a generator ``(buf, pos, left)`` that yields after some hundred entries
-    each, and returns ``(message, pos, left)``. `left` is how many entries all arrays may have together.
-    Compiled on first use.
+    """The same for large messages: a generator ``(buf, pos, left)`` that yields after every few hundred
+    entries and returns ``(message, pos, left)``. `left` is how many entries all arrays may have together.
 
     :raises ValueError: there is no such version of the message.
     """
@@ -47,9 +46,9 @@ def stepwise_decoder(message_class: type[M], version: int) -> StepwiseDecoder[M]
 
 
 def encoder(message_class: type[M], version: int) -> Encoder[M]:
-    """The function ``(message, write)``, which hands the message's bytes to `write`, buffer by buffer.
+    """The function ``(message, write)``. It passes the message's bytes to `write`, buffer by buffer.
 
-    `bytes` and `records` values are handed over as they are, without a copy.
+    `bytes` and `records` values are passed without a copy.
 
     :raises ValueError: there is no such version of the message.
     """
@@ -60,7 +59,7 @@ def encoder(message_class: type[M], version: int) -> Encoder[M]:
 
 
 def source(message_class: type[Message], version: int, direction: Literal["decode", "encode"]) -> str:
-    """The Python source of one codec, for people.
+    """The Python source of one codec, for people to read.
 
     :raises ValueError: there is no such version of the message.
     """

@@ -1,12 +1,12 @@
-"""Say why a message cannot be written: walks it slowly, after its encoder has failed."""
+"""Explains why an encoder failed: a slow walk over the message that finds the first wrong value."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from kgw_core.wire.base import Message, Struct
-from kgw_core.wire.emit.plan import FieldPlan, StructPlan, plan_message
 from kgw_core.wire.failures import MalformedMessage
+from kgw_core.wire.plan import FieldPlan, StructPlan, plan_message
 from kgw_core.wire.primitives import MAX_STRING
 
 _RANGES = {
@@ -20,15 +20,13 @@ _RANGES = {
 
 
 def unencodable(message: Message, version: int, error: Exception) -> MalformedMessage:
-    """The one error that an encoder raises for a value that cannot be written. Looks for the culprit anew."""
+    """The error that an encoder raises for a value that cannot be written. It walks the message again."""
     found = explain(message, version) or str(error)
     return MalformedMessage(f"{message.NAME} v{version}: {found}")
 
 
 def explain(message: Message, version: int) -> str | None:
-    """What is wrong with the first value that does not fit: "topic_data[0].name is None …". None: nothing
-    seen.
-    """
+    """The first value that does not fit, as "topic_data[0].name is None …"; None if there is none."""
     return _struct(plan_message(type(message), version), message, "")
 
 

@@ -1,7 +1,7 @@
-"""What goes wrong in a codec, and how it is told.
+"""The errors of the codecs.
 
-The emitted functions raise :class:`Bad` (or run into ``struct.error``, ``IndexError`` …), and turn it at
-their end into one :class:`MalformedMessage` that names the message, the version, the field and the byte.
+The emitted functions raise :class:`Bad`, or meet a ``struct.error`` or ``IndexError``. At their end they turn
+it into one :class:`MalformedMessage` that names the message, the version, the field and the byte.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from kgw_core.errors import InvalidRequest, UnsupportedVersion
 
 
 class MalformedMessage(InvalidRequest):
-    """Bytes that are not the message they should be, or a message that cannot be written.
+    """Bytes that are no valid message, or a message that cannot be written.
 
-    Answered with INVALID_REQUEST where it is answered at all. ``str(error)`` says which message and
-    version, which field, what was found and, for bytes, at which byte of the frame.
+    Its error code is INVALID_REQUEST. ``str(error)`` gives the message and version, the field, what was found
+    and, for bytes, the position in the frame.
     """
 
 
 class Bad(Exception):
-    """What is wrong, without where: for the inside of codecs only."""
+    """An error without its position, inside codecs only."""
 
 
 class TooMany(Bad):
-    """More entries than the caller of a counted decoder allowed."""
+    """The message has more entries than the caller of a stepwise decoder allowed."""
 
 
 DECODE_ERRORS = (Bad, IndexError, struct.error, ValueError, OverflowError)
@@ -32,7 +32,7 @@ ENCODE_ERRORS = (Bad, AttributeError, TypeError, struct.error, ValueError, Overf
 
 
 def malformed(what: str, pos: int, error: Exception) -> MalformedMessage:
-    """The one error that a decoder raises. `what` is the message with its version, `pos` the byte reached."""
+    """The error that a decoder raises. `what` is the message with its version, `pos` the byte reached."""
     if isinstance(error, Bad):
         found = str(error)
     elif isinstance(error, UnicodeDecodeError):
@@ -43,39 +43,39 @@ def malformed(what: str, pos: int, error: Exception) -> MalformedMessage:
 
 
 def bad_length(field: str, length: int, left: int) -> Bad:
-    """A string, bytes or a tagged field of a length that cannot be."""
+    """A string, bytes or a tagged field has an impossible length."""
     if length == -1:
         return Bad(f"{field} is null, which it must not be")
     return Bad(f"{field} has a length of {length} where {left} bytes are left")
 
 
 def bad_count(field: str, count: int, left: int) -> Bad:
-    """An array with a count that cannot be."""
+    """An array has an impossible count."""
     if count == -1:
         return Bad(f"{field} is null, which it must not be")
     return Bad(f"{field} has a count of {count} where {left} bytes are left")
 
 
 def too_many(left: int) -> TooMany:
-    """More entries than may be in one message; `left` is how many too few were left, negative."""
+    """The message has more entries than allowed. `left` is negative: minus the number of excess entries."""
     return TooMany(f"has at least {-left} entries more than allowed")
 
 
 def bad_tag(tag: int, declared: int, taken: int) -> Bad:
-    """A tagged field whose content is not as long as it says."""
+    """The content of a tagged field is not as long as its length."""
     return Bad(f"tagged field {tag} has a length of {declared} but a content of {taken} bytes")
 
 
 def bad_null(field: str) -> Bad:
-    """None to be written where the version has no null."""
+    """The value is None, and the field has no null in this version."""
     return Bad(f"{field} is None, which it must not be")
 
 
 def bad_uuid(field: str) -> Bad:
-    """A uuid to be written that is not 16 bytes."""
+    """The value of a uuid is not 16 bytes long."""
     return Bad(f"{field} is not a uuid: 16 bytes are needed")
 
 
 def unsupported(what: str, field: str) -> UnsupportedVersion:
-    """A value set for which the version has no place."""
+    """A field is set that this version does not have."""
     return UnsupportedVersion(f"{what} has no place for {field}, which is set")

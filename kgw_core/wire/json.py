@@ -1,7 +1,7 @@
 """Messages as JSON values, by the conventions of Kafka's own JsonConverter classes.
 
 Names are Kafka's, in lowerCamelCase. `bytes` and `records` are base64, a uuid is URL-safe base64 without
-padding. A field that the version lacks is left out, and a tagged field that has its default.
+padding. Fields that the version lacks are left out, and tagged fields with their default value.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ from typing import Any
 
 from kgw_core.wire.base import Field, Message, Struct
 from kgw_core.wire.codecs import M
-from kgw_core.wire.emit.plan import has_version, is_none_by_default, struct_class
 from kgw_core.wire.failures import unsupported
+from kgw_core.wire.plan import has_version, is_none_by_default, struct_class
 
 
 def to_json(message: Message, version: int) -> dict[str, Any]:
-    """What ``json.dumps`` takes, for `message` as `version` has it.
+    """The value of one version of `message`, for ``json.dumps``.
 
-    :raises UnsupportedVersion: a field is set that the version has no place for, and may not be left out.
+    :raises UnsupportedVersion: a field is set that the version lacks, and may not be left out.
     """
     return _struct_to_json(message, version, f"{message.NAME} v{version}")
 
 
 def from_json(message_class: type[M], value: dict[str, Any], version: int) -> M:
-    """The message that `value`, as :func:`to_json` gives it, stands for. Tagged fields may be missing.
+    """The message of a value of :func:`to_json`. Tagged fields may be missing.
 
-    :raises ValueError: a field of this version is missing, or there is a name that this version does not
-    have.
+    :raises ValueError: a field of this version is missing, or the version lacks a field in `value`.
     """
     message = _struct_from_json(message_class, value, version)
     assert isinstance(message, message_class)

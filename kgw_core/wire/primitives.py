@@ -1,8 +1,8 @@
 """Kafka's variable-length integers, and the length prefixes made of them.
 
-Readers take a buffer and a position, and give the value and the position after it. They raise
-:class:`~kgw_core.wire.failures.Bad` for a number that is too long, IndexError at the end of the buffer;
-callers turn these into one error.
+Readers take a buffer and a position, and return the value and the position after it. They raise
+:class:`~kgw_core.wire.failures.Bad` for a number that is too long, and IndexError at the end of the buffer.
+Callers turn both into one error.
 
 Source: the Kafka protocol guide, "Protocol Primitive Types". Unsigned varints hold 32 bits in up to 5 bytes,
 varlongs 64 bits in up to 10; signed ones are zigzag.
@@ -14,7 +14,7 @@ from kgw_core.wire.base import Buffer
 from kgw_core.wire.failures import Bad
 
 MAX_STRING = 0x7FFF
-"""The most bytes a string may have, in UTF-8 and in either form of its length (as Kafka has it)."""
+"""The most bytes of a string in UTF-8, with either form of its length, as in Kafka."""
 
 UVARINT = tuple(bytes((n,)) for n in range(128))
 """Every unsigned varint of one byte."""
@@ -77,7 +77,7 @@ def read_varlong(buf: Buffer, pos: int) -> tuple[int, int]:
 
 
 def read_string_length(buf: Buffer, pos: int) -> tuple[int, int]:
-    """The compact length of a string, plus one (0 is null). Called only where it takes more than one byte."""
+    """The compact length of a string, plus one (0 is null). Called only for lengths of more than one byte."""
     value, end = read_uvarint(buf, pos)
     if value > MAX_STRING + 1:
         raise Bad(f"a string has a length of {value - 1}, the most is {MAX_STRING}")
@@ -85,7 +85,7 @@ def read_string_length(buf: Buffer, pos: int) -> tuple[int, int]:
 
 
 def skip_tags(buf: memoryview, pos: int) -> int:
-    """Step over a section of tagged fields, none of which is known; `pos` is at their count."""
+    """Skip a section of unknown tagged fields. `pos` is the position of their count."""
     count, pos = read_uvarint(buf, pos)
     size = len(buf)
     for _ in range(count):
@@ -98,7 +98,7 @@ def skip_tags(buf: memoryview, pos: int) -> int:
 
 
 def uvarint(value: int) -> bytes:
-    """`value` as an unsigned varint. ValueError if it is negative or has more than 64 bits."""
+    """`value` as an unsigned varint. :raises ValueError: it is negative or has more than 64 bits."""
     if 0 <= value < 0x80:
         return UVARINT[value]
     if 0 < value < 0x4000:  # most lengths take two bytes or three
@@ -116,21 +116,21 @@ def uvarint(value: int) -> bytes:
 
 
 def varint(value: int) -> bytes:
-    """`value` as a signed (zigzag) varint of at most 32 bits. ValueError if it does not fit."""
+    """`value` as a signed (zigzag) varint of at most 32 bits. :raises ValueError: it does not fit."""
     if not -1 << 31 <= value < 1 << 31:
         raise ValueError(f"{value} does not fit a varint")
     return uvarint((value << 1 ^ value >> 31) & 0xFFFFFFFF)
 
 
 def varlong(value: int) -> bytes:
-    """`value` as a signed (zigzag) varint of at most 64 bits. ValueError if it does not fit."""
+    """`value` as a signed (zigzag) varint of at most 64 bits. :raises ValueError: it does not fit."""
     if not -1 << 63 <= value < 1 << 63:
         raise ValueError(f"{value} does not fit a varlong")
     return uvarint((value << 1 ^ value >> 63) & 0xFFFFFFFFFFFFFFFF)
 
 
 def size_of_uvarint(value: int) -> int:
-    """How many bytes :func:`uvarint` takes for `value`."""
+    """How many bytes :func:`uvarint` makes of `value`."""
     return (value.bit_length() + 6) // 7 or 1
 
 
@@ -142,7 +142,7 @@ def string_length(value: int) -> bytes:
 
 
 def add_tag(parts: list[Buffer], tag: int, content: list[Buffer]) -> None:
-    """Add one tagged field, its content already written, to the section `parts`."""
+    """Add one tagged field with its encoded content to the section `parts`."""
     parts.append(uvarint(tag))
     parts.append(uvarint(sum(map(len, content))))
     parts.extend(content)

@@ -227,7 +227,7 @@ async def test_a_state_that_fails_for_good_keeps_a_gateway_neither_from_serving_
         async with running(config, store=store) as gateway:
             await produced(gateway, b"1")
             groups = gateway.broker.groups
-            while groups.coordinator.loading:
+            while groups.coordinator.groups.loading:
                 await anyio.lowlevel.checkpoint()
             store.state.broken = True
             place = [

@@ -43,7 +43,7 @@ async def opened(path: Path) -> AsyncIterator[Gateway]:
     )
     async with running(config) as gateway:
         with anyio.fail_after(10):
-            while gateway.broker.groups.coordinator.loading:
+            while gateway.broker.groups.coordinator.groups.loading:
                 await anyio.lowlevel.checkpoint()
         yield gateway
 

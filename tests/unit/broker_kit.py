@@ -340,7 +340,7 @@ class Kit:
             clock=self.clock,
             spawn=self.spawn,
         )
-        self.broker.groups.coordinator.loading = False
+        self.broker.groups.coordinator.groups.loading = False
         self.dispatcher = Dispatcher(self.broker, registry.load())
         self.server = a_server(self.dispatcher, config.limits)
         self.broker.configs.apply = partial(

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from kgw_core import wire
 from kgw_core.api import registry
 from kgw_core.api.registry import Api
-from kgw_core.wire.emit.plan import has_version, struct_class
 from kgw_core.wire.messages.produce import ProduceRequest
+from kgw_core.wire.plan import has_version, struct_class
 
 VECTORS = Path(__file__).parent / "wire" / "vectors"
 NAMES = [api.name for api in registry.load().values()]

@@ -12,7 +12,7 @@ from kgw_core.api import registry
 from kgw_core.records import build_batch
 from kgw_core.wire import index, message
 from kgw_core.wire.base import Struct
-from kgw_core.wire.emit.plan import has_version, struct_class
+from kgw_core.wire.plan import has_version, struct_class
 
 PREFIX = "replay"
 """All topics and groups of the scenes begin with it. Those that do are deleted when a replay is over."""

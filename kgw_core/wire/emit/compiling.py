@@ -1,4 +1,4 @@
-"""Compile the codec of a message that has no committed one, when it is first used."""
+"""Compiles a codec at its first use."""
 
 from __future__ import annotations
 import __future__
@@ -12,9 +12,9 @@ from kgw_core.wire import base, failures, primitives
 from kgw_core.wire.base import Message
 from kgw_core.wire.emit.decoding import decoder_source
 from kgw_core.wire.emit.encoding import encoder_source
-from kgw_core.wire.emit.plan import plan_message
 from kgw_core.wire.emit.text import Text, struct_definition
 from kgw_core.wire.explain import unencodable
+from kgw_core.wire.plan import plan_message
 
 _HELPERS: dict[str, Any] = {
     **vars(base),
@@ -29,9 +29,9 @@ _HELPERS: dict[str, Any] = {
 
 
 def codec_source(cls: type[Message], version: int, direction: str) -> Text:
-    """The source of one codec; `direction` is "decode", "step" (decode in steps, with a limit) or "encode".
+    """The source of one codec. `direction` is "decode", "step" (decode in steps, with a limit) or "encode".
 
-    ValueError for a version there is not.
+    :raises ValueError: there is no such version of the message.
     """
     plan = plan_message(cls, version)
     what = f"{cls.NAME} v{version}"
@@ -43,7 +43,7 @@ def codec_source(cls: type[Message], version: int, direction: str) -> Text:
 
 
 def compile_codec(cls: type[Message], version: int, direction: str) -> Any:
-    """The function itself. Its source is known to tracebacks and to :mod:`inspect`."""
+    """The function of one codec. Tracebacks and :mod:`inspect` find its source."""
     text = codec_source(cls, version, direction)
     source = "\n".join(text.lines) + "\n"
     filename = f"<kgw {direction} {cls.NAME} v{version}>"

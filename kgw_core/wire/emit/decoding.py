@@ -1,25 +1,24 @@
 """Write the source of a decoder: ``(buf: memoryview, pos: int) -> (message, pos)``.
 
-What it reads like: fixed fields in a row come out of one ``unpack`` straight into attributes, together with
-the first byte of the length that follows them; each length and count is checked against what is left before
-anything is made of it; loops stand for arrays, and nothing is called for a struct.
+In that source one ``unpack`` reads a run of fixed fields into attributes, together with the first byte of the
+length that follows. Each length and count is checked against the bytes left before it is used. Arrays are
+loops, and structs are inline.
 """
 
 from __future__ import annotations
 
-from kgw_core.wire.emit.plan import FieldPlan, StructPlan, min_size
 from kgw_core.wire.emit.text import Text, size_of, struct_name
+from kgw_core.wire.plan import FieldPlan, StructPlan, min_size
 
 STEP = 500
-"""Entries that a decoder in steps reads before it lets others have their turn."""
+"""How many entries a stepwise decoder reads before it yields."""
 
 
 def decoder_source(name: str, what: str, plan: StructPlan, *, in_steps: bool = False) -> Text:
-    """The function `name`; `what` is how errors call the message ("ProduceRequest v9-12").
+    """The source of the function `name`. `what` names the message in errors ("ProduceRequest v9").
 
-    `in_steps`: it takes `left` as well, how many entries all arrays (and tagged sections) may have together,
-    and gives what is left of it; and it is a generator, which yields after each :data:`STEP` entries and
-    returns its result.
+    With `in_steps` the function is a generator that yields after each :data:`STEP` entries. It also takes
+    `left`, how many entries all arrays and tagged sections may have together, and returns the rest of it.
     """
     cls = plan.cls.__name__
     text = _Decoding()
@@ -37,7 +36,7 @@ def decoder_source(name: str, what: str, plan: StructPlan, *, in_steps: bool = F
         head = [
             f"def {name}(buf: memoryview, pos: int, left: int) -> Iterator[None]:",
             f"    rest = {STEP}",
-            "    if rest == 0:  # never: a generator, whatever the message has",
+            "    if rest == 0:  # never true: makes this a generator also if the message has no array",
             "        yield",
         ]
     if any("size" in line for line in text.lines):
@@ -50,14 +49,14 @@ class _Decoding(Text):
     in_steps = False
 
     def count(self) -> None:
-        """`n` entries follow."""
+        """Count `n` entries against the limit."""
         if self.in_steps:
             self.add("left -= n")
             with self.block("if left < 0:"):
                 self.add(f"raise {self.use('too_many')}(left)")
 
     def flush(self, length: str = "") -> None:
-        """Read the run, and into `n` a number of format `length` right behind it."""
+        """Read the run, and a number of format `length` after it into `n`."""
         run = [*self.run, ("n", length)] if length else self.run
         self.run = []
         if not run:
@@ -72,7 +71,7 @@ class _Decoding(Text):
         self.add(f"pos += {size_of(formats)}")
 
     def struct(self, plan: StructPlan, var: str) -> None:
-        """All fields of the struct in `var`, which is there already. May leave a run."""
+        """Read all fields of the struct in `var`, an object that exists. May leave a run unread."""
         for field in [*plan.absent, *(field for _, field in plan.tagged)]:
             default = field.default
             if default.endswith("()"):
@@ -96,7 +95,7 @@ class _Decoding(Text):
             self.string(field, target)
 
     def string(self, field: FieldPlan, target: str) -> None:
-        """A string, bytes or records."""
+        """Read a string, bytes or records."""
         self.flush("B" if field.compact else "h" if field.kind == "string" else "i")
         if field.compact:
             reader = self.use("read_string_length" if field.kind == "string" else "read_uvarint")
@@ -194,9 +193,8 @@ class _Decoding(Text):
             self.flush()
 
     def tags(self, plan: StructPlan, var: str) -> None:
-        """The tagged fields. As in Kafka their order does not matter, and of two with one tag the last one
-        counts.
-        """
+        """Read the tagged fields. As in Kafka they may come in any order, and the last of two equal tags
+        counts."""
         self.flush("B")
         if not plan.tagged:
             with self.block("if n:"):

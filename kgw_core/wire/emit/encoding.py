@@ -1,18 +1,18 @@
 """Write the source of an encoder: ``(message, write) -> None``, where `write` takes one buffer.
 
-Fixed fields in a row, and the length that follows them, are packed by one ``struct.Struct``; `bytes` and
-`records` go to `write` as they are, never copied. A value set that the version has no place for is refused
-unless Kafka calls the field ignorable.
+One ``struct.Struct`` packs a run of fixed fields with the length that follows it. `bytes` and `records` are
+passed to `write` without a copy. A field that is set and that the version lacks is refused unless Kafka marks
+it ignorable.
 """
 
 from __future__ import annotations
 
-from kgw_core.wire.emit.plan import FieldPlan, StructPlan
 from kgw_core.wire.emit.text import Text, struct_name
+from kgw_core.wire.plan import FieldPlan, StructPlan
 
 
 def encoder_source(name: str, what: str, version: int, plan: StructPlan) -> Text:
-    """The function `name`; `what` is how errors call the message, `version` one of those that it serves."""
+    """The source of the function `name`. `what` names the message in errors."""
     cls = plan.cls.__name__
     text = _Encoding(what)
     text.use(cls)
@@ -32,7 +32,7 @@ class _Encoding(Text):
         self.writer = "write"
 
     def flush(self, length: str = "", long_form: str = "") -> None:
-        """Write the run, and `n` right behind it: as format `length`, or as a varint by `long_form`."""
+        """Write the run, and `n` after it: as format `length`, or as a varint by `long_form`."""
         run, self.run = self.run, []
         if long_form:
             if not run:
@@ -66,7 +66,7 @@ class _Encoding(Text):
             self.tags(plan, var)
 
     def differs(self, field: FieldPlan, value: str) -> str:
-        """A condition: `value` is not the field's default."""
+        """The condition that `value` is not the field's default."""
         if field.default == "None":
             return f"{value} is not None"
         if field.default == "[]":
@@ -100,13 +100,13 @@ class _Encoding(Text):
             self.string(field, value)
 
     def not_none(self, field: FieldPlan, value: str) -> None:
-        """Refuse None where this version has none though another has."""
+        """Refuse None if another version has null and this one has not."""
         if field.optional and not field.nullable:
             with self.block(f"if {value} is None:"):
                 self.add(f'raise {self.use("bad_null")}("{field.path}")')
 
     def string(self, field: FieldPlan, value: str) -> None:
-        """A string, bytes or records."""
+        """Write a string, bytes or records."""
         more = " + 1" if field.compact else ""
         var = self.fresh("v")
         self.add(f"{var} = {value}")
@@ -190,7 +190,7 @@ class _Encoding(Text):
             self.flush()
 
     def tags(self, plan: StructPlan, var: str) -> None:
-        """The tagged fields: one test, and a zero behind the run, where none is set."""
+        """Write the tagged fields. If none is set, one test decides and a zero follows the run."""
         if not plan.tagged:
             self.run.append(("", "x"))
             return

@@ -12,7 +12,7 @@ import msgspec
 from kgw_core import wire
 from kgw_core.config import Groups as GroupSettings
 from kgw_core.errors import KafkaError
-from kgw_core.groups.coordinator import Coordinator, kept
+from kgw_core.groups.coordinator import Coordinator, stored_state
 from kgw_core.groups.events import Effects, Join, Joined, Leaving, Now, Sync, Synced, Write
 from kgw_core.groups.group import Group
 from kgw_core.groups.records import Committed, decode, encode
@@ -138,7 +138,7 @@ class Driver:
         other = Coordinator(self.settings, lambda: "x")
         for key, value in self.store.items():
             other.apply(decode(key, value))
-        return kept(other)
+        return stored_state(other)
 
     # -- requests
 

@@ -290,7 +290,7 @@ async def test_a_topic_made_again_has_none_of_the_old_ones_offsets(kit: Kit, ver
 @versions("OffsetFetch")
 async def test_fetch_while_groups_are_loaded(kit: Kit, version: int) -> None:
     topic = await kit.topic()
-    kit.broker.groups.coordinator.loading = True
+    kit.broker.groups.coordinator.groups.loading = True
     error, partitions = await fetch(kit, version, topic, [0])
     if version >= 2:
         assert told(error) == "COORDINATOR_LOAD_IN_PROGRESS"
@@ -376,7 +376,7 @@ async def test_list(kit: Kit, version: int) -> None:
         assert groups["g"].group_type == "classic"
         assert set(await listed(types_filter=["Classic"])) == {"g", "stable"}
         assert await listed(types_filter=["consumer"]) == {}
-    kit.broker.groups.coordinator.loading = True
+    kit.broker.groups.coordinator.groups.loading = True
     answer = await kit.ask(message("ListGroupsRequest"), version)
     assert told(answer.error_code) == "COORDINATOR_LOAD_IN_PROGRESS"
 

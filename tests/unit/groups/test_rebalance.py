@@ -515,7 +515,7 @@ def test_whoever_waits_is_told_when_the_gateway_stops() -> None:
 
 def test_while_groups_are_loaded_clients_are_told_what_they_understand() -> None:
     driver = Driver()
-    driver.coordinator.loading = True
+    driver.coordinator.groups.loading = True
     assert driver.heartbeat("m", 1) == "NONE"
     assert name_of(driver.sync("m", 1).answer.error) == "REBALANCE_IN_PROGRESS"
     assert name_of(driver.join().answer.error) == "COORDINATOR_LOAD_IN_PROGRESS"

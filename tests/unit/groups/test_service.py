@@ -367,7 +367,7 @@ async def test_members_are_told_to_ask_again_where_nothing_is_heard_of_a_write(s
     await shell.clock.advance(0.2)
     joined, other = (each.result() for each in asked)
     assert (joined.error.name, other.name) == ("COORDINATOR_NOT_AVAILABLE",) * 2
-    assert service._asked == {}
+    assert service._waiting == {}
     stuck.set()
     await service.writer.drained()
     await turns()

@@ -100,11 +100,11 @@ class TestJoin:
         leader, follower = driver.stable(protocols=subscribing_much(6 * MiB))
         refused = driver.join(client="third", protocols=subscribing_much(5 * MiB))
         assert told(refused) == "GROUP_MAX_SIZE_REACHED"
-        assert "with the 5242880 bytes that this member says of itself" in str(refused.answer.error)
+        assert "with the 5242880 bytes of this member's metadata" in str(refused.answer.error)
         assert driver.state == "Stable"
         assert [driver.heartbeat(member, 1) for member in (leader, follower)] == ["NONE"] * 2
         assert largest(driver) <= MOST_VALUE
-        assert driver.replayed()["g"][0] == driver.group().kept()
+        assert driver.replayed()["g"][0] == driver.group().stored_record()
         driver.join(client="fourth", protocols=subscribing_much(3 * MiB))
         assert driver.state == "PreparingRebalance"
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from kgw_core.config import Groups as GroupSettings
 from kgw_core.errors import CoordinatorNotAvailable, KafkaStorageError
-from kgw_core.groups.coordinator import kept
+from kgw_core.groups.coordinator import stored_state
 from kgw_core.groups.events import Joined, Leaving, Synced
 from kgw_core.groups.group import Group
 from kgw_core.groups.machine import NEW_MEMBER_MS
@@ -288,7 +288,7 @@ class Groups(RuleBasedStateMachine):
     def a_replay_gives_the_same_state(self) -> None:
         if self.driver.writes:
             return
-        replayed, live = self.driver.replayed(), kept(self.driver.coordinator)
+        replayed, live = self.driver.replayed(), stored_state(self.driver.coordinator)
         for group_id, (record, offsets) in live.items():
             known = replayed.pop(group_id, (None, {}))
             assert offsets == known[1]

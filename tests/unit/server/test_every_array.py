@@ -20,7 +20,7 @@ from requests_kit import NAMES, about_a_topic, filled
 from kgw_core import wire
 from kgw_core.api import registry
 from kgw_core.pending import Pending
-from kgw_core.wire.emit.plan import struct_class
+from kgw_core.wire.plan import struct_class
 
 pytestmark = pytest.mark.anyio
 

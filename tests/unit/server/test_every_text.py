@@ -15,11 +15,11 @@ from kgw_core.api import registry
 from kgw_core.errors import Unanswerable, UnknownServerError
 from kgw_core.pending import Pending
 from kgw_core.wire.base import Message
-from kgw_core.wire.emit.plan import has_version
 from kgw_core.wire.json import to_json
 from kgw_core.wire.messages.describe_groups import DescribeGroupsRequest
 from kgw_core.wire.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
+from kgw_core.wire.plan import has_version
 from tests.unit.server.test_every_request import codes_in
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ import pytest
 from kgw_core import wire
 from kgw_core.errors import InvalidRequest
 from kgw_core.wire import base
-from kgw_core.wire.emit.plan import has_version
+from kgw_core.wire.plan import has_version
 
 
 def run(program):

@@ -8,8 +8,8 @@ names and flags differ, or, for ReadShareGroupStateSummaryResponse v0, the rows 
 from __future__ import annotations
 
 from kgw_core import wire
-from kgw_core.wire.emit.plan import has_version, struct_class
 from kgw_core.wire.json import from_json, to_json
+from kgw_core.wire.plan import has_version, struct_class
 
 
 def test_there_are_two_rows_for_every_message_and_version(vectors):

@@ -1,5 +1,4 @@
-"""What one version of a message looks like: the fields there are, in wire order, and the fields there are
-not.
+"""The layout of one version of a message: its fields in wire order, and the fields that it lacks.
 
 Plans compare by value, so versions with the same layout have equal plans.
 """
@@ -30,19 +29,19 @@ class FieldPlan(NamedTuple):
 
     attr: str
     path: str
-    """Where it is, for people: "topics.partitions.index"."""
+    """The field's place in the message, for error messages: "topics.partitions.index"."""
     kind: str
     """fixed, string, bytes, records, array or struct."""
     format: str
-    """Of a fixed field: its character in a struct format."""
+    """A fixed field's character in a struct format."""
     nullable: bool
     optional: bool
-    """None in another version, if not in this one: what the type of the attribute says."""
+    """The attribute's type allows None, in this version or in another."""
     compact: bool
     element: FieldPlan | None
     struct: StructPlan | None
     default: str
-    """The default as Python source; "[]" and "Name()" are made anew."""
+    """The default as Python source. "[]" and "Name()" make a new object."""
     ignorable: bool
 
 
@@ -72,7 +71,7 @@ def is_flexible(cls: type[Message], version: int) -> bool:
 
 
 def struct_class(owner: type[Struct], field_type: str) -> type[Struct] | None:
-    """The class of a field that is, or is an array of, structs; they live in the module of `owner`."""
+    """The class of a field that is a struct or an array of structs. It is in the module of `owner`."""
     base = field_type.removeprefix("[]")
     if not base[0].isupper():
         return None
@@ -133,12 +132,12 @@ def _field(
 
 
 def is_none_by_default(field: Field) -> bool:
-    """Whether the attribute starts as None: a null default, or a tagged struct (None: not sent)."""
+    """Whether the attribute's default is None: a null default, or a tagged struct that is not sent."""
     return field.default is None or (field.default is ... and bool(field.tagged))
 
 
 def default_source(field: Field) -> str:
-    """The default of a field, as source; what is mutable is made anew by it."""
+    """The default of a field as source. The source of a mutable default makes a new object."""
     default: Any = field.default
     if is_none_by_default(field):
         return "None"

@@ -1,0 +1,44 @@
+"""The groups of a gateway by id, and whether the coordinator serves them now."""
+
+from __future__ import annotations
+
+from kgw_core.errors import CoordinatorLoadInProgress, CoordinatorNotAvailable, InvalidGroupId
+from kgw_core.groups.group import Group
+from kgw_core.groups.sizes import MOST_GROUP_ID
+
+
+class GroupTable(dict[str, Group]):
+    """All groups by id.
+
+    ``loading`` is true until all stored groups have been read, ``stopped`` once the gateway stops.
+    """
+
+    __slots__ = ("loading", "stopped")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loading = True
+        self.stopped = False
+
+    def check(self, group_id: str, *, may_be_empty: bool = False) -> None:
+        """Return if requests for this group can be served.
+
+        :raises InvalidGroupId: the id is empty or too long.
+        :raises CoordinatorNotAvailable: the gateway stops.
+        :raises CoordinatorLoadInProgress: the groups are still being read.
+        """
+        if not group_id and not may_be_empty:
+            raise InvalidGroupId("the group id is empty")
+        if len(group_id) * 4 > MOST_GROUP_ID and len(group_id.encode()) > MOST_GROUP_ID:
+            raise InvalidGroupId(f"the group id is longer than {MOST_GROUP_ID} bytes")
+        if self.stopped:
+            raise CoordinatorNotAvailable("the gateway stops")
+        if self.loading:
+            raise CoordinatorLoadInProgress("groups are being loaded")
+
+    def get_or_create(self, group_id: str) -> Group:
+        """The group; an empty one is added if there is none."""
+        group = self.get(group_id)
+        if group is None:
+            group = self[group_id] = Group(group_id)
+        return group
