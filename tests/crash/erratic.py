@@ -116,21 +116,21 @@ class ErraticStore(SqliteStore):
     async def create_topic(self, topic: Topic) -> None:
         await self._luck.changing(lambda: super(ErraticStore, self).create_topic(topic))
 
-    async def update_topic(self, topic: Topic) -> None:
-        await self._luck.changing(lambda: super(ErraticStore, self).update_topic(topic))
+    async def update_topic(self, topic: Topic, before: Topic) -> None:
+        await self._luck.changing(lambda: super(ErraticStore, self).update_topic(topic, before))
 
     async def delete_topic(self, topic_id: UUID) -> None:
         await self._luck.changing(lambda: super(ErraticStore, self).delete_topic(topic_id))
 
-    async def append_many(self, appends: Sequence[Append]) -> list[int | Exception]:
+    async def append_many(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
         """Some of them may fail by themselves, and all together."""
         return await self._luck.changing(lambda: self._append_each(appends))
 
-    async def _append_each(self, appends: Sequence[Append]) -> list[int | Exception]:
+    async def _append_each(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
         kinds = [self._luck.kind() for _ in appends]
         kept = [append for append, kind in zip(appends, kinds, strict=True) if kind in (None, "after")]
         stored = iter(await super().append_many(kept) if kept else [])
-        outcomes: list[int | Exception] = []
+        outcomes: list[Sequence[int] | Exception] = []
         for kind in kinds:
             if kind == "refused":
                 outcomes.append(KafkaStorageError("injected: refused"))
@@ -142,19 +142,27 @@ class ErraticStore(SqliteStore):
                 outcomes.append(outcome if kind is None or certain else Injected("after"))
         return outcomes
 
-    async def replace(self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch]) -> bool:
-        return await self._luck.changing(lambda: super(ErraticStore, self).replace(tp, first, last, batches))
+    async def replace(
+        self, tp: TopicPartition, first: int, last: int, batches: Sequence[Batch], epoch: int = 0
+    ) -> bool:
+        replace = super().replace
+        return await self._luck.changing(lambda: replace(tp, first, last, batches, epoch))
 
-    async def trim(self, tp: TopicPartition, before: int) -> None:
-        await self._luck.changing(lambda: super(ErraticStore, self).trim(tp, before))
+    async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
+        await self._luck.changing(lambda: super(ErraticStore, self).trim(tp, before, epoch))
+
+    async def fence(self, tp: TopicPartition, epoch: int) -> Bounds:
+        return await self._luck.changing(lambda: super(ErraticStore, self).fence(tp, epoch))
 
     async def bounds(self, tp: TopicPartition) -> Bounds:
         await self._luck.asking()
         return await super().bounds(tp)
 
-    async def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run]:
+    async def read(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
         await self._luck.asking()
-        return await super().read(tp, offset, max_bytes)
+        return await super().read(tp, offset, max_bytes, below)
 
     async def read_many(self, reads: Sequence[Read]) -> list[Sequence[Run] | Exception]:
         await self._luck.asking()
