@@ -31,7 +31,7 @@ from kgw_core.log.cleaning import MAP_BYTES, LastOffsets, cleaned
 from kgw_core.log.kept import Kept
 from kgw_core.log.rewrite import is_large
 from kgw_core.records.batch import RecordBatch, iter_batches
-from kgw_core.spi.storage import Batch, LogStore, Run, TopicPartition
+from kgw_core.spi.storage import Batch, Fenced, LogStore, Run, TopicPartition
 
 if TYPE_CHECKING:
     from kgw_core.log.partition import PartitionLog
@@ -280,7 +280,12 @@ class Compaction:
                 span = batch.last_offset_delta + 1
                 new.append(Batch(batch.base_offset, span, kept.max_timestamp, kept.data, True))
         first_offset, last_offset = batches[first].base_offset, batches[last].last_offset
-        if not await self._store.replace(log.tp, first_offset, last_offset, new, log.leader_epoch):
+        try:
+            replaced = await self._store.replace(log.tp, first_offset, last_offset, new, log.leader_epoch)
+        except Fenced as error:
+            log.lose(error.epoch)
+            raise
+        if not replaced:
             self._keeps_everything = True
             logger.warning(
                 "storage %s cannot replace records: topics with cleanup.policy=compact keep everything",

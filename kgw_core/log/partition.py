@@ -41,6 +41,7 @@ from kgw_core.log.room import check_room, give_room, take_room
 from kgw_core.log.waiting import tell_appended, tell_changed
 from kgw_core.pending import Pending
 from kgw_core.records.batch import HEADER, TRANSACTIONAL, set_log_append_time
+from kgw_core.spi.ledger import NotLeader
 from kgw_core.spi.storage import Batch, Buffer, Fenced, OffsetConflict, TopicPartition
 from kgw_core.topics.catalog import TopicState
 
@@ -58,7 +59,7 @@ _new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python functio
 class PartitionLog(ReadableLog):
     """The log of one partition. Not thread-safe; all of it runs on the event loop."""
 
-    __slots__ = ("_deferred", "_immediate", "producers", "queue", "unsaved")
+    __slots__ = ("_deferred", "_immediate", "_lost", "producers", "queue", "unsaved")
 
     def __init__(self, tp: TopicPartition, topic: TopicState[PartitionLog], manager: LogManager) -> None:
         super().__init__(tp, topic, manager)
@@ -67,6 +68,7 @@ class PartitionLog(ReadableLog):
         self.unsaved = 0
         """Bytes appended, or read when it was opened, since the last snapshot of the producers."""
         self._immediate = self.kind.immediate  # off while an append's outcome is not known
+        self._lost = False  # while it is opened: another gateway has become its leader meanwhile
         self._deferred: Deferred | None = None  # there while anything has to wait
 
     # -- opening
@@ -74,6 +76,7 @@ class PartitionLog(ReadableLog):
     async def open(self) -> None:
         """Make ready: bounds from the store, position from the ledger, producers from the batches' headers.
 
+        :raises NotLeaderOrFollower: another gateway leads it.
         :raises KafkaError: the topic is gone, or the store cannot say.
         """
         if self.ready:
@@ -82,6 +85,9 @@ class PartitionLog(ReadableLog):
             if self.ready:
                 return
             try:
+                self._check_exists()
+                await self.queue.idle()  # what is in flight of an earlier leadership may still be stored
+                self._lost = False
                 async with self.changing():  # a trim that is under way would move the start meanwhile
                     self._check_exists()
                     manager = self._manager
@@ -95,6 +101,8 @@ class PartitionLog(ReadableLog):
                     )
                     await take_over(found.producers, self.producers)
                     self._check_exists()  # it may have gone meanwhile
+                    if self._lost:
+                        raise NotLeaderOrFollower(f"{self.tp} was lost to another gateway")
                     self._begin(found)
             except Exception as error:
                 failure = explained(error, self.tp)
@@ -191,6 +199,8 @@ class PartitionLog(ReadableLog):
             elif error.retriable:
                 self._refused((data,))
             raise
+        except NotLeader as error:
+            raise self._failed(error, -1, (data,)) from error
         if producer_id >= 0:
             self.producers.put(producer_id, header[10], first, last, result, now)
             if manager.refused.active:
@@ -304,16 +314,23 @@ class PartitionLog(ReadableLog):
         if isinstance(outcome, Exception):
             if not is_certain(outcome):
                 manager.writers.resolve(self, outcome)
-            elif len(flight.batches) > 1 and isinstance(outcome, KafkaError) and not outcome.retriable:
+            elif (
+                self.ready
+                and len(flight.batches) > 1
+                and isinstance(outcome, KafkaError)
+                and not outcome.retriable
+            ):
                 self.queue.one_by_one()  # which of them the store does not take is not known
             else:
                 self._not_stored(self.queue.landed(), outcome)
             return
         try:
-            self.high_watermark = manager.ledger.committed(self.tp, flight.end(outcome))
+            high_watermark = manager.ledger.committed(self.tp, flight.end(outcome))
         except Exception as error:
             manager.writers.resolve(self, error)
         else:
+            if high_watermark > self.high_watermark:  # what others have written since may be committed, too
+                self.high_watermark = high_watermark
             self._stored(self.queue.landed(), outcome)
 
     async def look_for_flight(self, error: Exception) -> Sequence[int] | Exception:
@@ -346,7 +363,7 @@ class PartitionLog(ReadableLog):
         appended = written.placed(bases, self.producers)
         if manager.late:
             manager.answered()
-        if self.kind.tails is not None and not self._topic.deleted:
+        if self.kind.tails is not None and self.ready:
             self.kind.tails.append(self.tp, bases[0], written.batches)
         if not self._immediate and not self.queue.waiting:
             self._immediate = self.kind.immediate
@@ -359,11 +376,8 @@ class PartitionLog(ReadableLog):
             manager.snapshot(self)
 
     def _not_stored(self, written: Flight, error: Exception) -> None:
-        failure = explained(error, self.tp)
-        refused = [batch.data for batch in written.batches] if failure.retriable else []
-        if isinstance(error, Fenced | OffsetConflict):
-            self._manager.ledger.fenced(self.tp, getattr(error, "epoch", -1))
-        self._failed(failure, written.batches[0].base_offset, refused)
+        refused = [batch.data for batch in written.batches]
+        failure = self._failed(error, written.batches[0].base_offset, refused)
         if failure is not error and failure.__cause__ is None:
             failure.__cause__ = error
         written.fail(failure)
@@ -371,10 +385,12 @@ class PartitionLog(ReadableLog):
     def _failed(self, error: Exception, base: int, refused: Iterable[Buffer] = ()) -> KafkaError:
         """An append failed: void all that is tentative, close; return what to tell those who wait.
 
-        ``refused``: the batches that are told a retriable error before those in the queue.
+        ``refused``: the batches that are told it before those in the queue.
         """
         failure = explained(error, self.tp)
         self.ready = False
+        if isinstance(error, Fenced | OffsetConflict):
+            self._manager.ledger.fenced(self.tp, getattr(error, "epoch", -1))
         self._immediate = self.kind.immediate
         if isinstance(failure, NotLeaderOrFollower | UnknownTopicOrPartition):
             self.producers = Producers()  # others may have written; else what was acknowledged still counts
@@ -382,6 +398,8 @@ class PartitionLog(ReadableLog):
             self.kind.tails.drop(self.tp)
         if base >= 0:
             self._manager.ledger.released(self.tp, base)
+        if not failure.retriable:
+            refused = ()
         self._remember_refused(chain(refused, (item.batch.data for item in self.queue.waiting)))
         self.queue.fail(retriable(failure, self.tp))
         return failure
@@ -407,12 +425,14 @@ class PartitionLog(ReadableLog):
             tell_changed(self.waiting)
 
     def lose(self, epoch: int) -> None:
-        """Another gateway leads the log, in ``epoch``. What is in flight is told when the store has
-        answered."""
-        self._manager.ledger.fenced(self.tp, epoch)
+        """Another gateway leads the log, in ``epoch`` (-1: not known). What is in flight is told when the
+        store has answered."""
+        self._lost = True
         if self.ready:
             self._failed(Fenced(self.tp, epoch), -1)
             tell_changed(self.waiting)
+        else:
+            self._manager.ledger.fenced(self.tp, epoch)
 
     # -- the end
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import anyio
+
 from kgw_core.errors import KafkaError
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.log.room import QUEUED, give_room
@@ -80,12 +82,13 @@ class Flight:
 class AppendQueue:
     """Those of one log. The store gets the next only when it is done with what is ``in_flight``."""
 
-    __slots__ = ("_alone", "_manager", "in_flight", "waiting")
+    __slots__ = ("_alone", "_landed", "_manager", "in_flight", "waiting")
 
     def __init__(self, manager: LogManager) -> None:
         self._manager = manager
         self.waiting: Sequence[Queued] = ()  # not a list yet, which the garbage collector would track
         self.in_flight: Flight | None = None
+        self._landed: anyio.Event | None = None
         self._alone = 0  # how many of those that wait are to be appended one by one
 
     def put(self, batch: Batch, log_append_time: int, producer_id: int) -> Pending[Appended]:
@@ -120,7 +123,16 @@ class AppendQueue:
         flight, self.in_flight = self.in_flight, None
         assert flight is not None
         self._manager.budget.give(flight.size + QUEUED * len(flight.batches))
+        if self._landed is not None:
+            self._landed.set()
         return flight
+
+    async def idle(self) -> None:
+        """Return when the store has answered for what was in flight."""
+        while self.in_flight is not None:
+            self._landed = anyio.Event()
+            await self._landed.wait()
+            self._landed = None
 
     def fail(self, failure: KafkaError) -> None:
         """What waits will not be handed over; of what is in flight the store has to tell."""

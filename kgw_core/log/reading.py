@@ -13,7 +13,7 @@ from kgw_core.log.ages import written_before
 from kgw_core.log.failures import explained, is_certain
 from kgw_core.log.waiting import Waiting, tell_changed
 from kgw_core.records.runs import up_to
-from kgw_core.spi.storage import Run, TopicPartition
+from kgw_core.spi.storage import Fenced, Run, TopicPartition
 from kgw_core.topics.catalog import TopicState
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ class ReadableLog(ABC):
     @abstractmethod
     async def open(self) -> None:
         """Make ready. :raises KafkaError: the topic is gone, or the store cannot say."""
+
+    @abstractmethod
+    def lose(self, epoch: int) -> None:
+        """Another gateway leads the log, in ``epoch``."""
 
     def _check_exists(self) -> None:
         if self._topic.deleted:
@@ -164,6 +168,8 @@ class ReadableLog(ABC):
                 async with self.changing():
                     await self._manager.store.trim(self.tp, before, self.leader_epoch)
             except Exception as error:
+                if isinstance(error, Fenced):
+                    self.lose(error.epoch)
                 if not is_certain(error):
                     await self._look_where_it_starts()
                 raise explained(error, self.tp) from error

@@ -28,8 +28,8 @@ The contract. *The core promises:*
    ``max_bytes``; then whole batches until the next would exceed it, or would go beyond the upper bound
    ``below`` (None: the log's end); nothing where ``offset`` is the end;
    :class:`~kgw_core.errors.OffsetOutOfRange` outside ``start..end``. Where ``preserves_batches`` is not set,
-   what is read still has the header that was appended (61 bytes, but for base offset, leader epoch, length,
-   CRC and codec): the core recovers producers from it.
+   what is read still has the header that was appended, but for base offset, leader epoch, length, CRC, codec
+   and, under log append time, base timestamp: the core recovers producers from it.
 9. After ``trim(tp, before)``, ``bounds().start == before`` exactly, though the batch that contains it
    stays readable. Trimming below the start changes nothing; above the end raises ``OffsetOutOfRange``.
 10. ``end`` never goes back: not after everything is trimmed, not after reopening.
@@ -145,10 +145,11 @@ class TopicPartition:
 class Batch(NamedTuple):
     """One record batch on its way into the store.
 
-    ``span`` is how many offsets it covers (last offset - base offset + 1), ``max_timestamp`` is in
-    milliseconds since the epoch (below 0: none), ``data`` the whole batch. ``stable`` says that the bytes of
-    ``data`` will not change after the append, so that the store may keep the view itself. ``write_time`` is
-    when the core took it, in milliseconds since the epoch (-1: not known).
+    ``base_offset`` is -1 where the store numbers records. ``span`` is how many offsets it covers (last offset
+    - base offset + 1), ``max_timestamp`` is in milliseconds since the epoch (below 0: none), ``data`` the
+    whole batch. ``stable`` says that the bytes of ``data`` will not change after the append, so that the
+    store may keep the view itself. ``write_time`` is when the core took it, in milliseconds since the epoch
+    (-1: not known).
     """
 
     base_offset: int
@@ -197,7 +198,8 @@ class Capabilities:
     ``durable``: an append that returned survives kill -9. ``immediate``: never waits; offers
     ``append_now`` and ``read_now``. ``numbers_records``: the engine chooses offsets. ``native_retention``:
     the engine deletes old data by itself. ``preserves_batches``: what is read is byte for byte what was
-    appended. ``fences``: rule 17 is kept, so that several gateways may share the store.
+    appended; else rule 8 says what survives. ``fences``: rule 17 is kept, so that several gateways may
+    share the store.
     ``commit_scope``: "store" where one ``append_many`` is one commit of the whole store; the core
     then puts what waits in all logs into one. "partition" where each log commits for itself; the core then
     calls ``append`` for each log that has something to write, all at the same time, so that a slow one holds

@@ -85,18 +85,22 @@ class Catalog(TopicIndex[P]):
         :raises KafkaError: the store cannot say.
         """
         for topic in await self._store.topics():
-            if is_hidden(topic.name):
-                continue
-            try:
-                check_name(topic.name)
-            except InvalidTopicException as error:
-                logger.error("topic %s is skipped: %s", topic.id, error)
-                continue
-            if topic.partitions <= 0 or topic.name in self.by_name or topic.id.bytes in self.by_id:
-                logger.error("topic %s (%s) is skipped: no partitions, or there twice", topic.name, topic.id)
-                continue
-            state = await self._made(topic)
-            self._enter(state)
+            if self._can_be_told_of(topic):
+                self._enter(await self._made(topic))
+
+    def _can_be_told_of(self, topic: Topic) -> bool:
+        """Whether a topic that the store has, and the catalog has not, is one for clients."""
+        if is_hidden(topic.name):
+            return False
+        try:
+            check_name(topic.name)
+        except InvalidTopicException as error:
+            logger.error("topic %s is skipped: %s", topic.id, error)
+            return False
+        if topic.partitions <= 0 or topic.name in self.by_name or topic.id.bytes in self.by_id:
+            logger.error("topic %s (%s) is skipped: no partitions, or there twice", topic.name, topic.id)
+            return False
+        return True
 
     async def create(
         self,
@@ -226,19 +230,20 @@ class Catalog(TopicIndex[P]):
     async def refresh(self) -> None:
         """Take over what others have made, changed or deleted in the store. :raises Exception: it cannot
         say."""
-        found = {topic.id.bytes: topic for topic in await self._store.topics() if not is_hidden(topic.name)}
-        for topic in found.values():
-            async with self._turns.of(unified(topic.name)):
-                state = self.by_id.get(topic.id.bytes)
-                if state is None:
-                    await self._adopt(topic.name)
-                elif state.stored != topic and state.topic.partitions <= topic.partitions:
-                    await self._take_over(state, topic)
+        found = {topic.id.bytes: topic for topic in await self._store.topics()}
+        # Those that are gone first: another one may have taken their name.
         for state in [state for state in self.by_id.values() if state.id_bytes not in found]:
             async with self._turns.of(unified(state.name)):
                 still = {topic.id for topic in await self._store.topics()}
                 if not state.deleted and state.id not in still:  # made meanwhile
                     await self._leave(state)
+        for topic in found.values():
+            async with self._turns.of(unified(topic.name)):
+                known = self.by_id.get(topic.id.bytes)
+                if known is None:
+                    await self._adopt(topic.name)
+                elif known.stored != topic and known.topic.partitions <= topic.partitions:
+                    await self._take_over(known, topic)
 
     async def set_defaults(self, broker_defaults: Mapping[str, str]) -> None:
         """Give every topic the configs that it does not set itself; called once at a time.
@@ -314,7 +319,7 @@ class Catalog(TopicIndex[P]):
     async def _adopt(self, name: str) -> None:
         """Take over a topic that somebody else has made in the store."""
         for topic in await self._store.topics():
-            if topic.name == name and topic.id.bytes not in self.by_id:
+            if topic.name == name and topic.id.bytes not in self.by_id and self._can_be_told_of(topic):
                 state = await self._made(topic)
                 self._enter(state)
                 self._tell("created", state)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 
 from broken_base import Broken, caught_by, pieces
 
 from kgw_core.errors import OffsetOutOfRange
-from kgw_core.records import iter_batches
+from kgw_core.records import build_batch, iter_batches, iter_records
 from kgw_core.records.segments import Segments
 from kgw_core.spi.storage import (
     Batch,
     Bounds,
+    Capabilities,
     Read,
     Run,
+    Topic,
     TopicPartition,
 )
 
@@ -73,6 +76,25 @@ class GoesOnTooFar(Broken):
         runs = list(super().read_now(tp, offset, max_bytes, below))
         if runs and runs[-1].next_offset < self._log(tp).end:
             runs[-1] = runs[-1]._replace(next_offset=runs[-1].next_offset + 3)
+        return runs
+
+
+@caught_by("what_headers_say_of_records_and_producers_survives")
+class ForgetsWhoProduced(Broken):
+    def capabilities(self, topic: Topic | None = None) -> Capabilities:
+        return replace(super().capabilities(topic), preserves_batches=False)
+
+    def read_now(
+        self, tp: TopicPartition, offset: int, max_bytes: int, below: int | None = None
+    ) -> Sequence[Run]:
+        runs = []
+        for run in pieces(super().read_now(tp, offset, max_bytes, below)):
+            [batch] = iter_batches(run.data)
+            data = build_batch(
+                [(record.key, record.value, record.timestamp) for record in iter_records(batch)],
+                base_offset=run.base_offset,
+            )
+            runs.append(run._replace(data=data))
         return runs
 
 

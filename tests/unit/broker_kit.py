@@ -24,6 +24,7 @@ from kgw_core.configs.static import static_level
 from kgw_core.events import Client
 from kgw_core.features import Features
 from kgw_core.groups.service import GroupService
+from kgw_core.log.events import CoreEvents
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
@@ -36,7 +37,8 @@ from kgw_core.records import HEADER, RecordBatch, build_batch, iter_batches, ite
 from kgw_core.server.connection import Connection
 from kgw_core.server.dispatch import Answer, Dispatcher
 from kgw_core.server.server import Server
-from kgw_core.spi.context import LedgerContext
+from kgw_core.spi.context import LedgerContext, StoreContext
+from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.storage import (
     Append,
     Batch,
@@ -307,11 +309,11 @@ def batches_of(runs: Sequence[Run]) -> list[RecordBatch]:
 class Kit:
     """A broker without sockets: parts as a gateway puts them together, and short ways to ask it."""
 
-    def __init__(self, store: LogStore, config: Config) -> None:
+    def __init__(self, store: LogStore, config: Config, ledger: OffsetLedger | None = None) -> None:
         self.store = store
         self.config = config
         self.clock = ManualClock()
-        self.ledger = CountingLedger()
+        self.ledger = ledger or CountingLedger()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.failures: list[BaseException] = []
         """What escaped from background tasks; has to stay empty."""
@@ -324,6 +326,11 @@ class Kit:
             log_factory=self.logs.make_log,
         )
         self.catalog.on_deleted(_close_logs)
+        self.events = CoreEvents()
+        self.events.find = self.catalog.partition
+        background = self.logs.background
+        self.events.on_topics = background.chore("taking over topics of others", self.catalog.refresh).due
+        self.context = StoreContext(config.node_id, background, events=self.events)
         self.state = PromisedState(MemoryStateStore())
         self.broker = Broker(
             config=config,
@@ -449,10 +456,21 @@ def a_client(number: int = 1) -> Client:
     return Client(number, "192.0.2.7", 40000 + number, "PLAINTEXT", ("gateway.test", 9092))
 
 
-async def a_kit(store: LogStore | None = None, *, limits: Limits | None = None, **topics: Any) -> Kit:
+async def a_kit(
+    store: LogStore | None = None,
+    *,
+    limits: Limits | None = None,
+    ledger: OffsetLedger | None = None,
+    **topics: Any,
+) -> Kit:
     """A kit on a store (memory, if none is given), with settings of ``[limits]`` and ``[topics]``."""
-    kit = Kit(store or MemoryStore(), Config(limits=limits or Limits(), topics=Topics(**topics)))
-    await kit.ledger.open(LedgerContext(kit.config.node_id, store=kit.store, state=kit.state))
+    kit = Kit(store or MemoryStore(), Config(limits=limits or Limits(), topics=Topics(**topics)), ledger)
+    context = kit.context
+    await kit.ledger.open(
+        LedgerContext(
+            context.node_id, context.background, store=kit.store, state=kit.state, events=kit.events
+        )
+    )
     await kit.catalog.load()
     return kit
 

@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from kgw_core.errors import KafkaError, UnknownTopicOrPartition
-from kgw_core.records import Codec
-from kgw_core.spi.storage import Append, Batch, OffsetConflict, TopicPartition
+from kgw_core.records import HEADER, Codec
+from kgw_core.records.batch import CODEC_MASK, LOG_APPEND_TIME
+from kgw_core.spi.storage import Append, Batch, Buffer, OffsetConflict, TopicPartition
 from kgw_core.testing.batches import make_batch, stored_batches
 from kgw_core.testing.log_store.base import Bench, Failing, SuiteBase, last, only
 
@@ -42,6 +43,22 @@ class Appends(SuiteBase):
             written.append(batch)
             await bench.store.append(tp, [batch])
         await bench.expect(tp, written)
+
+    async def test_what_headers_say_of_records_and_producers_survives(self, bench: Bench) -> None:
+        """Also where the store keeps records in a form of its own: producers are recovered from it."""
+        tp = await bench.log()
+        options: list[dict[str, Any]] = [
+            {"codec": Codec.GZIP, "size": 500},
+            {"producer_id": 7, "producer_epoch": 1, "base_sequence": 5, "transactional": True},
+            {"producer_id": 1 << 40, "producer_epoch": 32_767, "base_sequence": 2_147_483_646},
+            {"log_append_time": 12_345},
+        ]
+        written = []
+        for base, option in enumerate(options):
+            await bench.store.append(tp, [bench.make(2 * base, 2, **option)])
+            written.append(make_batch(2 * base, 2, **option).data)
+        found = [data for _, _, data in stored_batches(await bench.read_all(tp))]
+        assert [_survives(data) for data in found] == [_survives(data) for data in written]
 
     async def test_several_batches_are_one_append(self, bench: Bench) -> None:
         """Each one's base offset is returned, all are there, and the log goes on after the last."""
@@ -81,10 +98,10 @@ class Appends(SuiteBase):
         tp = await bench.log()
         written: list[Batch] = []
         for base, size in enumerate((100, 5_000, 200_000)):
-            batch = make_batch(base, size=size)
-            written.append(batch)
+            written.append(make_batch(base, size=size))
+            batch = bench.make(base, size=size)
             frame = bytearray(batch.data)
-            await bench.store.append(tp, [bench.make(base, size=size)._replace(data=memoryview(frame))])
+            await bench.store.append(tp, [batch._replace(data=memoryview(frame))])
             frame[:] = bytes(len(frame))
         await bench.expect(tp, written)
 
@@ -93,11 +110,11 @@ class Appends(SuiteBase):
         tp = await bench.log()
         written = []
         for base, size in enumerate((100, 5_000, 40_000, 100_000)):
-            batch = make_batch(base, size=size)
-            written.append(batch)
+            written.append(make_batch(base, size=size))
+            batch = bench.make(base, size=size)
             frame = b"before" + bytes(batch.data) + b"after" * 10
             data = memoryview(bytearray(frame) if base % 2 else frame)[6 : 6 + len(batch.data)]
-            await bench.store.append(tp, [bench.make(base, size=size)._replace(data=data, stable=True)])
+            await bench.store.append(tp, [batch._replace(data=data, stable=True)])
         await bench.expect(tp, written)
 
     async def test_append_many_gives_each_log_its_own_result(self, bench: Bench) -> None:
@@ -189,3 +206,12 @@ class Appends(SuiteBase):
             while True:
                 assert await bench.ends(tp) == ends, f"it landed after it had raised {failure.value!r}"
                 await anyio.sleep(0.01)
+
+
+def _survives(data: Buffer) -> tuple[int, ...]:
+    """What promise 8 has a store keep of a header."""
+    fields: tuple[int, ...] = HEADER.unpack_from(data)
+    base_offset, _, _, magic, _, attributes, last_delta, base_time, *rest = fields
+    if attributes & LOG_APPEND_TIME:
+        base_time = 0  # of times that do not count
+    return (base_offset, magic, attributes & ~CODEC_MASK, last_delta, base_time, *rest)

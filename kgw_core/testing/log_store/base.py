@@ -58,9 +58,11 @@ class Bench:
         return (await self.topic())[0]
 
     def make(self, base_offset: int, records: int = 1, **options: Any) -> Batch:
-        """A batch at ``base_offset``, or at -1 for a store that numbers records."""
+        """A batch at ``base_offset``; for a store that numbers records at -1, with 0 in its bytes."""
         batch = make_batch(base_offset, records, **options)
-        return batch._replace(base_offset=-1) if self.capabilities.numbers_records else batch
+        if self.capabilities.numbers_records:
+            batch = batch._replace(base_offset=-1, data=bytes(8) + bytes(batch.data[8:]))
+        return batch
 
     async def fill(self, tp: TopicPartition, spans: Sequence[int], **options: Any) -> list[Batch]:
         """Append a batch for each of ``spans``, each in its own append; what went in, numbered."""
