@@ -166,7 +166,7 @@ class Producing(Worker):
                 if error is not None:
                     raise Wrong(f"{self}: number {number} got {error}")
                 partition, offset = message.partition(), message.offset()
-                assert partition is not None and offset is not None
+                assert partition is not None
                 self.history.told(self.number, partition, number, offset)
             except Wrong as problem:
                 self.problem = self.problem or problem

@@ -23,6 +23,9 @@ class History(ABC):
     """Of one topic. ``idempotent``: the producers whose records have to be there once, and in order.
 
     ``acknowledged`` is what producers were told, by partition and offset; ``log`` what was ever read there.
+    ``implied``: by partition and producer, the highest number that was acknowledged without an offset, which
+    librdkafka
+    does where the answer was lost and a later request of the same producer was acknowledged.
     """
 
     def __init__(self, topic: str, partitions: int, idempotent: Iterable[int]) -> None:
@@ -30,14 +33,20 @@ class History(ABC):
         self.partitions = range(partitions)
         self.acknowledged: dict[int, dict[int, Entry]] = {p: {} for p in self.partitions}
         self.log: dict[int, dict[int, Entry]] = {p: {} for p in self.partitions}
+        self.implied: dict[tuple[int, int], int] = {}
         self.duplicates = 0
         self._idempotent = set(idempotent)
         self._lock = threading.Lock()
 
-    def told(self, producer: int, partition: int, number: int, offset: int) -> None:
-        """A producer was told that its record is at ``offset``."""
+    def told(self, producer: int, partition: int, number: int, offset: int | None) -> None:
+        """A producer was told that its record is at ``offset``; None: that it is there."""
         entry = Entry(producer, number)
         with self._lock:
+            if offset is None:
+                if producer not in self._idempotent:
+                    raise Wrong(f"{self.topic} partition {partition}: {entry} was acknowledged nowhere")
+                self.implied[partition, producer] = number
+                return
             known = self.acknowledged[partition].setdefault(offset, entry)
         if known != entry:
             raise Wrong(f"{self.place(partition, offset)} was acknowledged to {known} and to {entry}")

@@ -202,6 +202,9 @@ class Rounds:
 
     def _all_there(self, producer: Producing) -> None:
         """All that it sent was acknowledged in the end, so all numbers are there."""
+        for (partition, number), highest in producer.history.implied.items():
+            if number == producer.number:
+                self._say(f"{producer} was not told the offset of number {highest} in partition {partition}")
         if producer.history is not self.whole:
             return
         for partition, sent in producer.sent.items():

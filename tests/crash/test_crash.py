@@ -157,6 +157,14 @@ def test_an_offset_that_is_acknowledged_twice_is_seen() -> None:
         history.told(1, 0, 0, 0)
 
 
+def test_an_acknowledgement_without_an_offset_is_right_for_idempotent_producers_only() -> None:
+    history = Whole("t", 1, {0})
+    history.told(0, 0, 4, None)
+    assert history.implied == {(0, 0): 4} and not history.count()
+    with pytest.raises(Wrong, match="was acknowledged nowhere"):
+        history.told(1, 0, 0, None)
+
+
 def test_a_plain_producer_may_be_there_twice_and_late() -> None:
     history = Whole("t", 1, set())
     history.told(0, 0, 0, 0)
