@@ -14,7 +14,6 @@ import anyio
 import anyio.abc
 
 from kgw_core.api import registry
-from kgw_core.api.large import in_turns
 from kgw_core.background import Background
 from kgw_core.broker import Broker
 from kgw_core.budget import Budget
@@ -219,7 +218,7 @@ async def _serving(
         max_partitions=config.limits.max_partitions,
         log_factory=logs.make_log,
     )
-    catalog.on_deleted(_close_logs)
+    catalog.on_deleted(logs.topic_deleted)
     try:
         await catalog.load()
     except Exception as error:
@@ -306,11 +305,6 @@ async def _create(config: Config, where: str, catalog: Catalog[PartitionLog]) ->
             refused.append(f"{where}: {entry('[[topics.create]]', number, wanted.name)}: {error}")
     if refused:
         raise StartError("\n".join(refused))
-
-
-async def _close_logs(topic: TopicState[PartitionLog]) -> None:
-    async for log in in_turns(topic.partitions):
-        log.deleted()
 
 
 def _partitions(topic: TopicState[PartitionLog]) -> str:

@@ -165,6 +165,9 @@ def _append_part(
         stable = 2 * len(records) >= context.own_bytes > 0
         outcome = log.append(records, stable)  # type: ignore[arg-type] # decoded as memoryview
     except Exception as error:
+        if log is None and part.records is not None:
+            topic = data.name if context.version < BY_ID else data.topic_id
+            context.broker.logs.refused.remember_absent(topic, part.index, (part.records,))
         _fail(answer, error, context, data, part.index, log)
         return answer
     if type(outcome) is Pending:

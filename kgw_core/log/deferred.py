@@ -32,10 +32,12 @@ Waiting: TypeAlias = tuple[memoryview, Pending[Appended] | None]
 class Deferred:
     """Those of one log. ``looking``: they wait for a batch that is looked into; else for the log to open."""
 
-    __slots__ = ("_budget", "_refused", "_waiting", "looking")
+    __slots__ = ("_budget", "_refused", "_waiting", "looking", "over")
 
     def __init__(self, budget: Budget, *, looking: bool) -> None:
         self.looking = looking
+        self.over: Pending[None] = Pending()
+        """Resolved when all of them were appended, or wait behind what the log waits for next."""
         self._budget = budget
         self._waiting: deque[Waiting] = deque()
         self._refused: dict[bytes, int] = {}  # sequences by producer, where no batch of its came after that
@@ -96,6 +98,7 @@ class Deferred:
             behind._take_over(self)
         for pending, outcome in outcomes:
             _tell(pending, outcome)
+        self.over.resolve(None)
 
     def _take_over(self, other: Deferred) -> None:
         """What waits in ``other`` came before all that comes from now on, and after what is here."""

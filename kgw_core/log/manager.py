@@ -36,6 +36,9 @@ PRODUCER_EXPIRATION_MS = 86_400_000
 
 UPKEEP_SECONDS = 600.0
 
+AT_ONCE = 256
+"""Logs of a deleted topic that are ended before others get a turn on the event loop."""
+
 
 class LogManager:
     """Store, ledger, clock and writers, as each :class:`PartitionLog` uses them.
@@ -113,7 +116,17 @@ class LogManager:
         log = PartitionLog(TopicPartition(topic.name, topic.id, partition), topic, self)
         log.leader_epoch = self.store.leader_epoch(log.tp)
         self.logs[log] = None
+        self.refused.made(log.tp)
         return log
+
+    async def topic_deleted(self, topic: TopicState[PartitionLog]) -> None:
+        """The topic is gone: end its logs; return when all who have appended to them were told."""
+        for number, log in enumerate(topic.partitions, 1):
+            log.deleted()
+            if number % AT_ONCE == 0:
+                await anyio.lowlevel.checkpoint()
+        for log in topic.partitions:
+            await log.told()
 
     def forget(self, log: PartitionLog) -> None:
         """The log was deleted: so is what is remembered of it."""
@@ -123,7 +136,7 @@ class LogManager:
         self.compaction.forget(log.tp)
         if self._kept is not None:
             self._kept.forget(log.tp)
-        self.refused.forget(log.tp)
+        self.refused.deleted(log.tp)
 
     def overdue(self, log: PartitionLog, error: KafkaError) -> None:
         """The store has not answered an append to ``log`` in the time that a request waits for it."""

@@ -14,8 +14,9 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kgw_core import workers
 from kgw_core.errors import (
@@ -108,15 +109,18 @@ class PartitionLog(ReadableLog):
                 failure = explained(error, self.tp)
                 if isinstance(failure, OffsetOutOfRange):  # others have trimmed the store's log meanwhile
                     failure = KafkaStorageError(f"{self.tp} changed while it was opened: {error}")
-                deferred = self._deferred
-                if deferred is not None:
-                    if not deferred.looking:
-                        self._deferred = None
-                    waited = deferred.take()
-                    if failure.retriable:
-                        self._refused(data for data, _ in waited)
-                    fail(waited, failure)
+                if self._deferred is not None:
+                    self._fail_deferred(self._deferred, failure)
                 raise failure from error
+
+    def _fail_deferred(self, deferred: Deferred, failure: KafkaError) -> None:
+        """The log does not open: tell those who wait for it."""
+        if not deferred.looking:
+            self._deferred = None
+        waited = deferred.take()
+        if failure.retriable:
+            self._refused(data for data, _ in waited)
+        fail(waited, failure)
 
     def _begin(self, found: Opened) -> None:
         moved = found.high_watermark > self.high_watermark or found.start > self.start
@@ -238,9 +242,12 @@ class PartitionLog(ReadableLog):
     def _remember_refused(self, batches: Iterable[Buffer], damaged: bool = False) -> None:
         """These were refused with a retriable error: until they come again, no later batch of their producers
         may take their place (:mod:`kgw_core.log.refused`)."""
-        if not self._topic.deleted:
+        refused = self._manager.refused
+        if self._topic.deleted:
+            refused.remember_absent(self.tp.topic, self.tp.partition, batches)
+        else:
             producers = self.producers if self.ready else None
-            self._manager.refused.remember_batches(self.tp, batches, producers, damaged)
+            refused.remember_batches(self.tp, batches, producers, damaged)
 
     def _defer(self, data: memoryview, stable: bool) -> Pending[Appended]:
         """Append it when the log is open, and what came before it has been looked into."""
@@ -438,7 +445,26 @@ class PartitionLog(ReadableLog):
 
     def deleted(self) -> None:
         """The topic is gone: who waits is told at once."""
-        self._failed(UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted"), -1)
+        failure = self._failed(UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted"), -1)
+        if self._deferred is not None and not self._deferred.looking:
+            self._fail_deferred(self._deferred, failure)
         self._manager.ledger.closed(self.tp)
         self._manager.forget(self)
         tell_changed(self.waiting)
+
+    async def told(self) -> None:
+        """Return when all who have appended know what came of it. The topic is gone, so no more come.
+
+        What is told later could be a refusal, of a batch whose successor a new topic has taken by then.
+        """
+        while True:
+            items = self.queue.in_flight.items if self.queue.in_flight is not None else self.queue.waiting
+            pending: Pending[Any]
+            if items:
+                pending = items[-1].pending
+            elif self._deferred is not None:
+                pending = self._deferred.over
+            else:
+                return
+            with suppress(Exception):
+                await pending.wait()

@@ -9,12 +9,16 @@ without an error. Rules:
    earliest sequence counts.
 2. While a log has nothing of that producer, it takes only that sequence, or sequence 0 of a higher epoch.
    Everything else is OUT_OF_ORDER_SEQUENCE_NUMBER, and the client sends it again behind the missing one.
-3. A refusal is forgotten when the batch comes, when the log is deleted, or when the producer expires.
+3. A refusal is forgotten when the batch comes, or when the producer expires.
 4. The memory is bounded. When it is full, producers of which a log has nothing have to begin with sequence 0,
    until what could not be remembered has expired.
 5. Of a batch that arrived damaged, the header may be wrong as well: only later batches of its epoch are
    refused, and nothing is kept over a restart.
-6. Refusals are kept in the state where it is durable, so that a restart does not forget them. They are
+6. A batch for a topic that is not there is refused with a retriable error, too, and the topic may be made (or
+   made again) before the next one comes. So refusals are remembered by the topic's name and go over to the
+   log that is made of it; those of a log that is deleted go back to the name. A client may begin anew with a
+   new topic: only later batches of the epoch are refused, and nothing is kept over a restart.
+7. Refusals are kept in the state where it is durable, so that a restart does not forget them. They are
    written in the background, as soon as the state takes them.
 """
 
@@ -22,9 +26,9 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from kgw_core.background import Background
 from kgw_core.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber
@@ -40,6 +44,10 @@ PREFIX = b"refused/"
 MOST = 100_000
 """Refusals that are remembered, over all logs."""
 
+LATER_ONLY_MS = 600_000
+"""How long those of rules 5 and 6 are remembered: longer than clients try to deliver a batch."""
+
+_NAMES = UUID(int=0)
 _SEQUENCES = 1 << 31
 _LOG = struct.Struct(">16si")
 _HEADER = struct.Struct(">16xb26xqhi")
@@ -49,13 +57,13 @@ _REFUSAL = struct.Struct(">qhiq")
 class Refusal(NamedTuple):
     """The first ``sequence`` that was refused in ``epoch``; ``time`` in ms since the epoch, for expiry.
 
-    ``damaged``: the batch did not arrive as it was sent, so both may be wrong.
+    ``later_only``: only later batches of that epoch are refused, and it is not kept (rules 5 and 6).
     """
 
     epoch: int
     sequence: int
     time: int
-    damaged: bool = False
+    later_only: bool = False
 
 
 class RefusedSequences:
@@ -77,20 +85,30 @@ class RefusedSequences:
         self._logs: dict[TopicPartition, dict[int, Refusal]] = {}
         self._count = 0
         self._full_until = 0
+        self._names: set[TopicPartition] = set()  # of those, what stands for topics that are not there
         self._unsaved: set[TopicPartition] = set()
         self._saving = background.chore("keeping refused sequences", self._save)
 
     def remember(
-        self, tp: TopicPartition, producer_id: int, epoch: int, sequence: int, damaged: bool = False
+        self,
+        tp: TopicPartition,
+        producer_id: int,
+        epoch: int,
+        sequence: int,
+        damaged: bool = False,
+        absent: bool = False,
     ) -> None:
-        """A batch that begins with ``sequence`` was refused with a retriable error."""
+        """A batch that begins with ``sequence`` was refused with a retriable error.
+
+        ``damaged``: it did not arrive as it was sent. ``absent``: there is no such log.
+        """
         now = self._clock.time_ms()
         refusals = self._logs.get(tp)
         known = refusals.get(producer_id) if refusals is not None else None
         if damaged and (known is not None or self._count >= self._most // 2):
             return  # there is something surer, or it may be junk, which is not to crowd the others out
         self.active = True
-        if known is None or known.damaged:
+        if known is None or (known.later_only and not absent):
             if known is None and self._count >= self._most:
                 if not self._full_until:
                     logger.warning(
@@ -98,7 +116,9 @@ class RefusedSequences:
                         "partition does not know have to begin with sequence 0",
                         self._count,
                     )
-                self._full_until = now + self.expiration_ms
+                self._full_until = max(
+                    self._full_until, now + (LATER_ONLY_MS if absent else self.expiration_ms)
+                )
                 return
             self._count += known is None
         elif epoch < known.epoch:
@@ -109,8 +129,8 @@ class RefusedSequences:
             return
         if refusals is None:
             refusals = self._logs[tp] = {}
-        refusals[producer_id] = Refusal(epoch, sequence, now, damaged)
-        if not damaged:
+        refusals[producer_id] = Refusal(epoch, sequence, now, damaged or absent)
+        if not (damaged or absent):
             self._changed(tp)
 
     def remember_batches(
@@ -118,14 +138,41 @@ class RefusedSequences:
     ) -> None:
         """The same by their headers, for those of idempotent producers; ``producers``: those of the log, None
         where they are not known."""
-        for data in batches:
-            if len(data) < HEADER_SIZE:
-                continue
-            magic, producer_id, epoch, sequence = _HEADER.unpack_from(data)
+        for producer_id, epoch, sequence in _of_producers(batches):
             # Behind a batch that is under way it need not be: if that one fails, that is remembered.
-            under_way = producers is not None and producers.is_tentative(producer_id)
-            if magic == 2 and producer_id >= 0 and epoch >= 0 and sequence >= 0 and not under_way:
+            if producers is None or not producers.is_tentative(producer_id):
                 self.remember(tp, producer_id, epoch, sequence, damaged)
+
+    def remember_absent(self, topic: str | bytes, partition: int, batches: Iterable[Buffer]) -> None:
+        """These were refused as there is no such partition. ``topic``: its name, or its id (16 bytes)."""
+        for producer_id, epoch, sequence in _of_producers(batches):
+            if isinstance(topic, str):
+                tp = _by_name(topic, partition)
+                self._names.add(tp)
+            else:
+                tp = TopicPartition("", UUID(bytes=topic), partition)
+            self.remember(tp, producer_id, epoch, sequence, absent=True)
+
+    def made(self, tp: TopicPartition) -> None:
+        """The log was made: what was refused while it was not there has to come first."""
+        if self._names:
+            name = _by_name(tp.topic, tp.partition)
+            self._names.discard(name)
+            self._move(name, tp)
+
+    def deleted(self, tp: TopicPartition) -> None:
+        """The log is deleted. A topic of its name may be made before the batches come again."""
+        if tp in self._logs:
+            name = _by_name(tp.topic, tp.partition)
+            self._names.add(name)
+            self._move(tp, name)
+            self._changed(tp)
+
+    def _move(self, tp: TopicPartition, to: TopicPartition) -> None:
+        refusals = self._logs.pop(tp, _NONE)
+        self._count -= len(refusals)
+        for producer_id, refusal in refusals.items():
+            self.remember(to, producer_id, refusal.epoch, refusal.sequence, absent=True)
 
     def check(self, tp: TopicPartition, producer_id: int, epoch: int, sequence: int) -> None:
         """Whether a log may take this batch of a producer of which it has nothing.
@@ -136,7 +183,7 @@ class RefusedSequences:
         refusal = self._logs.get(tp, _NONE).get(producer_id)
         if refusal is None:
             expected = 0 if self._clock.time_ms() < self._full_until else sequence
-        elif refusal.damaged:
+        elif refusal.later_only:
             later = epoch == refusal.epoch and comes_before(refusal.sequence, sequence)
             expected = refusal.sequence if later else sequence
         elif epoch < refusal.epoch:
@@ -156,18 +203,15 @@ class RefusedSequences:
         if refusals is not None and refusals.pop(producer_id, None) is not None:
             self._dropped(tp, refusals, 1)
 
-    def forget(self, tp: TopicPartition) -> None:
-        """The log is deleted."""
-        refusals = self._logs.get(tp)
-        if refusals:
-            dropped = len(refusals)
-            refusals.clear()
-            self._dropped(tp, refusals, dropped)
-
     def expire(self, before: int) -> None:
         """Forget producers whose batch was refused before this time (ms)."""
+        later_before = max(before, self._clock.time_ms() - LATER_ONLY_MS)
         for tp, refusals in list(self._logs.items()):
-            old = [producer_id for producer_id, refusal in refusals.items() if refusal.time < before]
+            old = [
+                producer_id
+                for producer_id, refusal in refusals.items()
+                if refusal.time < (later_before if refusal.later_only else before)
+            ]
             if old:
                 for producer_id in old:
                     del refusals[producer_id]
@@ -180,6 +224,7 @@ class RefusedSequences:
         self._count -= count
         if not refusals:
             del self._logs[tp]
+            self._names.discard(tp)
             self.active = bool(self._logs or self._full_until)
         self._changed(tp)
 
@@ -229,7 +274,7 @@ class RefusedSequences:
         kept = b"".join(
             _REFUSAL.pack(producer_id, *refusal[:3])
             for producer_id, refusal in refusals.items()
-            if not refusal.damaged
+            if not refusal.later_only
         )
         return kept or None
 
@@ -240,6 +285,20 @@ _NONE: dict[int, Refusal] = {}
 def comes_before(sequence: int, other: int) -> bool:
     """Whether ``sequence`` comes before ``other``; sequences begin again at 0 after 2^31 - 1."""
     return 0 < (other - sequence) % _SEQUENCES < _SEQUENCES // 2
+
+
+def _of_producers(batches: Iterable[Buffer]) -> Iterator[tuple[int, int, int]]:
+    """Producer id, epoch and first sequence of each batch of an idempotent producer."""
+    for data in batches:
+        if len(data) >= HEADER_SIZE:
+            magic, producer_id, epoch, sequence = _HEADER.unpack_from(data)
+            if magic == 2 and producer_id >= 0 and epoch >= 0 and sequence >= 0:
+                yield producer_id, epoch, sequence
+
+
+def _by_name(topic: str, partition: int) -> TopicPartition:
+    """Stands for a partition of whatever topic may be made with this name."""
+    return TopicPartition("", uuid5(_NAMES, topic), partition)
 
 
 def _key(tp: TopicPartition) -> bytes:

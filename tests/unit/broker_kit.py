@@ -325,7 +325,7 @@ class Kit:
             max_partitions=config.limits.max_partitions,
             log_factory=self.logs.make_log,
         )
-        self.catalog.on_deleted(_close_logs)
+        self.catalog.on_deleted(self.logs.topic_deleted)
         self.events = CoreEvents()
         self.events.find = self.catalog.partition
         background = self.logs.background
@@ -431,11 +431,6 @@ class Kit:
             assert data[8] == 0
             at = 9
         return wire.decode(wire.message(api.response), version, data[at:])
-
-
-def _close_logs(topic: TopicState[PartitionLog]) -> None:
-    for log in topic.partitions:
-        log.deleted()
 
 
 def api_of(request: Message) -> wire.index.Api:

@@ -415,7 +415,8 @@ class TestWaiting:
         await store.arrived()
         request = produce(slow, 12, batch("a"))
         answer = waiting(slow.start(request, 12))
-        await slow.catalog.delete("t")
+        slow.spawn(slow.catalog.delete("t"))
+        await turns()
         (part,) = slow.decode(answer.result(), request, 12).responses[0].partition_responses
         assert part.error_code == errors.UnknownTopicOrPartition.code
 

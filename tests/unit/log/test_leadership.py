@@ -350,6 +350,7 @@ async def test_nobody_waits_for_ever_for_a_flight_of_a_topic_that_is_deleted(
     append(log, "a")
     await store.arrived()
     kit.events.lost(log.tp, 3)
-    await kit.catalog.delete("t")
+    kit.spawn(kit.catalog.delete("t"))
+    await turns()
     with anyio.fail_after(5), pytest.raises(Exception, match="was deleted"):
         await log.open()

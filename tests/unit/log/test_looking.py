@@ -270,7 +270,8 @@ async def test_what_a_refusal_sets_off_does_not_overtake_what_came_before_it(kit
 async def test_a_topic_that_is_deleted_meanwhile(kit: Kit, gate: Gate) -> None:
     log = await kit.log("t")
     pending = [log.append(many("a"), False), log.append(keyed("b"), False)]
-    await kit.catalog.delete("t")
+    kit.spawn(kit.catalog.delete("t"))
+    await turns()
     gate.open()
     for each in pending:
         with pytest.raises(UnknownTopicOrPartition):

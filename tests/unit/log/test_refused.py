@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import pytest
 from broker_kit import (
     Kit,
@@ -28,14 +29,19 @@ from kgw_core.errors import (
     KafkaError,
     KafkaStorageError,
     OutOfOrderSequenceNumber,
+    UnknownTopicId,
+    UnknownTopicOrPartition,
 )
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
-from kgw_core.log.refused import RefusedSequences
+from kgw_core.log.refused import LATER_ONLY_MS, RefusedSequences
 from kgw_core.pending import Pending
+from kgw_core.records import Codec, build_batch
 from kgw_core.spi.storage import TopicPartition
 from kgw_core.state.memory import MemoryStateStore
 from kgw_core.testing.faults import FaultyStore
+from kgw_core.wire import ZERO_UUID
+from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
 
 pytestmark = pytest.mark.anyio
 
@@ -207,6 +213,123 @@ class TestWherever:
         await kit.close()
 
 
+class TestTopicsThatAreMadeAgain:
+    """A producer goes on while its topic is deleted and made again, as librdkafka does."""
+
+    @pytest.mark.parametrize("version", [12, 13])
+    async def test_refused_as_there_was_no_such_topic(self, kit: Kit, store: SlowStore, version: int) -> None:
+        store.patient = False
+        topic_id = uuid4()
+
+        async def produced(sequence: int) -> int:
+            data = TopicProduceData(
+                "t" if version < 13 else "",
+                topic_id.bytes if version >= 13 else ZERO_UUID,
+                [PartitionProduceData(1, numbered(P, sequence))],
+            )
+            response = await kit.ask(ProduceRequest(None, -1, 1000, [data]), version)
+            code: int = response.responses[0].partition_responses[0].error_code
+            return code
+
+        unknown = (UnknownTopicOrPartition if version < 13 else UnknownTopicId).code
+        assert await produced(4) == await produced(5) == unknown
+        await kit.catalog.create("t", 1, topic_id=topic_id)
+        assert await produced(6) == UnknownTopicOrPartition.code
+        await kit.catalog.add_partitions("t", 2)
+        assert [await produced(sequence) for sequence in (5, 4, 5)] == [
+            OutOfOrderSequenceNumber.code,
+            0,
+            0,
+        ]
+        assert not kit.logs.refused.active
+
+    async def test_refused_by_the_topic_before(self, kit: Kit, store: SlowStore) -> None:
+        log = await kit.log()
+        sent = send(log, 4)
+        (await store.arrived()).fail(KafkaStorageError("not now"))
+        assert isinstance(await outcome(sent), KafkaStorageError)
+        await kit.catalog.delete("t")
+        log = await kit.log()
+        store.patient = False
+        assert await refused(send(log, 5))
+        assert await outcome(send(log, 4)) == Appended(0)
+
+    async def test_queued_when_the_topic_was_deleted(self, kit: Kit, store: SlowStore) -> None:
+        log = await kit.log()
+        sent = [send(log, 4)]
+        held = await store.arrived()
+        sent.append(send(log, 5))
+        kit.spawn(kit.catalog.delete("t"))
+        kit.spawn(kit.topic())
+        assert isinstance(await outcome(sent[1]), UnknownTopicOrPartition)
+        assert not sent[0].done
+        assert "t" not in kit.catalog.by_name, "a topic that takes 5 may not be there before 4 is refused"
+        held.fail(UnknownTopicOrPartition("gone"))
+        assert isinstance(await outcome(sent[0]), UnknownTopicOrPartition)
+        log = await kit.log()
+        store.patient = False
+        assert await refused(send(log, 5))
+        assert await outcome(send(log, 4)) == Appended(0)
+
+    async def test_stored_when_the_topic_was_deleted(self, kit: Kit, store: SlowStore) -> None:
+        log = await kit.log()
+        sent = [send(log, 4)]
+        held = await store.arrived()
+        sent.append(send(log, 5))
+        deleting = store.hold("delete_topic")
+        kit.spawn(kit.catalog.delete("t"))
+        await turns()
+        held.release()
+        assert await outcome(sent[0]) == Appended(0)
+        deleting.set()
+        held = await store.arrived()
+        await turns()
+        held.fail(UnknownTopicOrPartition("gone"))
+        assert isinstance(await outcome(sent[1]), UnknownTopicOrPartition)
+        await turns()
+        log = await kit.log()
+        store.patient = False
+        assert await outcome(send(log, 5)) == Appended(0), "4 was acknowledged, and is never sent again"
+
+    async def test_looked_into_when_the_topic_was_deleted(
+        self, kit: Kit, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store.patient = False
+        looked = anyio.Event()
+
+        async def in_thread(work: Any, *arguments: Any) -> Any:
+            await looked.wait()
+            return work(*arguments)
+
+        monkeypatch.setattr("kgw_core.workers.in_thread", in_thread)
+        log = await kit.log()
+        data = build_batch(
+            [(b"k", b"v" * 100, 0)] * 20_000,
+            codec=Codec.ZSTD,
+            producer_id=P,
+            producer_epoch=0,
+            base_sequence=4,
+        )
+        sent = [log.append(view(data), True), send(log, 20_004)]
+        kit.spawn(kit.catalog.delete("t"))
+        kit.spawn(kit.topic())
+        await turns()
+        assert "t" not in kit.catalog.by_name
+        looked.set()
+        assert [type(await outcome(each)) for each in sent] == [UnknownTopicOrPartition] * 2
+        log = await kit.log()
+        assert await refused(send(log, 20_004))
+        assert log.append(view(data), True) is not None
+
+    async def test_a_client_that_begins_anew_with_the_new_topic(self, kit: Kit, store: SlowStore) -> None:
+        """librdkafka does, in the same epoch, once it has seen that the topic was gone."""
+        kit.logs.refused.remember_absent("t", 0, [numbered(P, 4)])
+        log = await kit.log()
+        store.patient = False
+        assert await outcome(send(log, 0)) == Appended(0)
+        assert await outcome(send(log, 1)) == Appended(1)
+
+
 class TestWhatItMeans:
     async def test_others_are_not_concerned(self, kit: Kit, store: SlowStore) -> None:
         await kit.topic(partitions=2)
@@ -240,12 +363,6 @@ class TestWhatItMeans:
         assert await refused(send(log, 2))
         assert await outcome(send(log, 1)) == Appended(1)
         assert await outcome(send(log, 2)) == Appended(2)
-
-    async def test_it_goes_with_the_topic(self, kit: Kit) -> None:
-        log = await kit.log()
-        kit.logs.refused.remember(log.tp, P, 0, 0)
-        await kit.catalog.delete("t")
-        assert not kit.logs.refused.active
 
     async def test_records_that_were_stored_are_never_doubled_by_it(self, kit: Kit, store: SlowStore) -> None:
         log = await kit.log()
@@ -307,6 +424,33 @@ async def test_they_expire_with_the_producer() -> None:
     memory.expire(memory.clock.time_ms() + 1)
     assert not memory.active
     assert allows(memory, tp, P, 0, 5)
+
+
+async def test_those_of_topics_that_are_not_there_expire_sooner() -> None:
+    memory, tp = Memory(), a_tp()
+    memory.expiration_ms = 10 * LATER_ONLY_MS
+    memory.remember(tp, Q, 0, 3)
+    memory.deleted(tp)
+    memory.remember_absent("t", 0, [numbered(P, 4)])
+    memory.remember_absent("u", 0, [numbered(P, 4)])
+    memory.made(tp)
+    await memory.clock.advance(LATER_ONLY_MS / 1000)
+    memory.expire(0)
+    assert [allows(memory, tp, producer, 0, 5) for producer in (P, Q)] == [False, False]
+    await memory.clock.advance(0.001)
+    memory.expire(0)
+    assert not memory.active
+    assert not memory._names
+    assert [allows(memory, tp, producer, 0, 5) for producer in (P, Q)] == [True, True]
+
+
+async def test_full_of_topics_that_are_not_there() -> None:
+    memory, tp = Memory(most=2), a_tp()
+    for producer in range(3):
+        memory.remember_absent("t", 0, [numbered(producer, 3)])
+    memory.made(tp)
+    assert not any(allows(memory, tp, producer, 0, 4) for producer in range(3))
+    assert all(allows(memory, tp, producer, 0, 0) for producer in range(3))
 
 
 async def test_full_means_that_unknown_producers_begin_with_0_and_not_that_something_is_forgotten() -> None:
