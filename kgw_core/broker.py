@@ -1,4 +1,4 @@
-"""What handlers get: the parts of a running gateway, and what is known of one request."""
+"""The arguments of handlers: the parts of a running gateway, and the context of a request."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from kgw_core.topics.catalog import Catalog
 
 @dataclass(slots=True)
 class Broker:
-    """The parts that handlers work with. No logic, no I/O.
+    """The parts that handlers use. No logic, no I/O.
 
-    ``spawn`` starts a coroutine that outlives the request. ``health``: what fails at present. ``draining``
-    turns true when the gateway stops: nothing should wait long any more.
+    ``spawn`` starts a coroutine that outlives the request. ``health`` has the work that fails now.
+    ``draining`` is true when the gateway stops: long polls have to end.
     """
 
     config: Config
@@ -51,9 +51,12 @@ class Broker:
 
 
 class RequestContext:
-    """One request. ``own_bytes``: size of the memory that the request alone is in, whose bytes stay as they
-    are and may be kept; 0 where they are gone after the call. ``entries``: how many its arrays have, if they
-    are very many; else 0."""
+    """One request.
+
+    ``own_bytes`` is the size of the request's own memory, whose bytes may be kept; 0 if the bytes are gone
+    after the call. ``entries`` is how many entries its arrays have; 0 if they were not counted, because the
+    frame is small.
+    """
 
     __slots__ = ("api", "broker", "client", "entries", "own_bytes", "version")
 
@@ -66,16 +69,15 @@ class RequestContext:
         self.entries = 0
 
     def failed(self, error: KafkaError, where: str = "") -> int:
-        """Report that the answer carries ``error`` for ``where``; return its code. Nobody needs its traceback
-        from here on."""
+        """Report that the answer has ``error`` for ``where``; return its code. Drops its traceback."""
         self.client.sent_error(self.api, error, where)
         forget_frames(error)
         return error.code
 
     def caught(self, error: Exception, where: str) -> KafkaError:
-        """Report that the answer tells of ``error`` for ``where``; return what it is for the client.
+        """Report that the answer has ``error`` for ``where``; return the error for the client.
 
-        What is not a KafkaError is a fault of the gateway: logged, and UNKNOWN_SERVER_ERROR.
+        Any error but a KafkaError is a fault of the gateway. It is logged, and becomes UNKNOWN_SERVER_ERROR.
         """
         if not isinstance(error, KafkaError):
             self.client.crashed(self.api, error)

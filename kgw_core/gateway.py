@@ -1,4 +1,4 @@
-"""The composition root: config and plugins become a running gateway. The only file that knows every part."""
+"""The composition root: makes a running gateway of config and plugins. Only this file knows every part."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -23,6 +24,7 @@ from kgw_core.cluster import cluster_id
 from kgw_core.config import Config, Listener, Settings
 from kgw_core.configs.dynamic import DynamicConfigs
 from kgw_core.configs.static import static_level
+from kgw_core.drain_timeout import DrainTimeout
 from kgw_core.errors import KafkaError
 from kgw_core.features import Features
 from kgw_core.fetching.sessions import FetchSessions
@@ -31,7 +33,6 @@ from kgw_core.log.events import CoreEvents
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
-from kgw_core.patience import Patience
 from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
 from kgw_core.reconfiguring import reconfigure
@@ -55,24 +56,43 @@ logger = logging.getLogger("kgw")
 
 
 Bound: TypeAlias = dict[str, list[socket.socket]]
-"""By the listener's name."""
+"""The sockets of each listener, by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a gateway is made of: its settings, plugins and sockets.
+
+    ``where`` names the settings' source in messages. ``given`` names the settings that somebody wrote down.
+    """
+
+    config: Config
+    where: str
+    given: Collection[str]
+    stores: Stores
+    ledger: OffsetLedger
+    context: StoreContext
+    sockets: Bound
 
 
 class Gateway:
-    """A running gateway. ``addresses``: for each listener by name, where it listens. ``patience``: how long
-    its end may take. ``health``: what fails at present."""
+    """A running gateway.
+
+    ``addresses`` are those of each listener, by its name. ``drain_timeout`` limits the steps of the stop.
+    ``health`` has the work that fails now.
+    """
 
     def __init__(
         self,
         broker: Broker,
         server: Server,
         addresses: dict[str, list[tuple[str, int]]],
-        patience: Patience,
+        drain_timeout: DrainTimeout,
     ) -> None:
         self.broker = broker
         self.server = server
         self.addresses = addresses
-        self.patience = patience
+        self.drain_timeout = drain_timeout
         self.health = broker.health
 
     @property
@@ -83,7 +103,7 @@ class Gateway:
 
 
 def format_address(host: str, port: int) -> str:
-    """``host:port``, with an IPv6 address in brackets; of a Unix socket ``unix:`` with its path."""
+    """``host:port``, with an IPv6 address in brackets; for a Unix socket ``unix:`` with its path."""
     if is_unix(host):
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -99,14 +119,14 @@ async def running(
     chosen: Chosen | None = None,
     given: Collection[str] = (),
 ) -> AsyncIterator[Gateway]:
-    """Start a gateway; on leaving, drain it and stop.
+    """Start a gateway. On leaving the block, drain and stop it.
 
-    ``where`` names the settings' source in messages. ``store`` takes the place of the one that the settings
-    select. ``chosen`` are the plugins, where the settings have been checked already. ``given`` names the
-    settings that somebody wrote down, as ``topics.num_partitions``.
+    ``where`` names the settings' source in messages. ``store`` replaces the one that the settings select.
+    ``chosen`` are the plugins, if the settings have been validated already. ``given`` names the settings that
+    somebody wrote down, as ``topics.num_partitions``.
 
-    :raises kgw_core.spi.settings.ConfigError: settings are wrong, or a plugin that they select.
-    :raises StartError: storage or an address cannot be had.
+    :raises kgw_core.spi.settings.ConfigError: the settings or a plugin that they select are wrong.
+    :raises StartError: the storage cannot be opened, or an address cannot be bound.
     :raises StopError: storage or state could not be closed.
     """
     if chosen is None:
@@ -114,21 +134,22 @@ async def running(
     ledger = chosen.ledger.make() if chosen.ledger is not None else CountingLedger()
     if chosen.storage is not None:
         store = store or chosen.storage.make()
-    assert store is not None, "one of the two is there"
+    assert store is not None, "given or chosen"
     clock = clock or SystemClock()
-    kept = chosen.state.make() if chosen.state is not None else default_state(store)
+    state = chosen.state.make() if chosen.state is not None else default_state(store)
     context = StoreContext(config.node_id, Background(clock), events=CoreEvents())
-    stores = Stores(store, PromisedState(kept))
-    # Addresses first: where one is taken, the store is not even made.
+    stores = Stores(store, PromisedState(state))
+    # Addresses first: if one is in use, the store is not opened.
     async with _bound(config) as socks, stores.opened(context), anyio.create_task_group() as tasks:
-        async with _serving(config, where, given, stores, ledger, context, tasks, socks) as gateway:
+        parts = _Parts(config, where, given, stores, ledger, context, socks)
+        async with _serving(parts, tasks) as gateway:
             yield gateway
         tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def _bound(config: Config) -> AsyncIterator[Bound]:
-    """A socket for each address of each listener. :raises StartError: with all that cannot be had."""
+    """The sockets of all listeners. :raises StartError: names all addresses that cannot be bound."""
     bound: Bound = {}
     refused = []
     try:
@@ -149,21 +170,13 @@ def _refused(listener: Listener, error: OSError) -> str:
     place = format_address(listener.host, listener.port)
     why = error.strerror or str(error)
     if error.errno == errno.EADDRINUSE and not is_unix(listener.host):
-        why += "; port 0 takes any that is free"
+        why += "; port 0 takes any free port"
     return f"listener {listener.name}: cannot listen on {place}: {why}"
 
 
 @asynccontextmanager
-async def _serving(
-    config: Config,
-    where: str,
-    given: Collection[str],
-    stores: Stores,
-    ledger: OffsetLedger,
-    context: StoreContext,
-    tasks: anyio.abc.TaskGroup,
-    bound: Bound,
-) -> AsyncIterator[Gateway]:
+async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[Gateway]:
+    config, stores, ledger, context = parts.config, parts.stores, parts.ledger, parts.context
     store, state = stores.store, stores.state
 
     def start(work: Coroutine[Any, Any, None]) -> None:
@@ -182,7 +195,7 @@ async def _serving(
         state,
         spawn,
         str(config.node_id),
-        static_level(config, given),
+        static_level(config, parts.given),
         config.limits.append_timeout,
         background,
     )
@@ -225,7 +238,7 @@ async def _serving(
         raise StartError(f"storage {store.name}: topics cannot be read: {error}") from error
     events.find = catalog.partition
     events.on_topics = background.chore("taking over topics of others", catalog.refresh).due
-    await _create(config, where, catalog)
+    await _create(config, parts.where, catalog)
     catalog.on_created(lambda topic: logger.info("topic %s created: %s", topic.name, _partitions(topic)))
     catalog.on_deleted(lambda topic: logger.info("topic %s deleted", topic.name))
     groups = GroupService(config.groups, state, clock, spawn, catalog.id_of, background=background)
@@ -249,13 +262,15 @@ async def _serving(
             config.limits.max_fetch_sessions, config.limits.max_fetch_session_partitions
         ),
     )
-    server = Server(Dispatcher(broker, registry.load()), config.limits, budget, logs.gathering)
+    server = Server(Dispatcher(broker, registry.load()), config.limits, budget, logs.coalescer)
     configs.apply = partial(reconfigure, config, configs, catalog, logs, server)
     await configs.apply()
     if not store.capabilities().immediate:
         for number in range(store.writers):
             tasks.start_soon(background.keep, f"writer {number + 1} of the store", logs.writers.run)
-    tasks.start_soon(background.every, "closing late connections", server.look_interval, server.look)
+    tasks.start_soon(
+        background.every, "closing late connections", server.check_interval, server.check_timeouts
+    )
     tasks.start_soon(logs.upkeep)
     tasks.start_soon(groups.upkeep)
     if state.capabilities().immediate:
@@ -266,28 +281,28 @@ async def _serving(
     else:
         spawn(groups.load())
     addresses: dict[str, list[tuple[str, int]]] = {}
-    patience = Patience(config.limits.drain_timeout)
+    timeout = DrainTimeout(config.limits.drain_timeout)
     try:
         for listener in config.listeners:
             try:
-                take_connections(listener, bound[listener.name])
+                take_connections(listener, parts.sockets[listener.name])
             except OSError as error:
                 raise StartError(_refused(listener, error)) from None
         stores.serves = True
         for listener in config.listeners:
-            addresses[listener.name] = await server.listen(listener, bound[listener.name])
-        yield Gateway(broker, server, addresses, patience)
+            addresses[listener.name] = await server.listen(listener, parts.sockets[listener.name])
+        yield Gateway(broker, server, addresses, timeout)
     finally:
         with anyio.CancelScope(shield=True):
-            await patience.step("closing the listeners", server.stop_listening)
+            await timeout.step("closing the listeners", server.stop_listening)
             broker.draining = True
             background.hurry()
             logs.wakes.finish_all()
-            await patience.step("writing configs", configs.stop)
-            await patience.step("writing what groups have asked for", groups.stop)
-            await server.drain(patience)
-            await patience.step("writing what was appended", logs.drained)
-            await patience.step("resigning", ledger.close)
+            await timeout.step("writing configs", configs.stop)
+            await timeout.step("writing what groups have asked for", groups.stop)
+            await server.drain(timeout)
+            await timeout.step("writing what was appended", logs.drained)
+            await timeout.step("resigning", ledger.close)
 
 
 async def _awaited(work: Coroutine[Any, Any, None]) -> None:

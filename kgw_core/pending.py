@@ -1,7 +1,7 @@
-"""A result that is not there yet, without a task and without an event-loop future.
+"""A result that is not ready yet, without a task and without an event-loop future.
 
-An ``asyncio.Future`` calls back through the loop, which costs a turn of it for each request. A
-:class:`Pending` calls its listeners in the stack of whoever resolves it.
+An ``asyncio.Future`` calls back through the event loop, which costs each request a turn of the loop. A
+:class:`Pending` calls its listeners from :meth:`Pending.resolve`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class Pending(Generic[T]):
-    """One value or one error, given once, heard by its listeners in order. Not thread-safe.
+    """One value or one error, given once. Its listeners are called in order. Not thread-safe.
 
-    A listener that fails is logged: whoever gives the value, and the other listeners, must not suffer for it.
+    A listener that fails is logged. It harms neither the caller of :meth:`resolve` nor the other listeners.
     """
 
     __slots__ = ("_error", "_listener", "_more", "_value", "done", "on_abandon")
@@ -28,33 +28,33 @@ class Pending(Generic[T]):
     def __init__(self) -> None:
         self.done = False
         self.on_abandon: Callable[[], object] | None = None
-        """Called when nobody wants the value any more, as the client has gone."""
+        """Called when the value is not needed any more, as the client has disconnected."""
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._listener: Callable[[Pending[T]], object] | None = None  # nearly always one at most
+        self._listener: Callable[[Pending[T]], object] | None = None  # nearly always the only one
         self._more: deque[Callable[[Pending[T]], object]] | None = None
 
     def resolve(self, value: T) -> None:
-        """Give the value; nothing happens where there is a value or error already."""
+        """Give the value. A second value or error is ignored."""
         if not self.done:
             self._value = value
             self._finish()
 
     def fail(self, error: BaseException) -> None:
-        """Give the error; nothing happens where there is a value or error already."""
+        """Give the error. A second value or error is ignored."""
         if not self.done:
             self._error = error
             self._finish()
 
     def abandon(self) -> None:
-        """Nobody waits any more; the work may be given up."""
-        told, self.on_abandon = self.on_abandon, None
-        if told is not None and not self.done:
-            told()
+        """The value is not needed any more. The work may be given up."""
+        on_abandon, self.on_abandon = self.on_abandon, None
+        if on_abandon is not None and not self.done:
+            on_abandon()
 
     def _finish(self) -> None:
         self.done = True
-        self.on_abandon = None  # what would be told mostly holds this: the two would be garbage
+        self.on_abandon = None  # it mostly refers to this object, and a cycle would be garbage
         listener, self._listener = self._listener, None
         while listener is not None:
             try:
@@ -64,7 +64,7 @@ class Pending(Generic[T]):
             listener = self._more.popleft() if self._more else None
 
     def then(self, listener: Callable[[Pending[T]], object]) -> None:
-        """Call ``listener(self)`` when done: now, if it is."""
+        """Call ``listener(self)`` when this is done, or now if it is done."""
         if self.done:
             listener(self)
         elif self._listener is None:
@@ -83,7 +83,7 @@ class Pending(Generic[T]):
         return self._value  # type: ignore[return-value] # T may itself be optional
 
     async def wait(self) -> T:
-        """Wait for the value; giving up waiting leaves the work going on."""
+        """Wait for the value. Cancelling the wait does not cancel the work."""
         if not self.done:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -96,14 +96,15 @@ class Pending(Generic[T]):
         return self.result()
 
 
-class Alone(Pending[T]):
-    """The answer to a request that no later one of its connection may overtake, whatever the two are."""
+class Exclusive(Pending[T]):
+    """The answer to a request that no later request of its connection may overlap."""
 
     __slots__ = ()
 
 
-class Few(Pending[T]):
-    """The answer to a request of few ``entries``, however large it is: it takes little beside its bytes."""
+class Counted(Pending[T]):
+    """The answer to a request whose ``entries`` were counted. They bound the memory of the decoded
+    request."""
 
     __slots__ = ("entries",)
 

@@ -1,4 +1,4 @@
-"""The beginning of a Produce that is larger than may be: enough to refuse it."""
+"""Decodes the beginning of a Produce that is too large, to refuse it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _ACKS_AND_TIMEOUT = struct.Struct(">hi")
 
 
 def beginning(data: memoryview, at: int, version: int) -> ProduceRequest | None:
-    """The request whose body begins at ``at``, with its first partition only and nothing of its batch; None
-    where the beginning does not reach so far, or is none."""
+    """The request whose body begins at ``at``, with its first partition only and without its batch; None if
+    the beginning is too short or malformed."""
     flexible = version >= FLEXIBLE
     try:
         transactional_id = None

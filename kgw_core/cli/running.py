@@ -140,7 +140,7 @@ async def _asked_again(signals: AsyncIterator[signal.Signals] | None, gateway: G
         logging.getLogger("kgw").warning("%s again: stopping at once", number.name)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        gateway.patience.lose()
+        gateway.drain_timeout.expire()
 
 
 def _open_standard_streams() -> None:

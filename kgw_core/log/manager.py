@@ -11,8 +11,8 @@ import anyio.lowlevel
 from kgw_core.background import Background, Faults, Tries
 from kgw_core.budget import UNLIMITED, Budget
 from kgw_core.clock import Clock
+from kgw_core.coalescer import Coalescer
 from kgw_core.errors import KafkaError
-from kgw_core.gathering import Gathering
 from kgw_core.log import compaction, snapshots
 from kgw_core.log.kept import Kept
 from kgw_core.log.kind import LogKind
@@ -48,7 +48,7 @@ class LogManager:
     two looks for records that may go, ``compaction_interval`` between two for logs to compact. ``budget`` is
     charged with the appends that wait. ``state`` is where what has to be remembered of logs is kept, where
     both are durable. ``tail_cache``: bytes for the newest batches, where the store has to wait.
-    ``answers`` is charged with records that are read or converted for an answer. ``gathering`` is open while
+    ``answers`` is charged with records that are read or converted for an answer. ``coalescer`` is open while
     an append's outcome is told to all who wait for it. ``background`` runs what no request waits for.
     ``check_records``: how closely the records of what is appended are looked at.
     """
@@ -91,8 +91,8 @@ class LogManager:
         self.late = False
         """Whether the store has not answered an append in time, and none since."""
         self.wakes = Wakes()
-        self.gathering = Gathering()
-        self.writers = Writers(store, self.gathering, spawn)
+        self.coalescer = Coalescer()
+        self.writers = Writers(store, self.coalescer, spawn)
         self.refused = RefusedSequences(self.background, PRODUCER_EXPIRATION_MS, state if durable else None)
         self.opening, self.changing = Turns(), Turns()  # of logs, each by its partition
         self.openers = Openers(spawn)

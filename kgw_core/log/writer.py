@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from kgw_core.gathering import Gathering
+from kgw_core.coalescer import Coalescer
 from kgw_core.spi.storage import Append, LogStore
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Writers:
     def __init__(
         self,
         store: LogStore,
-        answers: Gathering,
+        answers: Coalescer,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._store = store

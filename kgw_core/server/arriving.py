@@ -1,46 +1,45 @@
-"""A frame that has begun: its memory, its part of the budget, and whether it comes fast enough.
+"""A frame that has not arrived whole (Kafka's NetworkReceive): its memory, budget and timeout.
 
-A small one gets a bytearray. A large one is cut from the arena, which is mapped, not touched: it costs what
-arrives, not what the client claims; and it has a claim to its bytes of the budget, which may have to wait.
+A small frame gets a bytearray. A large one is cut from the arena, whose memory is mapped but not touched, so
+it costs the bytes that arrive and not the length that the client claims. A large frame also claims its bytes
+of the budget, and may have to wait for them.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kgw_core.budget import Budget
-    from kgw_core.config import Limits
-    from kgw_core.records.arena import Arena
+from kgw_core.budget import Budget
+from kgw_core.config import Limits
+from kgw_core.records.arena import Arena
 
 _SIZE = struct.Struct(">i")
 PREFIX = _SIZE.size
-"""Bytes of a frame's length."""
+"""The size of a frame's length, in bytes."""
 read_size = _SIZE.unpack_from
 """``(length,) = read_size(buffer, at)``"""
 MAPPED = 32 << 10
 """A frame of at least this many bytes is cut from the arena; a smaller one is a bytearray."""
 SLOWEST = 64 << 10
-"""Bytes a second: a frame that arrives as fast gets all the time that it needs."""
+"""Bytes a second. A frame that arrives at this rate is never closed for its slowness."""
 GRACE = 1.0
-"""Seconds for which a frame may stand still though others wait for its room."""
+"""Seconds for which a frame may stand still while others wait for its bytes of the budget."""
 
 _HTTP = {b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI", b"DELE", b"CONN", b"PRI "}
 
 
 class Arriving:
-    """``memory`` is for the whole frame without its length, and ``filled`` bytes of it are there.
+    """``memory`` is for the whole frame without its length. ``filled`` bytes of it have arrived.
 
-    ``size``: that length; None while ``memory`` is for it. ``claimed``: bytes of the budget that are for the
-    frame. ``waits``: it has not got them yet.
+    ``size`` is the length; it is None while ``memory`` is for the length itself. ``claimed`` is how many
+    bytes of the budget the frame takes, and ``waits`` is true while it waits for them.
     """
 
     __slots__ = ("_budget", "_resume", "claimed", "filled", "memory", "size", "waits")
 
     def __init__(self, size: int | None, arena: Arena, budget: Budget, resume: Callable[[], object]) -> None:
-        """``resume()`` is called when it need not wait any more."""
+        """``resume()`` is called when the budget has granted the bytes."""
         self.size = size
         self.filled = 0
         self.claimed = 0
@@ -60,7 +59,7 @@ class Arriving:
         self._resume()
 
     def drop(self) -> None:
-        """It will not be whole, or is done with: its bytes of the budget are free."""
+        """Drop the frame and give its bytes back to the budget."""
         claimed, self.claimed = self.claimed, 0
         if self.waits:
             self.waits = False
@@ -69,7 +68,7 @@ class Arriving:
             self._budget.give(claimed)
 
     def overdue(self, elapsed: float, limits: Limits) -> str | None:
-        """Why it is not waited for any more, if it is not; ``elapsed`` seconds after it began."""
+        """The reason to close the connection ``elapsed`` seconds after the frame began, if there is one."""
         if elapsed > limits.frame_timeout + self.filled / SLOWEST:
             timeout = f"{limits.frame_timeout:g} s (limits.frame_timeout)"
             return f"a request was not whole within {timeout}: {self.arrived()}"
@@ -80,18 +79,17 @@ class Arriving:
         return None
 
     def arrived(self) -> str:
-        """How much of it is there, for the log."""
+        """How much of the frame has arrived, for the log."""
         return "within its length" if self.size is None else f"{self.filled} of {self.size} bytes"
 
 
 def wrong_length(length: int, most: int) -> str:
-    """What the client is told of that sends frames of no length that is taken."""
-    told = f"a frame of {length} bytes; allowed are 1 to {most} (limits.max_request_size)"
-    return told + guessed(length)
+    """The reason to refuse a frame of this length."""
+    return f"a frame of {length} bytes; allowed are 1 to {most} (limits.max_request_size){guessed(length)}"
 
 
 def guessed(length: int) -> str:
-    """What the client seems to speak instead, by the first four bytes that it sent."""
+    """A guess at the client's protocol by the first four bytes that it sent, if they are no length."""
     sent = _SIZE.pack(length)
     if sent in _HTTP:
         return "; it looks like HTTP"

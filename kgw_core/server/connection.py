@@ -1,17 +1,19 @@
-"""One client's connection: bytes to frames, answers back, and never more in memory than allowed.
+"""One client's connection: reads frames and sends answers, within limits of memory and time.
 
 Rules:
 
-1. Requests start in the order of their arrival, and answers leave in it (:mod:`kgw_core.server.line`).
-2. Whole frames that may not start yet are held; past a limit of them and of those in work, or while the
-   client does not read its answers, nothing more is read from the socket. What all connections hold counts
-   against one budget: past it those that hold any are not read, and a large frame waits for its turn.
-3. Small frames are read into a buffer that all connections of the loop share, and are gone after the call;
-   a frame that did not arrive whole gets memory of its own, filled by the kernel directly
+1. Requests start and answers leave in the order of arrival (:mod:`kgw_core.server.pipeline`).
+2. Frames that may not start yet are held. The socket is not read (Kafka mutes the channel) while too many
+   requests are held or in flight, or while the client does not read its answers. The frames of all
+   connections count against one budget. When it is used up, connections that hold any part of it are not
+   read, and a large frame waits for its turn.
+3. Small frames are read into a buffer that all connections share, and are gone after the call. A frame that
+   did not arrive whole gets memory of its own, which the kernel fills directly
    (:mod:`kgw_core.server.arriving`).
-4. A frame that has begun is whole within a time, and so is the first; the server looks now and then.
-5. A connection ends with a reason in the log, unless the client ended it between requests.
-6. After a whole buffer of small frames others have their turn: libuv would read on, up to 32 times.
+4. The first request, and each frame that has begun, has to arrive within a timeout. The server checks this at
+   intervals.
+5. A connection closes with a reason in the log, unless the client closed it between requests.
+6. After a full buffer of small frames the event loop serves others. libuv would read up to 32 times in a row.
 """
 
 from __future__ import annotations
@@ -19,25 +21,55 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
+from kgw_core.budget import Budget
+from kgw_core.coalescer import Coalescer
+from kgw_core.config import Limits
 from kgw_core.errors import Unanswerable, forget_frames
 from kgw_core.events import Client, shown
 from kgw_core.pending import Pending
+from kgw_core.records.arena import Arena
 from kgw_core.server.arriving import PREFIX, Arriving, read_size, wrong_length
-from kgw_core.server.dispatch import Answer
-from kgw_core.server.line import Line
-from kgw_core.server.oversized import Oversized, may_be_told
+from kgw_core.server.dispatch import Dispatcher
+from kgw_core.server.oversized import Oversized, is_oversized
+from kgw_core.server.pipeline import Pipeline
+from kgw_core.server.responses import Answer
 from kgw_core.wire import Buffer
-
-if TYPE_CHECKING:
-    from kgw_core.server.server import Server
 
 logger = logging.getLogger("kgw")
 
 _NO_BYTES = memoryview(b"")
 SHARED_SIZE = 64 << 10
-"""Size of the receive buffer that all connections share; what one read takes of small frames."""
+"""Size of the receive buffer that all connections share, and so the most bytes of one read of small
+frames."""
+
+
+class Host(Protocol):
+    """What a connection needs of its server.
+
+    ``shared`` is the receive buffer of all connections, ``arena`` the memory for large frames. Finished
+    answers wait in ``coalescer`` while it is open.
+    """
+
+    dispatcher: Dispatcher
+    limits: Limits
+    budget: Budget
+    coalescer: Coalescer
+    shared: memoryview
+    arena: Arena
+
+    def admit(self, connection: Connection, transport: asyncio.Transport) -> str | None:
+        """Count the connection and set its client. Return the reason if it is refused."""
+
+    def gone(self, connection: Connection) -> None:
+        """The connection is closed."""
+
+    def unread(self, connection: Connection, size: int) -> None:
+        """``size`` bytes of answers wait for a client that does not read; 0 if it reads again."""
+
+    def now(self) -> float:
+        """The time of timeouts, in seconds."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -50,61 +82,61 @@ class Connection(asyncio.BufferedProtocol):
         "_draining",
         "_ended",
         "_fresh",
+        "_host",
         "_last",
-        "_line",
         "_out",
         "_own",
+        "_pipeline",
         "_reading",
         "_refusals",
-        "_resting",
-        "_server",
         "_transport",
         "_unsent",
         "_writable",
+        "_yielding",
         "active",
         "client",
         "listener",
     )
 
-    def __init__(self, server: Server, listener: str) -> None:
-        self._server = server
+    def __init__(self, host: Host, listener: str) -> None:
+        self._host = host
         self.listener = listener
         self.client: Client = None  # type: ignore[assignment] # set when the connection is made
         self.active = True
         self._transport: asyncio.Transport = None  # type: ignore[assignment] # likewise
-        self._budget = server.budget
-        limits = server.limits
-        self._line = Line(server.budget, limits.max_in_flight_requests, limits.most_entries)
+        self._budget = host.budget
+        limits = host.limits
+        self._pipeline = Pipeline(host.budget, limits.max_in_flight_requests, limits.most_entries)
         self._own: Arriving | Oversized | None = None  # the frame that has memory of its own
-        self._refusals: deque[Answer] = deque()  # answers to those that were too large
-        self._began = 0.0  # when that frame did, or when reading it went on
-        self._fresh = True  # nothing was asked yet
-        self._last = 0.0  # when the server last saw something happen
+        self._refusals: deque[Answer] = deque()  # answers to frames that were too large
+        self._began = 0.0  # when the frame in _own began, or when reading it was resumed
+        self._fresh = True  # no request has come yet
+        self._last = 0.0  # when the last check saw activity
         self._out: list[Buffer] = []
-        self._unsent = 0  # when the server looked last
+        self._unsent = 0  # bytes of answers in the transport at the last check
         self._reading = True
-        self._resting = False  # others have their turn before more is read
+        self._yielding = False  # the event loop serves others before more is read
         self._writable = True
-        self._ended = False  # the client sends nothing more
+        self._ended = False  # the client has closed its side
         self._draining = False
         self._closing = False
 
     # -- from the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
-        self._began = self._last = self._server.now()
-        self._transport.set_write_buffer_limits(high=self._server.limits.max_queued_bytes)
-        refusal = self._server.admit(self, self._transport)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class is no subclass of it
+        self._began = self._last = self._host.now()
+        self._transport.set_write_buffer_limits(high=self._host.limits.max_queued_bytes)
+        refusal = self._host.admit(self, self._transport)
         if refusal:
             self.close(refusal, logging.WARNING)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         own = self._own
         if own is None:
-            return self._server.shared
+            return self._host.shared
         if isinstance(own, Oversized):
-            return own.room(self._server.shared)
+            return own.room(self._host.shared)
         return own.memory[own.filled :]
 
     def buffer_updated(self, size: int) -> None:
@@ -115,8 +147,8 @@ class Connection(asyncio.BufferedProtocol):
             own = self._own
             if own is None:
                 frames = self._parse(size)
-                if frames > 1 and size == len(self._server.shared):
-                    self._rest()
+                if frames > 1 and size == len(self._host.shared):
+                    self._yield_turn()
             elif isinstance(own, Oversized):
                 own.took(size)
                 self._skip(own)
@@ -139,32 +171,32 @@ class Connection(asyncio.BufferedProtocol):
         if error is not None and not self._closing:
             logger.info("client %s lost: %s", self.client, error)
         self._closing = True
-        self._budget.forget(self._balance)
+        self._budget.forget(self._update_reading)
         self._drop_own()
-        self._line.abandon()
-        self._server.gone(self)
+        self._pipeline.abandon()
+        self._host.gone(self)
 
     def pause_writing(self) -> None:
         self._writable = False
-        self._balance()
-        self._server.unread(self, self._transport.get_write_buffer_size())
+        self._update_reading()
+        self._host.unread(self, self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         self._writable = True
-        self._server.unread(self, 0)
+        self._host.unread(self, 0)
         self._go_on()
 
     # -- frames
 
     def _parse(self, size: int) -> int:
-        """Go through the frames in the shared buffer; keep what is left over. Return how many were whole."""
-        shared, most = self._server.shared, self._server.limits.max_request_size
+        """Handle the frames in the shared buffer, and keep an incomplete one. Return how many were whole."""
+        shared, most = self._host.shared, self._host.limits.max_request_size
         at = frames = 0
         while size - at >= PREFIX:
             (length,) = read_size(shared, at)
             end = at + PREFIX + length
             if end > size or not 0 < length <= most:
-                self._began = self._server.now()
+                self._began = self._host.now()
                 self._begin_own(length, shared[at + PREFIX : min(end, size)])
                 if self._own is not None:
                     return frames
@@ -175,23 +207,23 @@ class Connection(asyncio.BufferedProtocol):
             at = end
             frames += 1
         if at < size:
-            self._began = self._server.now()
+            self._began = self._host.now()
             self._begin_own(None, shared[at:size])
         return frames
 
     def _begin_own(self, size: int | None, arrived: memoryview) -> None:
-        """Of a frame of ``size`` bytes, or (None) of the length of one, this much has come."""
-        most = self._server.limits.max_request_size
-        if size is not None and may_be_told(size, most):
+        """Begin a frame of ``size`` bytes, of which ``arrived`` is there. None: its length is incomplete."""
+        most = self._host.limits.max_request_size
+        if size is not None and is_oversized(size, most):
             oversized = self._own = Oversized(size, self._refuse_oversized)
             oversized.take(arrived)
             self._skip(oversized)
             return
         if size is not None and not 0 < size <= most:
             raise Unanswerable(wrong_length(size, most))
-        own = self._own = Arriving(size, self._server.arena, self._budget, self._balance)
+        own = self._own = Arriving(size, self._host.arena, self._budget, self._update_reading)
         if own.waits:
-            self._balance()
+            self._update_reading()
         own.memory[: len(arrived)] = arrived
         own.filled = len(arrived)
 
@@ -212,76 +244,76 @@ class Connection(asyncio.BufferedProtocol):
                 self._budget.give(own.claimed)
 
     def _refuse_oversized(self, beginning: memoryview, size: int, more: bool) -> Answer:
-        most = self._server.limits.max_request_size
-        told = wrong_length(size, most)
-        return self._server.dispatcher.refused_oversized(beginning, told, self.client, more)
+        most = self._host.limits.max_request_size
+        reason = wrong_length(size, most)
+        return self._host.dispatcher.refused_oversized(beginning, reason, self.client, more)
 
     def _skip(self, own: Oversized) -> None:
-        """More of a frame that is too large has come. Once it is whole, one of no bytes stands for it."""
+        """More of a frame that is too large has arrived. When it is whole, an empty frame takes its place."""
         if own.filled == own.size:
             self._own = None
             self._refusals.append(own.answer)
             self._frame(_NO_BYTES, True)
 
     def _drop_own(self) -> None:
-        """The frame that has begun will not be whole."""
+        """Drop the frame that has begun."""
         own, self._own = self._own, None
         if own is not None:
             own.drop()
 
     def _frame(self, frame: memoryview, stable: bool) -> None:
-        """Start it or hold it. Nothing is held unless a request is not answered, or an answer not read."""
-        if self._writable and (not self._line.answers or self._line.may_follow(frame)):
+        """Start or hold a request. It is held only if a request is in flight or an answer is unread."""
+        if self._writable and (not self._pipeline.answers or self._pipeline.may_start(frame)):
             self._start(frame, stable)
         else:
-            self._line.hold(frame, stable)
-            self._balance()
+            self._pipeline.hold(frame, stable)
+            self._update_reading()
 
     def _start(self, frame: memoryview, stable: bool) -> None:
         self._fresh = False
         if not frame:
             answer: Answer | Pending[Answer] = self._refusals.popleft()
         else:
-            answer = self._server.dispatcher.start(frame, self.client, stable)
-        if isinstance(answer, Pending):
-            self._line.started(frame, answer)
+            answer = self._host.dispatcher.start(frame, self.client, stable)
+        if type(answer) is bytes and not self._pipeline.answers:
+            self._out.append(answer)
+        elif isinstance(answer, Pending):
+            self._pipeline.started(frame, answer)
             answer.then(self._answered)
-            self._balance()
+            self._update_reading()
         elif answer is None:
             return
-        elif self._line.answers:
-            self._line.answered(answer)
-        elif type(answer) is list:
+        elif self._pipeline.answers:
+            self._pipeline.answered(answer)
+        elif isinstance(answer, list):
             self._out += answer
-            self._flush()  # a large one: what comes next has to know whether the client reads it
-        else:
-            self._out.append(answer)  # type: ignore[arg-type] # bytes, as the other kinds are ruled out
+            self._flush()  # large: the next request has to know whether the client reads it
 
     # -- answers
 
     def _answered(self, _: Pending[Answer]) -> None:
-        """Some answer is finished."""
-        self._server.gathering.call(self._send_finished)
+        """An answer is finished."""
+        self._host.coalescer.call(self._send_finished)
 
     def _send_finished(self) -> None:
-        """Send what is finished at the head of the line."""
+        """Send the finished answers at the head of the pipeline."""
         if self._closing:
             return
         try:
-            self._line.leave(self._out)
+            self._pipeline.pop_finished(self._out)
         except Exception as error:
             self._failed(error)
         else:
             self._go_on()
 
     def _go_on(self) -> None:
-        """Start what was held, as far as the rules let it."""
+        """Start the held requests that may start."""
         if self._closing:
             return
-        line = self._line
+        pipeline = self._pipeline
         try:
-            while line.held and self._writable and not self._closing:
-                frame = line.next_held()
+            while pipeline.held and self._writable and not self._closing:
+                frame = pipeline.next_held()
                 if frame is None:
                     break
                 try:
@@ -293,7 +325,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         if self._out:
             self._flush()
-        self._balance()
+        self._update_reading()
         if self._ended or self._draining:
             self._close_if_finished()
 
@@ -304,54 +336,59 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._transport.writelines(out)
 
-    # -- pressure and ends
+    # -- muting, timeouts, closing
 
-    def _rest(self) -> None:
-        """There is more to read, probably: after the others' turn."""
-        if not self._resting:
-            self._resting = True
-            asyncio.get_running_loop().call_soon(self._rested)
-            self._balance()
+    def _yield_turn(self) -> None:
+        """There is probably more to read: let the event loop serve others first."""
+        if not self._yielding:
+            self._yielding = True
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            self._update_reading()
 
-    def _rested(self) -> None:
-        self._resting = False
-        self._balance()
+    def _end_turn(self) -> None:
+        self._yielding = False
+        self._update_reading()
 
-    def _balance(self) -> None:
-        """Read from the socket only while there is room for what comes."""
-        line, own, limits = self._line, self._own, self._server.limits
+    def _update_reading(self) -> None:
+        """Read from the socket only while there is room (Kafka: mute or unmute the channel)."""
+        pipeline, own, limits = self._pipeline, self._own, self._host.limits
         room = (
             self._writable
-            and len(line.held) + len(line.answers) < limits.max_in_flight_requests
-            and line.kept < limits.max_in_flight_bytes
+            and len(pipeline.held) + len(pipeline.answers) < limits.max_in_flight_requests
+            and pipeline.budgeted < limits.max_in_flight_bytes
             and (own is None or not own.waits)
             and not self._draining
-            and not self._resting
+            and not self._yielding
         )
         if self._closing:
             return
         budget = self._budget
-        if room and budget.over and (line.kept or budget.exhausted) and (own is None or not own.claimed):
+        if (
+            room
+            and budget.over
+            and (pipeline.budgeted or budget.exhausted)
+            and (own is None or not own.claimed)
+        ):
             room = False
-            budget.pause(self._balance)
-        if room == self._reading or self._transport.is_closing():  # lost, and about to be told
+            budget.pause(self._update_reading)
+        if room == self._reading or self._transport.is_closing():  # connection_lost is about to be called
             return
         self._reading = room
         if room:
-            self._began = self._server.now()
+            self._began = self._host.now()
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()
 
-    def press(self) -> None:
-        """The budget is exhausted: read no more before there is room, even if nothing is in flight."""
-        self._balance()
+    def budget_exhausted(self) -> None:
+        """Stop reading until there is room in the budget, even if nothing is in flight."""
+        self._update_reading()
 
-    def look(self, now: float) -> int:
-        """Close what takes too long; return how many bytes of answers are unread."""
-        limits = self._server.limits
+    def check_timeouts(self, now: float) -> int:
+        """Close the connection if a timeout has passed. Return how many bytes of answers are unread."""
+        limits = self._host.limits
         before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
-        if self.active or (self._line.answers and not self._closing) or self._unsent != before:
+        if self.active or (self._pipeline.answers and not self._closing) or self._unsent != before:
             self.active = False
             self._last = now
         elapsed = now - self._began if self._reading else 0.0
@@ -368,19 +405,19 @@ class Connection(asyncio.BufferedProtocol):
         return self._transport.get_write_buffer_size()
 
     def drain(self) -> None:
-        """Answer what has been asked, then close."""
+        """Close when all requests are answered."""
         self._draining = True
-        self._balance()
+        self._update_reading()
         self._close_if_finished()
 
     def _close_if_finished(self) -> None:
         over = self._ended or self._draining
-        if over and not self._line.answers and not self._line.held and not self._closing:
+        if over and not self._pipeline.answers and not self._pipeline.held and not self._closing:
             self._closing = True
             self._transport.close()
 
     def close(self, reason: str, level: int = logging.INFO) -> None:
-        """Close; what was answered before still leaves. ``reason`` is the line in the log."""
+        """Close the connection after sending the finished answers. ``reason`` is logged."""
         if self._closing:
             return
         logger.log(level, "closing connection of %s: %s", self.client, shown(reason))
@@ -391,7 +428,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.close()
 
     def _failed(self, error: Exception) -> None:
-        """Close with what a request, or the gateway, has failed with."""
+        """Close with the error of a request or of the gateway."""
         if isinstance(error, Unanswerable):
             self.close(str(error), logging.WARNING)
         else:
@@ -400,7 +437,7 @@ class Connection(asyncio.BufferedProtocol):
         forget_frames(error)
 
     def expire(self, reason: str) -> None:
-        """Close as idle; a client that does not read what is on its way is not waited for."""
+        """Close after a timeout, without waiting for a client that does not read its answers."""
         self.close(reason)
         if self._transport.get_write_buffer_size():
             self._transport.abort()

@@ -1,9 +1,9 @@
-"""A request that is larger than may be: refused with an answer, where its beginning says what it is.
+"""A request that is larger than limits.max_request_size: it is refused with an answer if possible.
 
-A client that is not told sends it again and again: Apache Kafka closes the connection, and a producer whose
-batch is too large for the broker connects anew until its time is up. So the beginning of such a frame is
-kept, the rest is read and dropped, and then the answer takes its turn. Where there can be none (acks=0,
-answers that tell of errors beside their entries only, bytes that are no request) the connection ends at once.
+Apache Kafka closes the connection, and a producer whose batch is too large connects again until its delivery
+timeout. Here the beginning of the frame is kept, the rest is read and dropped, and then the answer takes its
+turn. Some requests cannot be answered: Produce with acks=0, responses without an error about the whole
+request, and bytes that are no request. Then the connection closes at once.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from typing import Final
 
 from kgw_core.config import Limits
 from kgw_core.server.arriving import SLOWEST, guessed
-from kgw_core.server.dispatch import Answer
+from kgw_core.server.responses import Answer
 
 HEAD: Final = 64 << 10
-"""Bytes of the beginning that are kept at most."""
+"""The most bytes of the beginning that are kept."""
 KEY_AND_CORRELATION: Final = 8
-"""Bytes at the beginning that say which API and version it is, and which request."""
+"""The bytes of API key, version and correlation id."""
 
 Refuse = Callable[[memoryview, int, bool], Answer]
-"""``refuse(beginning, size, more)``: the answer; None where ``more`` of the beginning may come and is needed.
-:raises Unanswerable: there is none."""
+"""``refuse(beginning, size, more)`` returns the answer, or None if it needs ``more`` of the beginning, which
+may still come. :raises Unanswerable: there is no answer."""
 
 
 class Oversized:
-    """A frame of ``size`` bytes, of which ``filled`` have come; ``answer`` is known before it is whole."""
+    """A frame of ``size`` bytes, of which ``filled`` have arrived. ``answer`` is known before it is whole."""
 
     claimed: Final = 0
-    """Bytes of the budget that are for the frame."""
+    """How many bytes of the budget the frame takes."""
     waits: Final = False
-    """Whether it has to wait for them."""
+    """Whether the frame waits for them."""
 
     __slots__ = ("_head", "_refuse", "answer", "filled", "size")
 
@@ -43,20 +43,20 @@ class Oversized:
         self._refuse = refuse
 
     def room(self, shared: memoryview) -> memoryview:
-        """Where the next bytes go: what is dropped, into ``shared``."""
+        """The memory for the next bytes; it is ``shared`` for bytes that are dropped."""
         if self.answer is None:
             return self._head[self.filled :]
         return shared[: min(len(shared), self.size - self.filled)]
 
     def take(self, arrived: memoryview) -> None:
-        """What of it has come with the frame before. :raises Unanswerable: as :meth:`took`."""
+        """Take the bytes that arrived with the frame before. :raises Unanswerable: as :meth:`took`."""
         head = arrived[: len(self._head)]
         self._head[: len(head)] = head
         self.filled = len(arrived)
         self._look()
 
     def took(self, count: int) -> None:
-        """So many bytes more have come into :meth:`room`. :raises Unanswerable: it gets no answer."""
+        """``count`` bytes have arrived in :meth:`room`. :raises Unanswerable: the frame gets no answer."""
         self.filled += count
         self._look()
 
@@ -66,20 +66,20 @@ class Oversized:
             self.answer = self._refuse(self._head[: self.filled], self.size, more)
 
     def overdue(self, elapsed: float, limits: Limits) -> str | None:
-        """Why it is not waited for any more, if it is not; ``elapsed`` seconds after it began."""
+        """The reason to close the connection ``elapsed`` seconds after the frame began, if there is one."""
         if elapsed > limits.frame_timeout + self.filled / SLOWEST:
             timeout = f"{limits.frame_timeout:g} s (limits.frame_timeout)"
             return f"a request was not whole within {timeout}: {self.arrived()}"
         return None
 
     def arrived(self) -> str:
-        """How much of it is there, for the log."""
+        """How much of the frame has arrived, for the log."""
         return f"{self.filled} of {self.size} bytes"
 
     def drop(self) -> None:
-        """It will not be whole."""
+        """Drop the frame. It takes no bytes of the budget."""
 
 
-def may_be_told(size: int, most: int) -> bool:
-    """Whether a frame of this length is too large, and may be a request all the same."""
+def is_oversized(size: int, most: int) -> bool:
+    """Whether a frame of this length is too large but may be a request."""
     return size > most and not guessed(size)

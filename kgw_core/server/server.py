@@ -1,4 +1,4 @@
-"""The listeners of a gateway and the connections that came through them."""
+"""The listeners of a gateway, and their connections. Kafka's SocketServer and ConnectionQuotas."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ import msgspec
 from kgw_core.addresses import split_address
 from kgw_core.background import Faults
 from kgw_core.budget import Budget
+from kgw_core.coalescer import Coalescer
 from kgw_core.config import Limits, Listener
+from kgw_core.drain_timeout import DrainTimeout
 from kgw_core.events import Client
-from kgw_core.gathering import Gathering
-from kgw_core.patience import Patience
 from kgw_core.records.arena import Arena
 from kgw_core.server.arriving import PREFIX
 from kgw_core.server.connection import SHARED_SIZE, Connection
@@ -30,16 +30,15 @@ from kgw_core.server.sockets import UNIX, Address, address_of, is_unix
 
 logger = logging.getLogger("kgw")
 
-_LOOKED_AT = 1000
-"""How many connections are looked at before others get their turn."""
+_CHECKED = 1000
+"""How many connections are checked before the event loop serves others."""
 
 
 class Server:
-    """Accepts connections and keeps account of them.
+    """Accepts connections, counts them, and checks their timeouts. The Host of its connections.
 
-    ``shared`` is the receive buffer of all connections that are between frames: the event loop reads into
-    it and hands the bytes over in one go, so it is empty again before the next read. While ``gathering`` is
-    open, answers that are finished wait to leave together.
+    ``shared`` is the receive buffer of all connections that are between frames. The event loop reads into it
+    and calls the connection at once, so it is empty again before the next read.
     """
 
     def __init__(
@@ -47,10 +46,10 @@ class Server:
         dispatcher: Dispatcher,
         limits: Limits,
         budget: Budget | None = None,
-        gathering: Gathering | None = None,
+        coalescer: Coalescer | None = None,
     ) -> None:
         self.dispatcher = dispatcher
-        self.gathering = gathering or Gathering()
+        self.coalescer = coalescer or Coalescer()
         self.limits = self._settings = limits
         self.budget = budget or Budget(limits.max_total_in_flight_bytes)
         self.budget.on_exhausted = self._exhausted
@@ -69,8 +68,7 @@ class Server:
     # -- listening
 
     async def listen(self, listener: Listener, socks: list[socket.socket]) -> list[Address]:
-        """Open a listener on sockets that take connections for it; return their addresses. Takes them off the
-        list."""
+        """Serve the sockets of a listener; return their addresses. Removes the sockets from the list."""
         self._advertised[listener.name] = listener
         loop, factory = asyncio.get_running_loop(), partial(Connection, self, listener.name)
         listen = loop.create_unix_server if is_unix(listener.host) else loop.create_server
@@ -83,7 +81,7 @@ class Server:
         return addresses
 
     def advertised(self, listener: str, local: Address) -> Address:
-        """What a client that was accepted at ``local`` is told to dial."""
+        """The address that Metadata gives to a client that was accepted at ``local``."""
         settings = self._advertised[listener]
         if settings.advertise is None:
             return local
@@ -93,13 +91,13 @@ class Server:
     # -- connections
 
     def limit_connections(self, most: int, per_address: int | None) -> None:
-        """Admit no more than these from now on; who is connected stays."""
+        """Change the limits of connections. Open connections stay."""
         self.limits = msgspec.structs.replace(
             self.limits, max_connections=most, max_connections_per_address=per_address
         )
 
     def admit(self, connection: Connection, transport: asyncio.Transport) -> str | None:
-        """Take the connection into account; return why it is refused, if it is."""
+        """Count the connection and set its client. Return the reason if it is refused."""
         peer = address_of(transport.get_extra_info("peername"))
         local = address_of(transport.get_extra_info("sockname"))
         self._count += 1
@@ -112,16 +110,16 @@ class Server:
         self.connections.add(connection)
         self._per_address[peer[0]] += 1
         if len(self.connections) > self.limits.max_connections:
-            said = self._said_by("max_connections", "max.connections")
-            return f"more than {self.limits.max_connections} connections ({said})"
+            setting = self._name_of("max_connections", "max.connections")
+            return f"more than {self.limits.max_connections} connections ({setting})"
         most = self.limits.max_connections_per_address
         if most is not None and self._per_address[peer[0]] > most:
-            said = self._said_by("max_connections_per_address", "max.connections.per.ip")
-            return f"more than {most} connections from {peer[0]} ({said})"
+            setting = self._name_of("max_connections_per_address", "max.connections.per.ip")
+            return f"more than {most} connections from {peer[0]} ({setting})"
         return None
 
-    def _said_by(self, setting: str, config: str) -> str:
-        """The setting that a limit comes from, or the config where it was set at run time."""
+    def _name_of(self, setting: str, config: str) -> str:
+        """The name of a limit: the setting, or the Kafka config if it was changed at run time."""
         changed = getattr(self.limits, setting) != getattr(self._settings, setting)
         return config if changed else f"limits.{setting}"
 
@@ -138,30 +136,30 @@ class Server:
 
     @staticmethod
     def now() -> float:
-        """The time that connections measure with, seconds."""
+        """The time of timeouts, in seconds."""
         return time.monotonic()
 
     @property
-    def look_interval(self) -> float:
-        """Seconds from one :meth:`look` to the next: a quarter of the shortest limit, at most one."""
+    def check_interval(self) -> float:
+        """Seconds between two :meth:`check_timeouts`: a quarter of the shortest timeout, at most one."""
         limits = self.limits
         timeouts = (limits.idle_timeout, limits.handshake_timeout, limits.frame_timeout)
         return min(1.0, *(timeout / 4 for timeout in timeouts if timeout))
 
-    async def look(self) -> None:
-        """Close connections that take longer than a limit. None has a timer of its own, so one is closed up
-        to :attr:`look_interval` late.
+    async def check_timeouts(self) -> None:
+        """Close connections whose timeouts have passed. Connections have no timers of their own, so one may
+        be closed up to :attr:`check_interval` late.
 
-        :raises PartlyFailed: some could not be looked at; the others were.
+        :raises PartlyFailed: the check of some connections failed; the others were checked.
         """
         now, unread = self.now(), 0
         faults = Faults("connection(s)")
         for index, connection in enumerate(list(self.connections)):
-            if index % _LOOKED_AT == _LOOKED_AT - 1:
+            if index % _CHECKED == _CHECKED - 1:
                 await anyio.lowlevel.checkpoint()
             if connection in self.connections:
                 try:
-                    unread += connection.look(now)
+                    unread += connection.check_timeouts(now)
                 except Exception as error:
                     faults.add(connection.client, error)
         if unread > self.limits.max_total_queued_bytes:
@@ -169,7 +167,7 @@ class Server:
         faults.tell()
 
     def _exhausted(self) -> None:
-        """Requests take more than they may in all: nobody is read until there is room."""
+        """The budget is used up: no connection is read until there is room."""
         logger.warning(
             "requests in flight and appends that wait take %d bytes, more than %d "
             "(limits.max_total_in_flight_bytes): reading stops",
@@ -177,10 +175,10 @@ class Server:
             self.budget.limit,
         )
         for connection in list(self.connections):
-            connection.press()
+            connection.budget_exhausted()
 
     def unread(self, connection: Connection, size: int) -> None:
-        """The client does not read, and ``size`` bytes wait for it; 0: it does."""
+        """``size`` bytes of answers wait for a client that does not read; 0 if it reads again."""
         before = self._unread.pop(connection, 0)
         if size:
             self._unread[connection] = size
@@ -189,7 +187,7 @@ class Server:
             self._relieve({each: each.unsent() for each in self._unread})
 
     def _relieve(self, unread: dict[Connection, int]) -> None:
-        """Close those that leave the most unread until the others are within the limit."""
+        """Close the connections with the most unread bytes until the others are within the limit."""
         most = self.limits.max_total_queued_bytes
         total = sum(unread.values())
         for connection, size in sorted(unread.items(), key=lambda item: item[1], reverse=True):
@@ -202,7 +200,7 @@ class Server:
             total -= size
             self.unread(connection, 0)
 
-    # -- the end
+    # -- stopping
 
     async def _all_gone(self) -> None:
         while self.connections:
@@ -217,15 +215,15 @@ class Server:
         for server in self._listeners:
             server.close()
 
-    async def drain(self, patience: Patience) -> None:
-        """Answer what has been asked, as long as ``patience`` lasts; then close all connections."""
+    async def drain(self, drain_timeout: DrainTimeout) -> None:
+        """Answer all requests within the timeout, then close all connections."""
         for connection in list(self.connections):
             connection.drain()
-        with patience.waiting():
+        with drain_timeout.waiting():
             await self._all_gone()
         if self.connections:
             logger.warning(
-                "%d connections were not done within %g s", len(self.connections), patience.seconds
+                "%d connections were not done within %g s", len(self.connections), drain_timeout.seconds
             )
         for connection in list(self.connections):
             connection.abort()

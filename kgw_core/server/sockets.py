@@ -1,7 +1,7 @@
-"""Sockets that listen, made from a listener's settings.
+"""Binds the sockets of a listener.
 
-``create_server`` of the event loop would bind as well, but not "::" for both families, nor one free port for
-all addresses of a name; and its errors name the address a second time.
+The event loop's ``create_server`` cannot bind "::" for both families, nor one free port for all addresses of
+a name, and its errors repeat the address.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 from kgw_core.config import Listener
 
 Address = tuple[str, int]
-"""Host and port; of a Unix socket ``unix:`` with its path, and 0."""
+"""Host and port; for a Unix socket ``unix:`` with its path, and 0."""
 
 UNIX: Final = "unix:"
 
@@ -28,11 +28,10 @@ def is_unix(host: str) -> bool:
 
 
 async def bind(listener: Listener) -> list[socket.socket]:
-    """A socket for each address that the listener's host stands for; they share one port. Of a Unix socket
-    the backlog takes connections from here on.
+    """A socket for each address of the listener's host, all with one port. A Unix socket listens at once.
 
-    :raises OSError: none can be bound, one is in use, the name is not known, or the system has no Unix
-        sockets. ``strerror`` says what, not where.
+    :raises OSError: no address can be bound, one is in use, the name is unknown, or the system has no Unix
+        sockets. ``strerror`` does not name the address.
     """
     host = listener.host
     if is_unix(host):
@@ -52,7 +51,7 @@ async def bind(listener: Listener) -> list[socket.socket]:
             except OSError as error:
                 if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
-                missing = error  # such as ::1 of "localhost" where there is no IPv6
+                missing = error  # for example ::1 of "localhost" on a system without IPv6
             else:
                 bound.append(sock)
                 port = sock.getsockname()[1]
@@ -66,16 +65,16 @@ async def bind(listener: Listener) -> list[socket.socket]:
 
 
 def take_connections(listener: Listener, socks: list[socket.socket]) -> None:
-    """Let the system accept connections of sockets of :func:`bind`, for a server that comes.
+    """Listen on the sockets of :func:`bind`; the backlog takes connections until the server is ready.
 
-    :raises OSError: somebody else has come to listen there.
+    :raises OSError: another process listens on the address.
     """
     for sock in socks:
         sock.listen(listener.backlog)
 
 
 def release(listener: Listener, socks: list[socket.socket]) -> None:
-    """Close sockets of :func:`bind` that nobody listens on after all."""
+    """Close sockets of :func:`bind` that no server has taken."""
     for sock in socks:
         sock.close()
     if socks and is_unix(listener.host):
@@ -86,7 +85,7 @@ def release(listener: Listener, socks: list[socket.socket]) -> None:
 def _bound(family: int, place: tuple[str | int, ...], *, dual: bool = False) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        if os.name == "posix":  # elsewhere it would let two listen on one port
+        if os.name == "posix":  # elsewhere it would let two processes listen on one port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6 and hasattr(socket, "IPV6_V6ONLY"):
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
@@ -105,7 +104,7 @@ def _unix(path: str, backlog: int) -> socket.socket:
     try:
         _remove_left_over(path, family)
         sock.bind(path)
-        sock.listen(backlog)  # at once: else another gateway that starts would take it for a left-over
+        sock.listen(backlog)  # at once: another gateway that starts would take it for a left-over
     except BaseException:
         sock.close()
         raise
@@ -113,7 +112,7 @@ def _unix(path: str, backlog: int) -> socket.socket:
 
 
 def _remove_left_over(path: str, family: int) -> None:
-    """Remove the socket of a gateway that was killed. :raises OSError: somebody listens there."""
+    """Remove the socket of a gateway that was killed. :raises OSError: a process listens there."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
@@ -129,7 +128,7 @@ def _remove_left_over(path: str, family: int) -> None:
 
 
 def address_of(name: object) -> Address:
-    """Host and port of a socket's name; IPv4 addresses mapped into IPv6 are given as IPv4."""
+    """Host and port of a socket's name. IPv4 addresses mapped into IPv6 become IPv4."""
     if isinstance(name, tuple) and len(name) >= 2:
         host, port = name[0], name[1]
         return (host.removeprefix("::ffff:") if "." in host else host), port

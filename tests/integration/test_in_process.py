@@ -109,7 +109,7 @@ async def test_a_state_that_never_answers_does_not_keep_a_gateway_from_ending(
     monkeypatch.setattr(GroupService, "stop", stuck)
     with anyio.fail_after(20):
         async with running(free_config("orders:1")) as gateway:
-            gateway.patience.lose()
+            gateway.drain_timeout.expire()
     assert stopped
 
 

@@ -35,7 +35,8 @@ from kgw_core.producer_ids import ProducerIds
 from kgw_core.reconfiguring import reconfigure
 from kgw_core.records import HEADER, RecordBatch, build_batch, iter_batches, iter_records, stamp
 from kgw_core.server.connection import Connection
-from kgw_core.server.dispatch import Answer, Dispatcher
+from kgw_core.server.dispatch import Dispatcher
+from kgw_core.server.responses import Answer
 from kgw_core.server.server import Server
 from kgw_core.spi.context import LedgerContext, StoreContext
 from kgw_core.spi.ledger import OffsetLedger

@@ -59,7 +59,7 @@ PAIRS = [
     ("`max_queued_bytes` and `fetch_max_bytes`, `max_total_queued_bytes`", CONFIG, REFUSED),
     (
         "requests that wait, `max_total_in_flight_bytes`",
-        f"{SERVER}/test_line.py",
+        f"{SERVER}/test_pipeline.py",
         "test_a_large_request_is_charged_for_its_bytes_and",
     ),
     ("`max_request_size`, `frame_timeout`", HERE, "test_the_largest_request_may_come_slowly"),

@@ -33,8 +33,8 @@ from kgw_core.errors import Unanswerable
 from kgw_core.pending import Pending
 from kgw_core.server.arriving import GRACE, SLOWEST
 from kgw_core.server.connection import SHARED_SIZE
-from kgw_core.server.dispatch import Answer
-from kgw_core.server.line import DECODED
+from kgw_core.server.pipeline import DECODED
+from kgw_core.server.responses import Answer
 from kgw_core.spi.settings import MiB
 from kgw_core.wire import ZERO_UUID
 from kgw_core.wire.messages.api_versions import ApiVersionsRequest
@@ -222,7 +222,7 @@ class TestOrder:
         write = peer.transport.write
         monkeypatch.setattr(peer.transport, "write", lambda data: (writes.append(bytes(data)), write(data)))
         peer.send(*[ask(number, PRODUCE, how=LATER) for number in range(4)], ask(4, how=LATER))
-        with peer.server.gathering:
+        with peer.server.coalescer:
             for number in (0, 2, 1):
                 script.finish(number)
             assert peer.answered == []
@@ -251,7 +251,7 @@ class TestOrder:
                 peer.send(ask(number, key, how=how, size=rng.choice((0, 60))))
 
         def finish(count: int) -> None:
-            with server.gathering:
+            with server.coalescer:
                 for number in rng.sample(sorted(script.open), min(count, len(script.open))):
                     script.open.pop(number).resolve(script.answer(number))
                     if rng.random() < 0.02:
@@ -511,19 +511,19 @@ class TestBudget:
         quick.send(ask(0))
         slow.feed(begun + bytes(40))
         quick.feed(begun + bytes(9_000))
-        slow.connection.look(start + 5)
+        slow.connection.check_timeouts(start + 5)
         assert not slow.transport.closed
         third.feed(begun)
         assert not third.transport.reading
         with caplog.at_level(logging.INFO):
             for peer in (slow, quick, third):
-                peer.connection.look(start + 5)
+                peer.connection.check_timeouts(start + 5)
         assert (slow.transport.closed, quick.transport.closed) == (True, False)
         assert "others wait for its room" in caplog.text
         assert "40 of 90000 bytes" in caplog.text
         await turns()
         assert third.transport.reading
-        quick.connection.look(start + 50)
+        quick.connection.check_timeouts(start + 50)
         assert not quick.transport.closed, "nobody waits any more"
 
     async def test_a_frame_that_has_just_begun_is_not_slow(self, script: Script) -> None:
@@ -533,7 +533,7 @@ class TestBudget:
         for peer in peers:
             peer.feed((90_000).to_bytes(4, "big"))
         for peer in peers:
-            peer.connection.look(start + GRACE)
+            peer.connection.check_timeouts(start + GRACE)
         assert not any(peer.transport.closed for peer in peers)
 
     async def test_when_it_is_exhausted_nobody_is_read_until_there_is_room(
@@ -548,7 +548,7 @@ class TestBudget:
         assert server.budget.exhausted
         assert [peer.transport.reading for peer in (idle, fresh, *busy)] == [False] * 5
         assert caplog.text.count("limits.max_total_in_flight_bytes): reading stops") == 1
-        fresh.connection.look(server.now() + 1000)
+        fresh.connection.check_timeouts(server.now() + 1000)
         assert not fresh.transport.closed, "it is not the client that is late"
         for number in range(3):
             script.finish(number)
@@ -728,12 +728,12 @@ class TestIdleness:
         peer = a_peer(script, idle_timeout=5)
         start = peer.server.now()
         peer.send(ask(0, how=LATER))
-        peer.connection.look(start + 4)
-        peer.connection.look(start + 100)
+        peer.connection.check_timeouts(start + 4)
+        peer.connection.check_timeouts(start + 100)
         script.finish(0)
-        peer.connection.look(start + 104)
+        peer.connection.check_timeouts(start + 104)
         assert not peer.transport.closed
-        peer.connection.look(start + 106)
+        peer.connection.check_timeouts(start + 106)
         assert peer.transport.closed
 
     async def test_a_client_that_reads_its_answers_is_at_work_and_one_that_does_not_is_not(
@@ -744,12 +744,12 @@ class TestIdleness:
         script.size = 5000
         peer.transport.client_reads = False
         peer.send(ask(0))
-        peer.connection.look(start + 1)
+        peer.connection.check_timeouts(start + 1)
         del peer.transport.unsent[:100]
-        peer.connection.look(start + 5)
-        peer.connection.look(start + 9)
+        peer.connection.check_timeouts(start + 5)
+        peer.connection.check_timeouts(start + 9)
         assert not peer.transport.aborted
-        peer.connection.look(start + 11)
+        peer.connection.check_timeouts(start + 11)
         assert peer.transport.aborted
 
     async def test_one_that_was_closed_before_an_answer_came_is_not_waited_for(self, script: Script) -> None:
@@ -759,8 +759,8 @@ class TestIdleness:
         requests = (NOW, LATER, REFUSED)
         peer.send(*[ask(number, PRODUCE, how=how) for number, how in enumerate(requests)])
         script.finish(1)
-        peer.connection.look(start + 1)
-        peer.connection.look(start + 20)
+        peer.connection.check_timeouts(start + 1)
+        peer.connection.check_timeouts(start + 20)
         assert peer.transport.aborted
         await turns()
         assert peer.server.connections == set()
@@ -771,9 +771,9 @@ class TestIdleness:
             peer = a_peer(script, frame_timeout=5, idle_timeout=0)
             start = peer.server.now()
             peer.feed(frame[:arrived])
-            peer.connection.look(start + allowed - 0.5)
+            peer.connection.check_timeouts(start + allowed - 0.5)
             assert not peer.transport.closed
-            peer.connection.look(start + allowed + 1)
+            peer.connection.check_timeouts(start + allowed + 1)
             assert peer.transport.closed
 
     async def test_an_idle_client_that_does_not_read_is_not_waited_for(
@@ -811,7 +811,7 @@ class TestIdleness:
         with caplog.at_level(logging.INFO), anyio.move_on_after(0.5):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(
-                    Background(SystemClock()).every, "looking", server.look_interval, server.look
+                    Background(SystemClock()).every, "looking", server.check_interval, server.check_timeouts
                 )
                 while len(server.connections) > 1:  # noqa: ASYNC110 - nobody tells of it
                     await anyio.sleep(0.01)
@@ -831,7 +831,7 @@ class TestIdleness:
         for later in (0, 11, 12):
             monkeypatch.setattr(server, "now", lambda later=later: now + later)
             with pytest.raises(PartlyFailed, match="ZeroDivisionError"):
-                await server.look()
+                await server.check_timeouts()
         await turns()
         assert server.connections == {peers[1].connection}
 

@@ -17,8 +17,9 @@ from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError, PolicyViolation, Unanswerable, UnknownServerError, error_name
 from kgw_core.pending import Pending
-from kgw_core.server import dispatch
+from kgw_core.server import responses
 from kgw_core.server.dispatch import Dispatcher
+from kgw_core.server.routes import Route
 from kgw_core.wire import MalformedMessage
 from kgw_core.wire.messages.fetch import FetchableTopicResponse, FetchResponse, PartitionData
 from kgw_core.wire.messages.find_coordinator import FindCoordinatorRequest
@@ -178,7 +179,7 @@ class TestAnswers:
         assert told == [1]
 
     async def test_large_records_leave_without_being_copied(self, kit: Kit) -> None:
-        big = bytes(dispatch.JOINED)
+        big = bytes(responses.JOINED)
         small = b"s" * 100
 
         def handle(request: Any, context: RequestContext) -> FetchResponse:
@@ -335,4 +336,4 @@ def test_every_served_version_has_a_route() -> None:
     assert error_name(0) == "NONE"
     for api in registry.load().values():
         for version in range(api.versions[0], api.versions[1] + 1):
-            dispatch.Route(api, version)
+            Route(api, version)

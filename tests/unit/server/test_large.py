@@ -19,7 +19,7 @@ from kgw_core.config import Limits
 from kgw_core.errors import KafkaError, PolicyViolation, Unanswerable, UnknownServerError, error_name
 from kgw_core.pending import Pending
 from kgw_core.server.dispatch import Dispatcher
-from kgw_core.server.large import HEAVY, LARGE
+from kgw_core.server.large_requests import HEAVY, LARGE
 from kgw_core.wire.base import Message
 from kgw_core.wire.emit import decoding
 from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic

@@ -188,9 +188,9 @@ async def test_one_that_does_not_become_whole_is_not_waited_for_for_ever(kit: Ki
     peer.feed(framed(frame(kit, MetadataRequest([]), 9)))
     peer.feed(framed(frame(kit, produce(kit, TOO_LARGE), 9))[:-1], 1000)
     now = peer.server.now()
-    peer.connection.look(now + LIMITS.frame_timeout + 1)
+    peer.connection.check_timeouts(now + LIMITS.frame_timeout + 1)
     assert not peer.transport.closed, "it gets a second more for each 64 KiB"
-    peer.connection.look(now + LIMITS.frame_timeout + 10)
+    peer.connection.check_timeouts(now + LIMITS.frame_timeout + 10)
     assert peer.transport.closed
 
 

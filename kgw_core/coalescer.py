@@ -1,4 +1,4 @@
-"""Calls that are made once, at the end of what asks for them many times."""
+"""Coalesces equal calls: the end of a block makes each call once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 
-class Gathering:
-    """While open (``with``), what is asked for waits, and is done once at the end; else it is done at once.
+class Coalescer:
+    """Inside a ``with`` block, calls wait for its end and each is made once. Outside they are made at once.
 
-    A commit of a store answers many requests: with this, those of one connection leave in one write. Between
-    entering and leaving nothing may be awaited. Not thread-safe.
+    One commit of a store answers many requests. So the answers of one connection leave in one write. The
+    block must not await anything. Not thread-safe.
     """
 
     __slots__ = ("_calls", "_open")
@@ -22,7 +22,7 @@ class Gathering:
         self._calls: dict[Callable[[], object], None] = {}
 
     def call(self, call: Callable[[], object]) -> None:
-        """``call()``, now or at the end."""
+        """Make the call now, or at the end of the block."""
         if self._open:
             self._calls[call] = None
         else:

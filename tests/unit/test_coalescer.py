@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from kgw_core.gathering import Gathering
+from kgw_core.coalescer import Coalescer
 
 
 class Caller:
@@ -19,45 +19,45 @@ class Caller:
 
 def test_it_is_done_at_once_while_closed_and_once_at_the_end_while_open() -> None:
     calls: list[str] = []
-    gathering, first, second = Gathering(), Caller(calls, "first"), Caller(calls, "second")
-    gathering.call(first.call)
+    coalescer, first, second = Coalescer(), Caller(calls, "first"), Caller(calls, "second")
+    coalescer.call(first.call)
     assert calls == ["first"]
-    with gathering:
+    with coalescer:
         for _ in range(3):
-            gathering.call(second.call)
-            gathering.call(first.call)
+            coalescer.call(second.call)
+            coalescer.call(first.call)
         assert calls == ["first"]
     assert calls == ["first", "second", "first"]
-    gathering.call(first.call)
+    coalescer.call(first.call)
     assert calls[3:] == ["first"]
 
 
 def test_what_fails_is_logged_and_keeps_nothing_from_the_others(caplog: pytest.LogCaptureFixture) -> None:
     calls: list[str] = []
-    gathering, caller = Gathering(), Caller(calls, "after")
+    coalescer, caller = Coalescer(), Caller(calls, "after")
 
     def fails() -> None:
         raise ZeroDivisionError
 
-    with caplog.at_level(logging.ERROR), gathering:
-        gathering.call(fails)
-        gathering.call(caller.call)
+    with caplog.at_level(logging.ERROR), coalescer:
+        coalescer.call(fails)
+        coalescer.call(caller.call)
     assert calls == ["after"]
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
 def test_what_is_asked_for_at_the_end_is_done_then() -> None:
     calls: list[str] = []
-    gathering, caller = Gathering(), Caller(calls, "later")
-    with gathering:
-        gathering.call(lambda: gathering.call(caller.call))
+    coalescer, caller = Coalescer(), Caller(calls, "later")
+    with coalescer:
+        coalescer.call(lambda: coalescer.call(caller.call))
     assert calls == ["later"]
 
 
 def test_it_is_done_though_the_block_fails() -> None:
     calls: list[str] = []
-    gathering, caller = Gathering(), Caller(calls, "done")
-    with pytest.raises(ZeroDivisionError), gathering:
-        gathering.call(caller.call)
+    coalescer, caller = Coalescer(), Caller(calls, "done")
+    with pytest.raises(ZeroDivisionError), coalescer:
+        coalescer.call(caller.call)
         raise ZeroDivisionError
     assert calls == ["done"]

@@ -1,4 +1,4 @@
-"""How long the end of a gateway may take."""
+"""The timeout of each step of a gateway's stop."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import anyio
 logger = logging.getLogger("kgw")
 
 
-class Patience:
-    """Each thing that is waited for at the end gets ``seconds``; after :meth:`lose` none gets any more."""
+class DrainTimeout:
+    """Each step of the stop may take ``seconds``. After :meth:`expire` no step waits."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._scope: anyio.CancelScope | None = None
 
-    def lose(self) -> None:
-        """Wait no longer, neither for what is waited for now nor for what comes after."""
+    def expire(self) -> None:
+        """End the current step's wait, and let no later step wait."""
         self.seconds = 0.0
         if self._scope is not None:
             self._scope.cancel()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Leave what is awaited inside when the time is up."""
+        """Leave the block when the time is up."""
         with anyio.move_on_after(self.seconds) as self._scope:
             yield
         self._scope = None
 
     async def step(self, what: str, work: Callable[[], Awaitable[object]]) -> None:
-        """Do ``work()``, a part of the end; what comes after it is done though it fails or takes too long."""
+        """Await ``work()``, one step of the stop. A step that fails or takes too long is logged."""
         try:
             with self.waiting():
                 await work()
@@ -40,5 +40,5 @@ class Patience:
         except Exception:
             logger.exception("while the gateway stopped, %s failed", what)
         else:
-            patient = f"was not done within {self.seconds:g} s"
-            logger.warning("%s %s", what, patient if self.seconds else "was not waited for")
+            waited = f"was not done within {self.seconds:g} s"
+            logger.warning("%s %s", what, waited if self.seconds else "was not waited for")

@@ -6,33 +6,33 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kgw_core.patience import Patience
+from kgw_core.drain_timeout import DrainTimeout
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_what_is_done_in_time_is_done() -> None:
     done = False
-    with Patience(3600).waiting():
+    with DrainTimeout(3600).waiting():
         await anyio.lowlevel.checkpoint()
         done = True
     assert done
 
 
 async def test_nobody_waits_longer_than_it_lasts() -> None:
-    with Patience(0.001).waiting():
+    with DrainTimeout(0.001).waiting():
         await anyio.sleep_forever()
 
 
 async def test_once_it_is_lost_nothing_is_waited_for() -> None:
-    patience = Patience(3600)
+    timeout = DrainTimeout(3600)
     async with anyio.create_task_group() as tasks:
 
-        async def lose() -> None:
-            patience.lose()
+        async def expire() -> None:
+            timeout.expire()
 
-        tasks.start_soon(lose)
-        with patience.waiting():
+        tasks.start_soon(expire)
+        with timeout.waiting():
             await anyio.sleep_forever()
-    with patience.waiting():
+    with timeout.waiting():
         await anyio.sleep_forever()
