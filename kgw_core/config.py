@@ -9,7 +9,7 @@ Other names that begin with ``KGW_`` are left alone unless they contain two unde
 a setting that is spelt wrong.
 
 What a Struct here cannot see, since it is about several entries, Kafka's rules or a plugin, is checked in
-``kgw_core.checks``.
+``kgw_core.config_validation``.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from kgw_core.api import registry
 from kgw_core.background import Background
 from kgw_core.broker import Broker
 from kgw_core.budget import Budget
-from kgw_core.checks import Chosen, checked
 from kgw_core.clock import Clock, SystemClock
 from kgw_core.cluster import cluster_id
 from kgw_core.config import Config, Listener, Settings
+from kgw_core.config_validation import Chosen, checked
 from kgw_core.configs.dynamic import DynamicConfigs
 from kgw_core.configs.static import static_level
 from kgw_core.drain_timeout import DrainTimeout
@@ -63,11 +63,12 @@ Bound: TypeAlias = dict[str, list[socket.socket]]
 class _Parts:
     """What a gateway is made of: its settings, plugins and sockets.
 
-    ``where`` names the settings' source in messages. ``given`` names the settings that somebody wrote down.
+    ``report`` knows the settings' sources, for messages. ``given`` names the settings that somebody wrote
+    down.
     """
 
     config: Config
-    where: str
+    report: Report
     given: Collection[str]
     stores: Stores
     ledger: OffsetLedger
@@ -113,7 +114,7 @@ def format_address(host: str, port: int) -> str:
 async def running(
     config: Config,
     *,
-    where: str = "config",
+    report: Report | None = None,
     store: LogStore | None = None,
     clock: Clock | None = None,
     chosen: Chosen | None = None,
@@ -121,7 +122,7 @@ async def running(
 ) -> AsyncIterator[Gateway]:
     """Start a gateway. On leaving the block, drain and stop it.
 
-    ``where`` names the settings' source in messages. ``store`` replaces the one that the settings select.
+    ``report`` knows the settings' sources, for messages. ``store`` replaces the one that the settings select.
     ``chosen`` are the plugins, if the settings have been validated already. ``given`` names the settings that
     somebody wrote down, as ``topics.num_partitions``.
 
@@ -129,8 +130,9 @@ async def running(
     :raises StartError: the storage cannot be opened, or an address cannot be bound.
     :raises StopError: storage or state could not be closed.
     """
+    report = report or Report("config")
     if chosen is None:
-        chosen = checked(Settings(config, Report(where)), storage=store is None)
+        chosen = checked(Settings(config, report), storage=store is None)
     ledger = chosen.ledger.make() if chosen.ledger is not None else CountingLedger()
     if chosen.storage is not None:
         store = store or chosen.storage.make()
@@ -141,7 +143,7 @@ async def running(
     stores = Stores(store, PromisedState(state))
     # Addresses first: if one is in use, the store is not opened.
     async with _bound(config) as socks, stores.opened(context), anyio.create_task_group() as tasks:
-        parts = _Parts(config, where, given, stores, ledger, context, socks)
+        parts = _Parts(config, report, given, stores, ledger, context, socks)
         async with _serving(parts, tasks) as gateway:
             yield gateway
         tasks.cancel_scope.cancel()
@@ -238,7 +240,7 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
         raise StartError(f"storage {store.name}: topics cannot be read: {error}") from error
     events.find = catalog.partition
     events.on_topics = background.chore("taking over topics of others", catalog.refresh).due
-    await _create(config, parts.where, catalog)
+    await _create(config, parts.report, catalog)
     catalog.on_created(lambda topic: logger.info("topic %s created: %s", topic.name, _partitions(topic)))
     catalog.on_deleted(lambda topic: logger.info("topic %s deleted", topic.name))
     groups = GroupService(config.groups, state, clock, spawn, catalog.id_of, background=background)
@@ -309,7 +311,7 @@ async def _awaited(work: Coroutine[Any, Any, None]) -> None:
     await work
 
 
-async def _create(config: Config, where: str, catalog: Catalog[PartitionLog]) -> None:
+async def _create(config: Config, report: Report, catalog: Catalog[PartitionLog]) -> None:
     refused = []
     for number, wanted in enumerate(config.topics.create, 1):
         try:
@@ -317,7 +319,9 @@ async def _create(config: Config, where: str, catalog: Catalog[PartitionLog]) ->
                 wanted.name, wanted.partitions or config.topics.num_partitions, wanted.configs
             )
         except KafkaError as error:
-            refused.append(f"{where}: {entry('[[topics.create]]', number, wanted.name)}: {error}")
+            place = partial(entry, "[[topics.create]]", number, wanted.name)
+            origin = report.origin(place(), beside=[place("name"), place("partitions")])
+            refused.append(f"{origin}: {error}")
     if refused:
         raise StartError("\n".join(refused))
 

@@ -15,13 +15,13 @@ import anyio
 import click
 
 from kgw_core.background import Background
-from kgw_core.checks import Chosen, checked
 from kgw_core.cli.collecting import kept_short
 from kgw_core.cli.failing import refused
 from kgw_core.cli.open_files import with_room
 from kgw_core.cli.status_file import StatusFile
 from kgw_core.clock import SystemClock
 from kgw_core.config import Config, Settings
+from kgw_core.config_validation import Chosen, checked
 from kgw_core.gateway import Gateway, StartError, StopError, format_address, running
 from kgw_core.spi.settings import ConfigError
 
@@ -64,12 +64,12 @@ async def _run(
     files = [file for file in (ready_file, health_file) if file is not None]
     for file in files:
         file.try_out()
-    config, where = settings.config, settings.report.where
+    config, report = settings.config, settings.report
     try:
         with ExitStack() as receiving, kept_short():
             async with anyio.create_task_group() as tasks:
                 async with (
-                    running(config, where=where, chosen=chosen, given=settings.given) as gateway,
+                    running(config, report=report, chosen=chosen, given=settings.given) as gateway,
                     _health_told(gateway, health_file),
                 ):
                     gc.freeze()  # what was made at the start stays

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kgw_core.checks import checked
 from kgw_core.cli.failing import refused
 from kgw_core.config import read_file
+from kgw_core.config_validation import checked
 from kgw_core.spi.settings import ConfigError
 from kgw_core.spi.storage import LogStore
 

@@ -190,7 +190,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _parse(self, size: int) -> int:
         """Handle the frames in the shared buffer, and keep an incomplete one. Return how many were whole."""
-        shared, most = self._host.shared, self._host.limits.max_request_size
+        shared, most, answers = self._host.shared, self._host.limits.max_request_size, self._pipeline.answers
         at = frames = 0
         while size - at >= PREFIX:
             (length,) = read_size(shared, at)
@@ -200,6 +200,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._begin_own(length, shared[at + PREFIX : min(end, size)])
                 if self._own is not None:
                     return frames
+            elif self._writable and not answers:  # nearly always: as _frame does, without its call
+                self._start(shared[at + PREFIX : end], False)
             else:
                 self._frame(shared[at + PREFIX : end], False)
             if self._closing:

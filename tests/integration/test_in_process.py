@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import aiokafka
 import anyio
 import anyio.lowlevel
@@ -11,8 +13,9 @@ import pytest
 from kgw_storage_memory.store import MemoryStore
 from msgspec.structs import replace
 
+from kgw_core.config import read_file
 from kgw_core.errors import KafkaStorageError
-from kgw_core.gateway import Gateway, StopError, running
+from kgw_core.gateway import Gateway, StartError, StopError, running
 from kgw_core.groups.records import Committed
 from kgw_core.groups.service import GroupService
 from kgw_core.log.compaction import Compaction
@@ -134,7 +137,7 @@ async def fails(gateway: Gateway, *works: str, tries: int = 1) -> None:
 
 
 FAULTY = {
-    "closing late connections": (Server, "look"),
+    "closing late connections": (Server, "check_timeouts"),
     "expiring offsets": (GroupService, "expire"),
     "retention": (Retention, "check"),
     "compaction": (Compaction, "check"),
@@ -282,3 +285,15 @@ async def test_a_writer_that_meets_a_fault_begins_anew(monkeypatch: pytest.Monke
             await fails(gateway, "writer 1 of the store")
     assert (await sent).offset == 0
     await producer.stop()
+
+
+@pytest.mark.anyio
+async def test_a_topic_that_cannot_be_created_is_reported_with_its_variables() -> None:
+    store = MemoryStore()
+    await store.create_topic(Topic("a.b", uuid4(), 1, {}))
+    settings = read_file(None, {"KGW_LISTENERS__0__PORT": "0", "KGW_TOPICS__CREATE__0__NAME": "a_b"})
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(StartError, match=r"^environment: KGW_TOPICS__CREATE__0__NAME: ")
+    ):
+        async with running(settings.config, report=settings.report, store=store):
+            raise AssertionError("it started")

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from kgw_core.checks import checked
 from kgw_core.config import Config, read_file
+from kgw_core.config_validation import checked
 
 ROOT = Path(__file__).parents[2]
 TABLES = {field.encode_name for field in msgspec.structs.fields(Config)}

@@ -42,7 +42,7 @@ from kgw_core.wire.messages.offset_for_leader_epoch import (
 
 ROOT = Path(__file__).parents[2]
 HERE = "tests/unit/test_limits_together.py"
-CONFIG, CHECKS = "tests/unit/test_config.py", "tests/unit/test_checks.py"
+CONFIG, CHECKS = "tests/unit/test_config.py", "tests/unit/test_config_validation.py"
 SERVER, API = "tests/unit/server", "tests/unit/api"
 SQLITE = "plugins/storage_sqlite/tests/test_sqlite_full.py"
 REFUSED = "test_settings_that_do_not_go_together_are_refused"

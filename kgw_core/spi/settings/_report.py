@@ -1,4 +1,4 @@
-"""What is wrong with settings, gathered until it is told all at once."""
+"""Collects the problems of settings, to report all of them at once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from kgw_core.spi.settings._types import Given
-from kgw_core.spi.settings._words import shown, source_of
+from kgw_core.spi.settings._words import joined, shown, source_of
 
 
 class Place(NamedTuple):
-    """Where a value stands: the table as messages show it, the key in it, the name of an array's entry."""
+    """The place of a value: the table as messages show it, its key, and the name of an array's entry."""
 
     table: str
     key: str = ""
@@ -22,10 +22,10 @@ class Place(NamedTuple):
 
 
 class Report:
-    """Collects ``problems``, a line each: ``<file>: [table] key: what is wrong``.
+    """Collects ``problems``, one line each: ``<file>: [table] key: what is wrong``.
 
-    ``where`` is the file as the user wrote it. The line of a value that does not stand there begins with what
-    it is from instead: ``environment: KGW_NODE_ID: …``.
+    ``where`` is the file as the user wrote it. The line of a value from elsewhere begins with its source
+    instead: ``environment: KGW_NODE_ID: …``.
     """
 
     def __init__(self, where: str | os.PathLike[str]) -> None:
@@ -35,29 +35,34 @@ class Report:
         self._sources: dict[tuple[str, str], str] = {}
 
     def is_from(self, place: Place, given: object) -> None:
-        """Remember where the value at a place is from, for problems that are found later."""
+        """Remember the source of the value at a place, for problems that are found later."""
         if isinstance(given, Given):
             self._sources[place[:2]] = given.source
 
     def is_wrong(self, place: Place) -> bool:
-        """Whether a problem with the value at a place has been added."""
+        """Whether the value at a place has a problem."""
         return place[:2] in self._wrong
 
     def add(self, place: Place, message: str, given: object = None, *, beside: Iterable[Place] = ()) -> None:
-        """Add a problem with the value at ``place``, or with how it goes with those ``beside``.
+        """Add a problem of the value at ``place``, or of its combination with the values ``beside``.
 
-        A value that is known to be wrong is not told of again.
+        A value that has a problem gets no second one.
         """
         places = [one[:2] for one in (place, *beside)]
         if not self._wrong.isdisjoint(places):
             return
-        if place.key:  # of a table as a whole there may be more to say
+        if place.key:  # a table may have several problems
             self._wrong.add(places[0])
-        source = source_of(given) or next(filter(None, map(self._sources.get, places)), None)
-        line = (source, message) if source else (self.where, str(place), message)
-        self.problems.append(": ".join(filter(None, line)))
+        self.problems.append(f"{self.origin(place, given, beside=beside)}: {message}")
+
+    def origin(self, place: Place, given: object = None, *, beside: Iterable[Place] = ()) -> str:
+        """The start of a message about ``place``: the sources of its value and of those ``beside``, such as
+        ``environment: KGW_NODE_ID``. If all are from the file, the file and the place."""
+        found = [source_of(given), *(self._sources.get(one[:2]) for one in (place, *beside))]
+        sources = list(dict.fromkeys(filter(None, found)))
+        return joined(sources) if sources else ": ".join(filter(None, (self.where, str(place))))
 
 
 def entry(table: str, number: int, name: object = None, key: str = "") -> Place:
-    """Of an entry of an array of tables, counted from 1: ``[[listeners]] #2 "INSIDE" port``."""
+    """The place of an entry of an array of tables, counted from 1: ``[[listeners]] #2 "INSIDE" port``."""
     return Place(f"{table} #{number}", key, shown(name) if isinstance(name, str) and name else "")

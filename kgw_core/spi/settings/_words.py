@@ -107,12 +107,17 @@ def shown(value: object) -> str:
 
 
 def source_of(given: object) -> str | None:
-    """What ``given``, or all that is in it, is from, where that is not the file."""
+    """The source of ``given``, or of all that is in it; None if it is the file."""
     if isinstance(given, Given):
         return given.source
     if isinstance(given, Mapping | list) and given:
         found = [source_of(item) for item in (given.values() if isinstance(given, Mapping) else given)]
         if all(found):
-            first, *others = dict.fromkeys(filter(None, found))
-            return ", ".join([first, *(other.removeprefix("environment: ") for other in others)])
+            return joined(dict.fromkeys(filter(None, found)))
     return None
+
+
+def joined(sources: Iterable[str]) -> str:
+    """Several sources in one text: ``environment: KGW_A, KGW_B``."""
+    first, *others = sources
+    return ", ".join([first, *(other.removeprefix("environment: ") for other in others)])

@@ -323,6 +323,9 @@ def test_what_a_struct_refuses_is_told_by_key_and_all_at_once() -> None:
     assert problems({"least": FromEnv("11", "V")}, Ordered) == [
         "environment: V: most (10) must be at least least (11)"
     ]
+    assert problems({"least": FromEnv("11", "V"), "most": FromEnv("9", "W")}, Ordered) == [
+        "environment: W, V: most (9) must be at least least (11)"
+    ]
 
 
 class Needed(msgspec.Struct, frozen=True, kw_only=True):

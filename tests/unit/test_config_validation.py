@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kgw_core.checks import checked
 from kgw_core.config import read_file, read_options
+from kgw_core.config_validation import checked
 from kgw_core.spi.settings import ConfigError
 
 
