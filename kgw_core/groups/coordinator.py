@@ -285,18 +285,28 @@ class Coordinator:
 
     def committed(self, write: Write, error: Exception | None, now: Now) -> Effects:
         """A write is done or has failed: apply it, answer waiting requests, and run the group's deferred
-        changes."""
+        changes. A fault in one of these steps stops none of the others."""
         effects = Effects()
         group = self.groups.get(write.group_id)
         if error is None:
             for record in write.records:
-                self.apply(record)
+                try:
+                    self.apply(record)
+                except Exception as fault:
+                    effects.faults += ((write.group_id, fault),)
+                    error = fault
         if write.alone and group is not None:
             group.writing = False
-        write.on_written(client_error(error), now, effects)
+        try:
+            write.on_written(client_error(error), now, effects)
+        except Exception as fault:
+            effects.faults += ((write.group_id, fault),)
         if group is not None:
             while group.deferred and not group.writing and not (group.deleting and group.in_flight):
-                group.deferred.popleft()(now, effects)
+                try:
+                    group.deferred.popleft()(now, effects)
+                except Exception as fault:
+                    effects.faults += ((write.group_id, fault),)
         return effects
 
     def apply(self, record: Record) -> None:

@@ -108,11 +108,15 @@ class Write(NamedTuple):
 
 
 class Effects:
-    """The result of an event: answers to send, and records to commit, both in order."""
+    """The result of an event: answers to send, and records to commit, both in order.
 
-    __slots__ = ("replies", "writes")
+    ``faults``: exceptions that are no KafkaError, with the groups that met them.
+    """
+
+    __slots__ = ("faults", "replies", "writes")
 
     def __init__(self) -> None:
+        self.faults: tuple[tuple[str, Exception], ...] = ()
         self.replies: list[tuple[Token, Any]] = []
         self.writes: list[Write] = []
 

@@ -6,6 +6,7 @@ No method but load, stop and the background work waits. One timer serves all dea
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -73,6 +74,7 @@ class GroupService:
         self._topic_id = topic_id
         self._todo: deque[Effects] = deque()
         self._running = False
+        self._faulty: dict[str, KafkaError] = {}  # groups that met a fault in the run under way
         self._timer: Timer | None = None
         self._timer_at = NEVER
 
@@ -179,6 +181,7 @@ class GroupService:
         if self._running:
             return
         self._running = True
+        self._faulty.clear()
         try:
             while self._todo:
                 effects = self._todo.popleft()
@@ -189,6 +192,8 @@ class GroupService:
                         token.resolve(answer)
                         if token in self._nameless:
                             self._leave_nameless(token, answer)
+                for group_id, fault in effects.faults:
+                    self._met_fault(group_id, fault)
         finally:
             self._running = False
         if self.coordinator.deadlines.next() < self._timer_at:
@@ -223,6 +228,9 @@ class GroupService:
             return
         waiting = self._waiting.setdefault(group_id, {})
         waiting[token] = answer
+        if group_id in self._faulty:  # a store that never waits had this request's write at once
+            self._refuse_waiting(group_id, self._faulty[group_id])
+            return
 
         def answered(token: Pending[Any]) -> None:
             waiting.pop(token, None)
@@ -235,11 +243,23 @@ class GroupService:
         """The outcome of ``write`` is overdue: the requests that wait in its group get a retriable error."""
         seconds = self.settings.commit_timeout
         logger.warning("group %s: the state has not answered a write within %g s", write.group_id, seconds)
-        error = CoordinatorNotAvailable(f"the state has not answered a write within {seconds:g} s")
-        for token, answer in list(self._waiting.get(write.group_id, {}).items()):
+        self._refuse_waiting(
+            write.group_id,
+            CoordinatorNotAvailable(f"the state has not answered a write within {seconds:g} s"),
+        )
+
+    def _met_fault(self, group_id: str, fault: Exception) -> None:
+        """A step of the coordinator failed, so the answers that it would have led to are missing."""
+        logger.error("group %s: a change of it failed", group_id, exc_info=fault)
+        self._faulty[group_id] = CoordinatorNotAvailable(f"the gateway failed at group {group_id}: {fault!r}")
+        self._refuse_waiting(group_id, self._faulty[group_id])
+
+    def _refuse_waiting(self, group_id: str, error: KafkaError) -> None:
+        """Answer the requests that wait in a group with ``error``, after which clients ask again."""
+        for token, answer in list(self._waiting.pop(group_id, {}).items()):
             refusal = answer(error)
             if isinstance(refusal, Joined) and not refusal.member_id:
-                self._nameless[token] = write.group_id
+                self._nameless[token] = group_id
             token.resolve(refusal)
 
     def _leave_nameless(self, token: Pending[Any], joined: Joined) -> None:
@@ -248,7 +268,8 @@ class GroupService:
         group_id = self._nameless.pop(token)
         if joined.error is None:
             leaving = [Leaving(joined.member_id, None, "its JoinGroup was answered before it had joined")]
-            self._run(self.coordinator.leave(group_id, leaving, None, self._now()))
+            with contextlib.suppress(KafkaError):  # the gateway stops
+                self._run(self.coordinator.leave(group_id, leaving, None, self._now()))
 
     # -- time
 

@@ -14,8 +14,13 @@ from groups_kit import NO_TOPIC, RANGE, SETTINGS, committed
 from kgw_storage_memory.store import MemoryStore
 
 from kgw_core.background import Background
-from kgw_core.errors import CoordinatorLoadInProgress, KafkaStorageError
-from kgw_core.groups.events import Effects, Join, Now, Sync
+from kgw_core.errors import (
+    CoordinatorLoadInProgress,
+    CoordinatorNotAvailable,
+    KafkaStorageError,
+    NotCoordinator,
+)
+from kgw_core.groups.events import Effects, Join, Now, Sync, Write
 from kgw_core.groups.group import Group
 from kgw_core.groups.service import GroupService
 from kgw_core.pending import Pending
@@ -311,6 +316,75 @@ async def test_a_deadline_that_meets_a_fault_loses_no_other(
     await one.go_on(30)
     assert service.find("a").state.value == "CompletingRebalance"
     assert not one.background.health.failing
+
+
+class Immediate(OnFaulty):
+    """On a store that never waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = MemoryStateStore()  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("store", [OnFaulty, Immediate])
+@pytest.mark.parametrize("step", ["apply", "on_written", "deferred"])
+async def test_a_fault_after_a_commit_leaves_nobody_without_an_answer(
+    store: type[OnFaulty], step: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = store()
+    service = await one.loaded()
+    coordinator = service.coordinator
+
+    def fails(*_: Any) -> None:
+        raise ZeroDivisionError("a fault")
+
+    real = coordinator.committed
+
+    def committed_(write: Write, error: Exception | None, now: Now) -> Effects:
+        if step == "on_written":
+            write = write._replace(on_written=fails)
+        elif step == "deferred":
+            coordinator.groups[write.group_id].deferred.append(fails)
+        return real(write, error, now)
+
+    monkeypatch.setattr(coordinator, "committed", committed_)
+    if step == "apply":
+        monkeypatch.setattr(coordinator, "apply", fails)
+    others = service.join(Join("a", "", None, "me", "/1.2.3.4", 10_000, 30_000, "consumer", RANGE))
+    sent = service.commit("b", -1, "", None, [("t", 0, committed(1))])
+    with anyio.fail_after(5):
+        error = await sent.wait()
+    assert error is None if step == "deferred" else isinstance(error, CoordinatorNotAvailable)
+    assert "group b: a change of it failed" in caplog.text
+    monkeypatch.undo()
+    assert await service.commit("b", -1, "", None, [("t", 0, committed(2))]).wait() is None
+    assert service.find("b").offsets["t"][0].offset == 2
+    await one.go_on(5)
+    assert others.done, "other groups go on"
+
+
+@pytest.mark.parametrize("store", [OnFaulty, Immediate])
+async def test_a_fault_does_not_leave_a_group_between_two_states(
+    store: type[OnFaulty], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = store()
+    service = await one.loaded()
+
+    def fails(*_: Any) -> None:
+        raise ZeroDivisionError("a fault")
+
+    join = Join("a", "", None, "me", "/1.2.3.4", 10_000, 30_000, "consumer", RANGE)
+    first = service.join(join)
+    await one.go_on(5)
+    joined = await first.wait()
+    monkeypatch.setattr(service.coordinator, "apply", fails)
+    sync = Sync("a", joined.generation, joined.member_id, None, None, None, {joined.member_id: b"x"})
+    with anyio.fail_after(5):
+        assert isinstance((await service.sync(sync).wait()).error, CoordinatorNotAvailable | NotCoordinator)
+    monkeypatch.undo()
+    again = service.join(join._replace(member_id=joined.member_id))
+    await one.go_on(60)
+    assert (await again.wait()).error is None
 
 
 async def test_what_is_too_large_is_refused_alone() -> None:
