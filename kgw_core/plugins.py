@@ -1,11 +1,11 @@
-"""Finding plugins, and choosing by config the ones that are used.
+"""Finds the installed plugins, and chooses those that the config names.
 
-What is installed is known from metadata alone: entry points of the group ``kgw``, named
-``<kind>.<name>`` (``storage.sqlite``). Only what the config names is imported, so a broken plugin that
-nobody chose cannot hurt. A chosen one is checked before anything is made of it: its hooks, its class, its
-API version, its settings. What is wrong becomes a :class:`PluginError`, whose text is what the user reads.
+Metadata alone tells what is installed: entry points of the group ``kgw``, named ``<kind>.<name>``
+(``storage.sqlite``). Only a plugin that the config names is imported, so a broken plugin that nobody chose
+does no harm. A chosen plugin is checked before its object is made: its hooks, class, API version and
+settings. A problem becomes a :class:`PluginError`, whose text is for the user.
 
-With the environment variable ``KGW_TRACE_PLUGINS`` set, every hook call is logged.
+If the environment variable ``KGW_TRACE_PLUGINS`` is set, every hook call is logged.
 """
 
 from __future__ import annotations
@@ -21,23 +21,19 @@ from kgw_core.spi.settings import ConfigError, Place, Report, nearest, read_into
 if TYPE_CHECKING:
     import pluggy
 
-    from kgw_core.spi.ledger import OffsetLedger
-    from kgw_core.spi.state import StateStore
-    from kgw_core.spi.storage import LogStore
-
 GROUP = "kgw"
 FIRST_PARTY = {"storage": ("memory", "sqlite", "seaweedmq")}
-"""Names for which ``kgw-<kind>-<name>`` is worth a hint to pip."""
+"""The plugins of this project by kind. A missing one gets a hint to install ``kgw-<kind>-<name>``."""
 
 T = TypeVar("T")
 
 
 class PluginError(ConfigError):
-    """A plugin that cannot be used. ``str(error)`` is what the user reads: one line a problem."""
+    """A plugin cannot be used. ``str(error)`` is for the user: one line for each problem."""
 
 
 class Plugin(NamedTuple):
-    """An installed plugin, as its metadata tells; nothing of it is imported."""
+    """An installed plugin, by its metadata. Nothing of it is imported."""
 
     kind: str
     name: str
@@ -52,19 +48,19 @@ class Plugin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[T]):
-    """A plugin's class that fits this core, and the settings to make it with."""
+    """The class of a plugin that fits this core, and its settings."""
 
     cls: type[T]
     config: Any
     plugin: Plugin
 
     def make(self) -> T:
-        """The object. :raises PluginError: its constructor raised; the cause is attached."""
+        """Make the object. :raises PluginError: its constructor raised; the cause is attached."""
         try:
             return self.cls(self.config)  # type: ignore[call-arg]
         except Exception as error:
             kind, name, _ = self.plugin
-            raise PluginError(f'{kind} "{name}" ({self.plugin.distribution}): {_told(error)}') from error
+            raise PluginError(f'{kind} "{name}" ({self.plugin.distribution}): {_brief(error)}') from error
 
 
 def found() -> list[Plugin]:
@@ -78,22 +74,22 @@ def found() -> list[Plugin]:
 
 
 def installed(kind: str) -> list[str]:
-    """Names of the installed plugins of a kind (``storage``, ``ledger``)."""
+    """The names of the installed plugins of a kind (``storage``, ``ledger``)."""
     return sorted({plugin.name for plugin in found() if plugin.kind == kind})
 
 
 def choose(
     kind: str, use: str, settings: Mapping[str, object], report: Report, env: Mapping[str, str] | None = None
 ) -> Choice[Any] | None:
-    """The plugin of a kind (``storage``, ``ledger``, ``state``) called ``use``, checked but not made.
+    """The plugin ``use`` of a kind (``storage``, ``ledger``, ``state``), checked. Its object is not made yet.
 
-    ``settings`` is the rest of its table, ``env`` the environment (None: the process's). What is wrong goes
-    into ``report``; the result is None then.
+    ``settings`` is the rest of its table, ``env`` the environment (None: the process's). Problems go into
+    ``report``; the result is then None.
     """
     env = os.environ if env is None else env
     before = len(report.problems)
     try:
-        plugin, cls = _find(_kinds()[kind], use, env)
+        plugin, cls = _find(_kind(kind), use, env)
     except PluginError as error:
         report.add(Place(f"[{kind}]", "use"), str(error))
         return None
@@ -101,88 +97,30 @@ def choose(
     return Choice(cls, config, plugin) if len(report.problems) == before else None
 
 
-def choose_storage(
-    use: str, settings: Mapping[str, object], *, where: str, env: Mapping[str, str] | None = None
-) -> Choice[LogStore]:
-    """The storage called ``use``, checked but not made.
-
-    ``settings`` is the rest of the ``[storage]`` table in the file ``where``, ``env`` the environment
-    (None: the process's).
-
-    :raises PluginError: it is not installed, does not import or fit this core, or its settings are wrong.
-    """
-    return _chosen("storage", use, settings, where, env)
-
-
-def choose_ledger(
-    use: str, settings: Mapping[str, object], *, where: str, env: Mapping[str, str] | None = None
-) -> Choice[OffsetLedger]:
-    """The offset ledger called ``use``, checked but not made; like :func:`choose_storage`."""
-    return _chosen("ledger", use, settings, where, env)
-
-
-def choose_state(
-    use: str, settings: Mapping[str, object], *, where: str, env: Mapping[str, str] | None = None
-) -> Choice[StateStore]:
-    """The state store called ``use``, checked but not made; like :func:`choose_storage`."""
-    return _chosen("state", use, settings, where, env)
-
-
 def check(plugin: Plugin) -> None:
-    """Import ``plugin`` and look whether its class fits this core; its settings are not looked at.
+    """Import ``plugin`` and check its class, but not its settings.
 
-    :raises PluginError: it does not; what it raised is the cause.
+    :raises PluginError: the plugin does not fit this core; the cause is attached.
     """
-    kind = _kinds().get(plugin.kind)
-    if kind is None:
-        raise PluginError(f"no kind of plugin is called {plugin.kind}")
-    _find(kind, plugin.name, {})
-
-
-def select_storage(
-    use: str, settings: Mapping[str, object], *, where: str, env: Mapping[str, str] | None = None
-) -> LogStore:
-    """:func:`choose_storage`, made. Where several plugins are used, choose all of them first."""
-    return choose_storage(use, settings, where=where, env=env).make()
-
-
-def select_ledger(
-    use: str, settings: Mapping[str, object], *, where: str, env: Mapping[str, str] | None = None
-) -> OffsetLedger:
-    """:func:`choose_ledger`, made. Where several plugins are used, choose all of them first."""
-    return choose_ledger(use, settings, where=where, env=env).make()
+    _find(_kind(plugin.kind), plugin.name, {})
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What the classes of one kind of plugin have in common."""
+    """A kind of plugin: its name, its hook and the base of its classes."""
 
     name: str
     hook: str
     base: type[Any]
-    api_version: int
 
 
-def _kinds() -> dict[str, _Kind]:
-    from kgw_core.spi import state, storage
-    from kgw_core.spi.ledger import OffsetLedger
+def _kind(name: str) -> _Kind:
+    from kgw_core.spi import hookspecs
 
-    kinds = (
-        _Kind("storage", "kgw_register_storage", storage.LogStore, storage.API_VERSION),
-        _Kind("ledger", "kgw_register_ledger", OffsetLedger, storage.API_VERSION),
-        _Kind("state", "kgw_register_state", state.StateStore, state.API_VERSION),
-    )
-    return {kind.name: kind for kind in kinds}
-
-
-def _chosen(
-    kind: str, use: str, settings: Mapping[str, object], where: str, env: Mapping[str, str] | None
-) -> Choice[Any]:
-    report = Report(where)
-    choice = choose(kind, use, settings, report, env)
-    if choice is None:
-        raise PluginError(*report.problems)
-    return choice
+    base = hookspecs.KINDS.get(name)
+    if base is None:
+        raise PluginError(f"no kind of plugin is called {name}")
+    return _Kind(name, hookspecs.hook_of(name), base)
 
 
 def _find(kind: _Kind, use: str, env: Mapping[str, str]) -> tuple[Plugin, type[Any]]:
@@ -223,13 +161,13 @@ def _not_installed(kind: str, use: str, names: Sequence[str]) -> NoReturn:
 
 
 def _classes(kind: _Kind, plugins: Sequence[Plugin], trace: bool) -> list[tuple[Plugin, type[Any]]]:
-    """Import ``plugins`` and ask each for its classes."""
+    """Import ``plugins``, and get the classes of each from its hook."""
     import pluggy
 
     from kgw_core.spi import hookspecs
 
     manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
+    manager.add_hookspecs(hookspecs.specs(hookspecs.KINDS))
     if trace:
         _trace(manager)
     loaded = []
@@ -238,7 +176,7 @@ def _classes(kind: _Kind, plugins: Sequence[Plugin], trace: bool) -> list[tuple[
             module = plugin.entry_point.load()
         except Exception as error:
             raise PluginError(
-                f"plugin {plugin.distribution} failed to import: {_told(error)} "
+                f"plugin {plugin.distribution} failed to import: {_brief(error)} "
                 "(kgw plugins --check for the traceback)"
             ) from error
         try:
@@ -257,7 +195,7 @@ def _classes(kind: _Kind, plugins: Sequence[Plugin], trace: bool) -> list[tuple[
         try:
             answers = manager.subset_hook_caller(kind.hook, rest)()
         except Exception as error:
-            raise PluginError(f"plugin {plugin.distribution}: {kind.hook}: {_told(error)}") from error
+            raise PluginError(f"plugin {plugin.distribution}: {kind.hook}: {_brief(error)}") from error
         classes += [(plugin, cls) for answer in answers for cls in answer]
     return classes
 
@@ -269,7 +207,7 @@ def _trace(manager: pluggy.PluginManager) -> None:
 
     def after(outcome: Any, hook: str, implementations: Sequence[Any], arguments: Mapping[str, Any]) -> None:
         names = ", ".join(implementation.plugin_name for implementation in implementations)
-        # A warning, so that it shows however little is configured: whoever sets the variable wants it.
+        # A warning, so that it shows with any log level: the user has set the variable to see it.
         logger.warning(
             "hook %s of %s -> %r", hook, names or "nobody", outcome.exception or outcome.get_result()
         )
@@ -280,10 +218,10 @@ def _trace(manager: pluggy.PluginManager) -> None:
 def _check_class(kind: _Kind, plugin: Plugin, cls: type[Any]) -> None:
     if not (isinstance(cls, type) and issubclass(cls, kind.base)):
         raise PluginError(f"plugin {plugin.distribution}: {_path(cls)} is not a {kind.base.__name__}")
-    if cls.api_version != kind.api_version:
+    if cls.api_version != kind.base.api_version:
         raise PluginError(
             f"{plugin.distribution} speaks {kind.name} API {cls.api_version}; "
-            f"this {_core()} needs {kind.api_version}"
+            f"this {_core()} needs {kind.base.api_version}"
         )
     missing = sorted(getattr(cls, "__abstractmethods__", ()))
     if missing:
@@ -310,8 +248,8 @@ def _path(cls: Any) -> str:
     return f"{cls.__module__}.{cls.__qualname__}" if isinstance(cls, type) else repr(cls)
 
 
-def _told(error: Exception) -> str:
-    """An exception on one line: ``ModuleNotFoundError: aiosqlite``."""
+def _brief(error: Exception) -> str:
+    """An exception in one line: ``ModuleNotFoundError: aiosqlite``."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"ModuleNotFoundError: {error.name}"
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".removesuffix(": ")

@@ -6,14 +6,16 @@ import difflib
 import importlib
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pluggy
 import pytest
 
-from kgw_core.plugins import PluginError, choose_ledger, choose_storage, found, installed, select_storage
+from kgw_core.plugins import Choice, PluginError, check, choose, found, installed
 from kgw_core.spi import hookspecs, ledger, storage
+from kgw_core.spi.settings import Report
 
 LOADED_LATE = (difflib, hookspecs, ledger, pluggy)  # sys.path is cut down below
 
@@ -57,10 +59,20 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         sys.modules.pop(module, None)
 
 
+def chosen(
+    use: str, settings: Mapping[str, object], *, kind: str = "storage", env: Mapping[str, str] | None = None
+) -> Choice[Any]:
+    report = Report("kgw.toml")
+    choice = choose(kind, use, settings, report, env or {})
+    if choice is None:
+        raise PluginError(*report.problems)
+    return choice
+
+
 def refused(use: str, **settings: object) -> str:
     """What the user reads, without the place that names a plugin."""
     with pytest.raises(PluginError) as caught:
-        choose_storage(use, settings, where="kgw.toml", env={})
+        chosen(use, settings)
     told = str(caught.value)
     assert told.startswith("kgw.toml: [storage] ")
     return told.removeprefix("kgw.toml: [storage] use: ")
@@ -86,7 +98,7 @@ def test_what_is_installed_is_known_without_importing_anything(install: Install)
 def test_the_chosen_plugin_is_imported_and_no_other(install: Install) -> None:
     install("kgw-storage-broken", "1", "storage.broken", "raise RuntimeError")
     module = install("kgw-storage-x", "1", "storage.x", STORE.format(name="x"))
-    store = select_storage("x", {}, where="kgw.toml", env={})
+    store = chosen("x", {}).make()
     assert isinstance(store, storage.LogStore)
     assert (type(store).__module__, store.config) == (module, None)
 
@@ -105,7 +117,44 @@ def kgw_register_ledger():
     return [Mine]
 """
     install("kgw-ledger-mine", "1", "ledger.mine", source)
-    assert choose_ledger("mine", {}, where="kgw.toml", env={}).cls.name == "mine"
+    assert chosen("mine", {}, kind="ledger").cls.name == "mine"
+
+
+def test_a_new_kind_is_one_entry_in_the_table(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its entry points, hook, API version and the checks of its classes follow from the entry."""
+
+    class Lamp:
+        api_version = 3
+        Config = None
+        name = "none"
+
+        def __init__(self, config: None) -> None:
+            pass
+
+    monkeypatch.setattr(hookspecs, "KINDS", {**hookspecs.KINDS, "lamp": Lamp})
+    source = """
+from kgw_core.spi.hookspecs import KINDS, hookimpl
+
+class Green(KINDS["lamp"]):
+    name = "green"
+
+class Old(KINDS["lamp"]):
+    name = "old"
+    api_version = 2
+
+@hookimpl
+def kgw_register_lamp():
+    return [Green, Old]
+"""
+    install("kgw-lamp-green", "1", "lamp.green", source)
+    install("kgw-lamp-old", "1", "lamp.old", source)
+    assert installed("lamp") == ["green", "old"]
+    assert isinstance(chosen("green", {}, kind="lamp").make(), Lamp)
+    with pytest.raises(PluginError, match=r"speaks lamp API 2; this kgw-core 2\.0 needs 3"):
+        chosen("old", {}, kind="lamp")
+    for plugin in found():
+        if plugin.name == "green":
+            check(plugin)
 
 
 def test_one_that_is_not_installed_is_told_with_those_that_are(install: Install) -> None:
@@ -207,7 +256,7 @@ CONFIGURED = (
 def test_settings_are_checked_against_the_plugins_own_types(install: Install) -> None:
     install("kgw-storage-x", "1", "storage.x", CONFIGURED)
     table = {"path": "p", "cache": "1KiB", "key": {"env": "KEY"}}
-    config = choose_storage("x", table, where="kgw.toml", env={"KEY": "secret"}).config
+    config = chosen("x", table, env={"KEY": "secret"}).config
     assert (config.path, config.cache, config.key) == ("p", 1024, "secret")
 
 
@@ -231,7 +280,7 @@ def test_settings_of_a_plugin_that_has_none_are_refused(install: Install) -> Non
 def test_nothing_is_made_before_it_is_asked_for_and_a_failing_constructor_is_told(install: Install) -> None:
     broken = "    name =", "    def __init__(self, config): raise OSError('no disk')\n    name ="
     install("kgw-storage-x", "1", "storage.x", STORE.format(name="x").replace(*broken))
-    choice = choose_storage("x", {}, where="kgw.toml", env={})
+    choice = chosen("x", {})
     with pytest.raises(PluginError, match=r'^storage "x" \(kgw-storage-x 1\): OSError: no disk$'):
         choice.make()
 
@@ -241,7 +290,7 @@ def test_hook_calls_are_logged_where_the_environment_asks_for_it(
 ) -> None:
     module = install("kgw-storage-x", "1", "storage.x", STORE.format(name="x"))
     with caplog.at_level(logging.WARNING):
-        choose_storage("x", {}, where="kgw.toml", env={})
+        chosen("x", {})
         assert caplog.messages == []
-        choose_storage("x", {}, where="kgw.toml", env={"KGW_TRACE_PLUGINS": "1"})
+        chosen("x", {}, env={"KGW_TRACE_PLUGINS": "1"})
     assert caplog.messages == [f"hook kgw_register_storage of {module} -> [[<class '{module}.Store'>]]"]
