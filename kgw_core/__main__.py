@@ -6,13 +6,13 @@ import signal
 
 
 def main() -> None:
-    """The command. Ctrl-C while it is still being imported ends it as it ends other programs: silently."""
-    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not so after nohup
-    if heeded:
+    """Run the command. Ctrl-C during the imports ends it silently, as it ends other programs."""
+    handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # false after nohup
+    if handled:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from kgw_core.cli import main as cli
 
-    if heeded:
+    if handled:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     cli(prog_name="kgw")
 

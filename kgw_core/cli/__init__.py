@@ -1,4 +1,4 @@
-"""The command ``kgw``: one module a command, imported only when it is called."""
+"""The command ``kgw``. Each command is a module, which is imported only when the command is called."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does; Ctrl-C ends every command with the status that shells give it."""
+        """As in click, but Ctrl-C ends every command with status 130, as shells report it."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

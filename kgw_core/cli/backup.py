@@ -1,4 +1,4 @@
-"""``kgw backup``: a copy of all data of a broker, which may be running meanwhile."""
+"""``kgw backup``: copies all data of a broker, which may be running."""
 
 from __future__ import annotations
 

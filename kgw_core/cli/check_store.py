@@ -1,4 +1,4 @@
-"""``kgw check-store``: whether a broker's data is whole."""
+"""``kgw check-store``: checks the integrity of a broker's data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``kgw dev``: a broker for a laptop or a test. Memory storage, topics made when asked for, no config."""
+"""``kgw dev``: a broker for a laptop or a test, with memory storage, auto-created topics and no config."""
 
 from __future__ import annotations
 

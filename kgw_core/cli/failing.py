@@ -1,4 +1,4 @@
-"""What becomes of wrong settings: one message, and the status that says whose mistake it is."""
+"""Turns wrong settings into one message and an exit status."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from kgw_core.spi.settings import ConfigError
 
 
 def refused(error: ConfigError) -> click.ClickException:
-    """What a command raises: a usage error, status 2, where an option of the command line is wrong."""
+    """The exception of a command: a usage error with status 2 if a command-line option is wrong, else status
+    1."""
     options = any(problem.startswith("--") for problem in error.problems)
     return (click.UsageError if options else click.ClickException)(str(error))

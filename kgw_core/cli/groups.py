@@ -1,4 +1,4 @@
-"""``kgw groups``: look at the consumer groups of any broker, move them, delete them."""
+"""``kgw groups``: lists, describes, resets and deletes the consumer groups of any broker."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from functools import partial
 
 import click
 
-from kgw_core.cli.asking import Asking, asks, run
+from kgw_core.cli.admin_options import Asking, asks, run
 
 STATES = (
     "Empty", "Stable", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling", "NotReady",
     "Dead",
 )  # fmt: skip
-"""All that Kafka 4.4 has, over all types of groups."""
+"""The states of Kafka 4.4, for all types of groups."""
 TYPES = ("classic", "consumer", "share", "streams")
 
 _EXECUTE = click.option("--execute", is_flag=True, help="Do it; without this it is only shown.")
@@ -22,7 +22,7 @@ _EXECUTE = click.option("--execute", is_flag=True, help="Do it; without this it 
 def _known(
     names: tuple[str, ...], _: click.Context, __: click.Parameter, wanted: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Small and large letters are alike. :raises click.BadParameter: something that there is not."""
+    """Check names without regard to case. :raises click.BadParameter: a name is unknown."""
     known = {name.lower() for name in names}
     wrong = [text for text in wanted if text.lower() not in known]
     if wrong:
@@ -145,7 +145,7 @@ def _milliseconds(text: str) -> int:
             f'"{text}" is no time: 2026-01-31T14:30:00+01:00 is one; without an offset it is local time',
             param_hint="--to-datetime",
         ) from None
-    if time < 0:  # for a broker, below 0 stand the beginning, the end and others
+    if time < 0:  # for a broker, negative times mean the beginning, the end and others
         raise click.BadParameter(f'"{text}" is before 1970; no record is', param_hint="--to-datetime")
     return time
 

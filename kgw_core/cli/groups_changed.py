@@ -1,4 +1,4 @@
-"""``kgw groups reset-offsets`` and ``delete``: shown first, done with ``--execute``."""
+"""``kgw groups reset-offsets`` and ``delete``: they show the change, and make it with ``--execute``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kgw_core.cli.asking import Asking
+from kgw_core.cli.admin_options import Asking
 from kgw_core.cli.tables import print_json, print_table, wants_json
 from kgw_core.client import Client, ClientError, groups
 from kgw_core.client.offsets import EARLIEST, LATEST, Partition, list_offsets
@@ -16,12 +16,12 @@ from kgw_core.errors import GroupIdNotFound, KafkaError
 
 NO_GROUP = "none"
 FREE = ("Empty", NO_GROUP)
-"""States in which a group may be changed from outside."""
+"""The states in which a group's offsets may be changed by an admin tool."""
 
 DRY_RUN = "dry run: nothing was changed; --execute does it"
 
 Wanted = Sequence[tuple[str, list[int] | None]]
-"""Topics, each with its partitions or None for all."""
+"""Topics, each with its partitions, or None for all of them."""
 
 
 async def _state(client: Client, group: str) -> str:
@@ -35,12 +35,12 @@ async def reset_offsets(
     asking: Asking, group: str, topics: Wanted, target: Target, *,
     execute: bool,
 ) -> None:  # fmt: skip
-    """Show where the group would go, or make it go there. Without ``topics``: wherever it has a place."""
+    """Show the group's new offsets, or commit them. Without ``topics``: for all committed partitions."""
     async with asking.client() as client:
         state = await _state(client, group)
         if execute and state not in FREE:
             raise ClientError(f"group {group} is {state}: stop its members first")
-        current = {place: told.offset for place, told in (await groups.committed(client, group)).items()}
+        current = {place: found.offset for place, found in (await groups.committed(client, group)).items()}
         partitions = await _partitions(client, topics) if topics else sorted(current)
         if not partitions:
             raise ClientError(f"group {group} has no place in any partition: name some with --topic")
@@ -110,14 +110,14 @@ async def delete(asking: Asking, names: Sequence[str], *, execute: bool) -> None
             outcome = await groups.delete(client, [row["group"] for row in rows if row["error"] is None])
             for row in rows:
                 if row["group"] in outcome:
-                    told = outcome[row["group"]]
-                    row["deleted"], row["error"] = told is None, str(told) if told else None
+                    failure = outcome[row["group"]]
+                    row["deleted"], row["error"] = failure is None, str(failure) if failure else None
     if wants_json(asking.as_json):
         print_json(rows)
     else:
         heads = ("GROUP", "STATE", "OFFSETS", "DELETED")
         print_table(
-            heads, [(row["group"], row["state"], row["offsets"], _told(row, execute)) for row in rows]
+            heads, [(row["group"], row["state"], row["offsets"], _deleted(row, execute)) for row in rows]
         )
     if not execute:
         click.echo(DRY_RUN, err=True)
@@ -126,5 +126,5 @@ async def delete(asking: Asking, names: Sequence[str], *, execute: bool) -> None
         raise ClientError("\n".join(failed))
 
 
-def _told(row: dict[str, Any], execute: bool) -> str:
+def _deleted(row: dict[str, Any], execute: bool) -> str:
     return "yes" if row["deleted"] else "no" if execute or row["error"] else "would be"

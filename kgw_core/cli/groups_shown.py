@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kgw_core.cli.asking import Asking
+from kgw_core.cli.admin_options import Asking
 from kgw_core.cli.tables import print_json, print_table, wants_json
 from kgw_core.client import Client, ClientError, groups
 from kgw_core.client.offsets import LATEST, Partition, list_offsets
@@ -34,7 +34,7 @@ async def list_groups(asking: Asking, states: Sequence[str], types: Sequence[str
 
 
 async def describe(asking: Asking, names: Sequence[str], members: bool) -> None:
-    """Print each group; those that fail are told at the end."""
+    """Print each group, and the failures at the end."""
     documents, failures = [], []
     async with asking.client() as client:
         for name in dict.fromkeys(names):
@@ -54,7 +54,7 @@ async def describe(asking: Asking, names: Sequence[str], members: bool) -> None:
 
 
 async def _described(client: Client, name: str) -> dict[str, Any]:
-    """All that is known of a group, as it is printed in JSON."""
+    """The description of a group, as it is printed in JSON."""
     group = await groups.describe(client, name)
     places = await groups.committed(client, name)
     owners: dict[Partition, groups.Member] = {}
@@ -137,7 +137,7 @@ def _print(group: dict[str, Any], members: bool) -> None:
 
 
 def _few(partitions: list[dict[str, Any]] | None) -> str | None:
-    """Partitions as people write them: orders:0,1 users:2."""
+    """Partitions in short form: orders:0,1 users:2."""
     if partitions is None:
         return None
     topics: dict[str, list[str]] = {}

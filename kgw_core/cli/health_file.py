@@ -1,4 +1,4 @@
-"""What of a broker fails at present, in a file: ``--health-file``."""
+"""``--health-file``: a file with the work of a broker that fails now."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kgw_core.gateway import StartError
 
 
 class HealthFile:
-    """Written anew whenever the health changes; ``docs/reference/cli.md`` says what is in it."""
+    """Rewrites the file whenever the health changes. ``docs/reference/cli.md`` describes its content."""
 
     def __init__(self, file: StatusFile, health: Health, background: Background) -> None:
         self._file = file
@@ -23,7 +23,7 @@ class HealthFile:
         self._writing = background.chore("writing the health file", self._write)
 
     def follow(self) -> None:
-        """Write it now, and from now on. :raises StartError: it cannot be."""
+        """Write the file now and at each change. :raises StartError: it cannot be written."""
         self._file.write(text_of(self._health))
         self._health.changed.append(self._writing.due)
 
@@ -34,7 +34,7 @@ class HealthFile:
             raise KafkaStorageError(str(error)) from None
 
     async def stop(self) -> None:
-        """Write it no more."""
+        """Write the file no more."""
         await self._writing.stop()
 
 
@@ -49,5 +49,5 @@ def text_of(health: Health) -> str:
         }
         for each in health.failing.values()
     ]
-    told = {"status": "failing" if failing else "ok", "process": os.getpid(), "failing": failing}
-    return json.dumps(told, ensure_ascii=False, indent=1) + "\n"
+    content = {"status": "failing" if failing else "ok", "process": os.getpid(), "failing": failing}
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"

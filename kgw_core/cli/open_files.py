@@ -1,8 +1,8 @@
-"""How many files the process may have open, as each connection is one.
+"""Raises the process's limit of open files, as each connection is one.
 
-Where a system's usual limit is 1,024 files, the 1,025th connection would take the descriptor that the storage
-wants next. So the command asks for as many as its connections need, and has fewer connections where the
-system does not give them.
+With a system's usual limit of 1,024 files, connections would take the descriptors that the storage needs. So
+the command asks for as many files as its connections need, and admits fewer connections if the system
+refuses.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from kgw_core.config import Config
 logger = logging.getLogger("kgw")
 
 SPARE: Final = 200
-"""For the storage, listeners, logs and what else there is beside connections."""
+"""Files of the storage, listeners, logs and all others that are no connections."""
 
 
 def with_room(config: Config) -> Config:
-    """The config, with no more connections than the process may have."""
+    """The config, with at most as many connections as the process may open files for."""
     most = config.limits.max_connections
     allowed = _allow(most)
     if allowed >= most:
@@ -38,7 +38,7 @@ def with_room(config: Config) -> Config:
 
 
 def _allow(connections: int) -> int:
-    """Ask for as many files as these need; how many connections there may be."""
+    """Ask for the files of these connections. Return how many connections are possible."""
     try:
         import resource
     except ImportError:  # Windows counts no sockets
@@ -49,7 +49,7 @@ def _allow(connections: int) -> int:
         best = wanted if _enough(most, wanted) else most
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (best, most))
-        except (OSError, ValueError):  # macOS has another limit below the one that it tells
+        except (OSError, ValueError):  # macOS has another limit below the one that it reports
             pass
         else:
             now = best

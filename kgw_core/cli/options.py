@@ -1,4 +1,4 @@
-"""The options that ``kgw dev`` and ``kgw serve`` share."""
+"""The common options of ``kgw dev`` and ``kgw serve``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def running_options(command: F) -> F:
-    """Options of a command that runs a broker; it gets ``ready_file``, ``health_file`` and ``verbose``."""
+    """Add the options of a command that runs a broker: ``ready_file``, ``health_file`` and ``verbose``."""
     path = click.Path(path_type=Path)
     for option in (
         click.option("-v", "--verbose", is_flag=True, help="Show every request."),

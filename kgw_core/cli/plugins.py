@@ -1,4 +1,4 @@
-"""``kgw plugins``: what is installed, with ``--check`` whether it fits, and whether the core is compiled."""
+"""``kgw plugins``: lists the installed plugins, and with ``--check`` whether each fits this core."""
 
 from __future__ import annotations
 

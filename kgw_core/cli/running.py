@@ -1,4 +1,4 @@
-"""Runs a gateway in the foreground until SIGINT or SIGTERM: what ``kgw dev`` and ``kgw serve`` share."""
+"""Runs a gateway in the foreground until SIGINT or SIGTERM, for ``kgw dev`` and ``kgw serve``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import anyio
 import click
 
 from kgw_core.background import Background
-from kgw_core.cli.collecting import kept_short
 from kgw_core.cli.failing import refused
+from kgw_core.cli.garbage_collection import short_collections
 from kgw_core.cli.open_files import with_room
 from kgw_core.cli.status_file import StatusFile
 from kgw_core.clock import SystemClock
@@ -29,8 +29,8 @@ from kgw_core.spi.settings import ConfigError
 def run(
     read: Callable[[], Settings], *, ready_file: Path | None, health_file: Path | None, verbose: bool
 ) -> None:
-    """Read the settings and run the gateway; what keeps it from starting ends the process with status 1, or 2
-    where it is on the command line."""
+    """Read the settings and run the gateway. If it cannot start, the process ends with status 1, or with 2 if
+    a command-line option is wrong."""
     _open_standard_streams()
     if ready_file is not None and health_file is not None and ready_file.absolute() == health_file.absolute():
         raise click.UsageError(f"--ready-file and --health-file name the same file, {ready_file}")
@@ -66,15 +66,15 @@ async def _run(
         file.try_out()
     config, report = settings.config, settings.report
     try:
-        with ExitStack() as receiving, kept_short():
+        with ExitStack() as receiving, short_collections():
             async with anyio.create_task_group() as tasks:
                 async with (
                     running(config, report=report, chosen=chosen, given=settings.given) as gateway,
                     _health_told(gateway, health_file),
                 ):
-                    gc.freeze()  # what was made at the start stays
+                    gc.freeze()  # objects of the start live as long as the gateway
                     signals = _signals(receiving)
-                    # Who is told that it is ready may stop it at once, so signals come first.
+                    # A reader of the ready file may stop the gateway at once, so signals come first.
                     _introduce(config, gateway, ready_file)
                     await _asked_to_stop(signals)
                     tasks.start_soon(_asked_again, signals, gateway)
@@ -105,27 +105,28 @@ def _introduce(config: Config, gateway: Gateway, ready_file: StatusFile | None) 
     lines = []
     for listener in config.listeners:
         for host, port in gateway.addresses[listener.name]:
-            told = listener.advertise or "the address they dial"
-            lines.append(f"listener {listener.name} on {format_address(host, port)}, clients are told {told}")
+            advertised = listener.advertise or "the address they dial"
+            address = format_address(host, port)
+            lines.append(f"listener {listener.name} on {address}, clients are told {advertised}")
     creating = "are" if config.topics.auto_create else "are not"
     lines.append(f"storage {config.storage.use}, topics that clients ask for {creating} created")
     lines.append(f"kgw ready: {gateway.bootstrap.replace(',', ', ')}")
     try:
         for line in lines:
             click.echo(line)
-    except OSError as error:  # nobody reads it, or there is no room: no reason to stop
+    except OSError as error:  # a closed pipe or a full disk is no reason to stop
         logging.getLogger("kgw").warning("standard output cannot be written: %s", error.strerror)
 
 
 def _signals(stack: ExitStack) -> AsyncIterator[signal.Signals] | None:
-    """SIGINT and SIGTERM, until the stack is left; None where loops have no signals (Windows)."""
+    """SIGINT and SIGTERM until the stack is left; None on Windows, whose event loops have no signals."""
     if sys.platform == "win32":
         return None
     return stack.enter_context(anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM))
 
 
 async def _asked_to_stop(signals: AsyncIterator[signal.Signals] | None) -> None:
-    """Wait for a signal; where there are none, for the KeyboardInterrupt."""
+    """Wait for a signal, or without signals for the KeyboardInterrupt."""
     if signals is None:
         await anyio.sleep_forever()
         return
@@ -134,7 +135,7 @@ async def _asked_to_stop(signals: AsyncIterator[signal.Signals] | None) -> None:
 
 
 async def _asked_again(signals: AsyncIterator[signal.Signals] | None, gateway: Gateway) -> None:
-    """At a second signal stop without waiting for anybody; a third has the effect that it has by itself."""
+    """Stop without waiting at a second signal. A third one has its default effect."""
     if signals is not None:
         number = await anext(signals)
         logging.getLogger("kgw").warning("%s again: stopping at once", number.name)
@@ -144,12 +145,13 @@ async def _asked_again(signals: AsyncIterator[signal.Signals] | None, gateway: G
 
 
 def _open_standard_streams() -> None:
-    """Where the shell has closed one (``>&-``), a socket would get its number, and libuv would abort."""
+    """Open standard streams that the shell has closed (``>&-``). Else a socket would get the number of one,
+    and libuv would abort."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 def _show_logs(level: str) -> None:
@@ -164,7 +166,7 @@ def _show_logs(level: str) -> None:
 
 def _has_uvloop() -> bool:
     try:
-        import uvloop  # noqa: F401 # anyio imports it by itself, and fails where it is not there
+        import uvloop  # noqa: F401 # anyio imports it itself, and fails if it is missing
     except ImportError:
         return False
     return True

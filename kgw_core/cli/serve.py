@@ -1,4 +1,4 @@
-"""``kgw serve``: the broker that a config file describes."""
+"""``kgw serve``: runs a broker with the settings of a config file."""
 
 from __future__ import annotations
 

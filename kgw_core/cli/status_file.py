@@ -11,7 +11,7 @@ from kgw_core.gateway import StartError
 
 
 class StatusFile:
-    """Is there from the first :meth:`write` to :meth:`take_back`. ``option`` named its path."""
+    """The file exists from the first :meth:`write` to :meth:`take_back`. ``option`` gave its path."""
 
     def __init__(self, option: str, path: Path) -> None:
         self._option = option
@@ -20,21 +20,21 @@ class StatusFile:
         self._written = False
 
     def try_out(self) -> None:
-        """Find out, before anything is started, whether it can be written. :raises StartError: no."""
+        """Check before the start that the file can be written. :raises StartError: it cannot."""
         if self._path.is_dir():
             raise StartError(f"{self._option} {self._path} cannot be written: Is a directory")
         with self._telling():
             self._beside.touch()
 
     def write(self, text: str) -> None:
-        """Write it so that a reader sees all of it or nothing. :raises StartError: it cannot be."""
+        """Write the file atomically. :raises StartError: it cannot be written."""
         with self._telling():
             self._beside.write_text(text, encoding="utf-8")
             os.replace(self._beside, self._path)
         self._written = True
 
     def take_back(self) -> None:
-        """Remove it, unless it is somebody else's."""
+        """Remove the file if this process has written it."""
         if self._written:
             with contextlib.suppress(OSError):
                 self._path.unlink()

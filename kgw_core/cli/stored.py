@@ -1,4 +1,4 @@
-"""The store that a config file describes, for commands that look at data beside the broker."""
+"""The store of a config file, for commands that read the data of a broker directly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kgw_core.spi.storage import LogStore
 
 
 def configured_store(path: Path) -> LogStore:
-    """The store, not open. :raises click.ClickException: the file or its plugin cannot be used."""
+    """Make the store, but do not open it. :raises click.ClickException: the file or plugin cannot be used."""
     try:
         storage = checked(read_file(path)).storage
         assert storage is not None

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for programs."""
+"""The output of commands: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 
 def wants_json(asked: bool | None) -> bool:
-    """Whether to print JSON: as asked, else where nobody looks."""
+    """Whether to print JSON: as ``asked``, else if the output is no terminal."""
     return asked if asked is not None else not sys.stdout.isatty()
 
 
@@ -21,7 +21,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print columns as wide as they have to be; numbers to the right, ``-`` for what is not known."""
+    """Print aligned columns, with numbers to the right and ``-`` for unknown values."""
     lines = [list(heads)]
     numeric = [False] * len(heads)
     for row in rows:

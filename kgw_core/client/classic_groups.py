@@ -1,4 +1,4 @@
-"""DescribeGroups: groups whose members share their partitions by JoinGroup and SyncGroup."""
+"""DescribeGroups: describes classic groups, which rebalance by JoinGroup and SyncGroup."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEAD = "Dead"
 
 
 class Member(NamedTuple):
-    """A member; ``partitions`` is None where its assignment is not that of a consumer."""
+    """A member. ``partitions`` is None if its assignment is not that of a consumer."""
 
     id: str
     instance_id: str | None
@@ -26,7 +26,7 @@ class Member(NamedTuple):
 
 
 class Described(NamedTuple):
-    """A group. ``protocol`` is what its members agreed on, such as an assignor; may be empty."""
+    """A group. ``protocol`` is the one that its members agreed on, such as an assignor; it may be empty."""
 
     group: str
     type: str
@@ -38,24 +38,30 @@ class Described(NamedTuple):
 
 
 async def describe(client: Client, group: str, node: Node) -> Described:
-    """Ask its coordinator. :raises GroupIdNotFound: it has no such classic group. :raises KafkaError:"""
-    (told,) = (await client.ask(DescribeGroupsRequest([group]), node)).groups
-    check(told.error_code, told.error_message or f"group {group}")
-    if told.group_state == DEAD:  # before v6 the only sign that it is not there
+    """Ask the group's coordinator ``node``.
+
+    :raises GroupIdNotFound: it has no such classic group.
+    :raises KafkaError: another error of the broker.
+    """
+    (found,) = (await client.ask(DescribeGroupsRequest([group]), node)).groups
+    check(found.error_code, found.error_message or f"group {group}")
+    if found.group_state == DEAD:  # before v6 this means that there is no such group
         raise GroupIdNotFound(f"GROUP_ID_NOT_FOUND: group {group} not found")
-    members = [_member(member, told.protocol_type) for member in told.members]
+    members = [_member(member, found.protocol_type) for member in found.members]
     return Described(
-        group, "classic", told.group_state, told.protocol_type, told.protocol_data, node, sorted(members)
+        group, "classic", found.group_state, found.protocol_type, found.protocol_data, node, sorted(members)
     )
 
 
-def _member(told: Any, protocol_type: str) -> Member:
+def _member(member: Any, protocol_type: str) -> Member:
     partitions: list[Partition] | None = None
     if protocol_type == CONSUMER:
         try:
-            topics = assignment(bytes(told.member_assignment)).assigned_partitions
+            topics = assignment(bytes(member.member_assignment)).assigned_partitions
         except MalformedMessage:
-            pass  # a consumer with an assignor of its own
+            pass  # the consumer has a custom assignor
         else:
             partitions = sorted((topic.topic, index) for topic in topics for index in topic.partitions)
-    return Member(told.member_id, told.group_instance_id, told.client_id, told.client_host, partitions)
+    return Member(
+        member.member_id, member.group_instance_id, member.client_id, member.client_host, partitions
+    )

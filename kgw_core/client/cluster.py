@@ -1,4 +1,4 @@
-"""A cluster as a client sees it: its brokers, who leads and who coordinates, and when to ask again."""
+"""The client of a cluster: its connections, leaders and coordinators, and its retries."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ T = TypeVar("T")
 
 PORT = 9092
 WAIT = 0.1
-"""Seconds between a retriable error and the next try."""
+"""Seconds between a retriable error and the next attempt."""
 
 METADATA, CREATES_NONE = 3, 4
-"""The version of Metadata from which on it need not create topics that it is asked for."""
+"""The first version of Metadata that can be coordinator not to create the topics that it names."""
 
 FIND_COORDINATOR, GROUP = 10, 0
 BATCHED = 4
-"""The version of FindCoordinator from which on it takes several keys."""
+"""The first version of FindCoordinator that takes several keys."""
 
 _FINAL = (UnknownTopicOrPartition,)
-"""Retriable for Kafka, as a topic may come to be; a person who mistyped it does not want to wait."""
+"""Not retried though Kafka calls it retriable: a user who mistyped a topic does not want to wait."""
 
 
 class Node(NamedTuple):
-    """A broker, as clients are told to dial it."""
+    """A broker with its advertised address."""
 
     id: int
     host: str
@@ -44,11 +44,11 @@ class Node(NamedTuple):
 
 
 class Client:
-    """A client of the cluster that one of ``bootstrap`` belongs to; an async context manager.
+    """A client of the cluster of the brokers in ``bootstrap``; an async context manager.
 
     :param bootstrap: ``host[:port]``, several separated by commas.
-    :param timeout: seconds for a request, and for all tries of something that may be retried.
-    :param newest: the newest version to use, by API; for trying what an older broker would be asked.
+    :param timeout: seconds for a request, and for all attempts of one that is retried.
+    :param newest: the newest version to use, by API, to behave as with an older broker.
     :raises ClientError: ``bootstrap`` is no address.
     """
 
@@ -94,13 +94,14 @@ class Client:
         except HungUp:
             if not was_used:
                 raise
-        # It was closed for being idle, most likely; what did not answer in time is not asked twice.
+        # The connection was probably idle for too long. A request that timed out is not sent twice.
         return await (await self._connection(host, port)).request(request, newest)
 
     async def ask(self, request: wire.Message, node: Node | None = None, newest: int | None = None) -> Any:
-        """The answer of ``node``, or of any broker. Error codes in it are the caller's.
+        """The answer of ``node``, or of any broker. The caller checks its error codes.
 
-        :raises Unreachable: no answer. :raises UnsupportedVersion: the broker does not serve it.
+        :raises Unreachable: there was no answer.
+        :raises UnsupportedVersion: the broker does not serve the request.
         """
         host, port = (node.host, node.port) if node is not None else await self._any()
         return await self._ask(host, port, request, newest)
@@ -122,12 +123,12 @@ class Client:
         return (await self._connection(node.host, node.port)).serves(api)
 
     async def version(self, request: wire.Message, node: Node, newest: int | None = None) -> int:
-        """The version in which ``node`` would be asked. :raises UnsupportedVersion: in none."""
+        """The version of a request to ``node``. :raises UnsupportedVersion: it does not serve the request."""
         assert request.API_KEY is not None
         return (await self._connection(node.host, node.port)).version(request.API_KEY, newest)
 
     async def retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """What ``attempt`` returns, tried again after retriable errors until the time is up."""
+        """The result of ``attempt``, which is retried after retriable errors until the timeout."""
         deadline = anyio.current_time() + self._timeout
         while True:
             try:
@@ -137,15 +138,15 @@ class Client:
                     raise
             await anyio.sleep(WAIT)
 
-    # -- who is there
+    # -- brokers, topics, coordinators
 
     async def nodes(self) -> list[Node]:
-        """All brokers. :raises Unreachable: none can be asked."""
+        """All brokers. :raises Unreachable: no broker answers."""
         await self._metadata([])
         return sorted(self._nodes.values())
 
     async def topics(self, names: Iterable[str]) -> dict[str, MetadataResponseTopic]:
-        """Those of the topics that there are, by name. Creates none. :raises KafkaError: not now."""
+        """The topics of these names that exist. Creates none. :raises KafkaError: a topic has an error."""
         wanted = sorted(set(names))
         if not wanted:
             return {}
@@ -165,7 +166,7 @@ class Client:
         if connection.version(METADATA) >= CREATES_NONE or not names:
             wanted = [MetadataRequestTopic(name=name) for name in names]
             request = MetadataRequest(wanted, connection.version(METADATA) < CREATES_NONE)
-        else:  # asked for a topic that is not there it might make it
+        else:  # an old broker might create a topic that is named
             request = MetadataRequest(None)
         answer = await self.ask(request)
         check(answer.error_code)
@@ -175,11 +176,11 @@ class Client:
         return [topic for topic in answer.topics if topic.name in names]
 
     def node(self, id: int) -> Node | None:
-        """The broker with this id, as the last metadata had it."""
+        """The broker with this id in the last metadata."""
         return self._nodes.get(id)
 
     async def coordinators(self, groups: Iterable[str]) -> dict[str, Node]:
-        """Who coordinates each group. :raises KafkaError: that cannot be said of one of them."""
+        """The coordinator of each group. :raises KafkaError: one of them has no coordinator now."""
         wanted = list(groups)
         return await self.retried(lambda: self._coordinators(wanted))
 
@@ -190,23 +191,23 @@ class Client:
         found: dict[str, Node] = {}
         connection = await self._connection(*await self._any())
         if connection.version(FIND_COORDINATOR) >= BATCHED:
-            for told in (await self.ask(batch)).coordinators:
-                if told.error_code:
-                    raise refusal(told.error_code, told.error_message)
-                found[told.key] = Node(told.node_id, told.host, told.port)
+            for coordinator in (await self.ask(batch)).coordinators:
+                if coordinator.error_code:
+                    raise refusal(coordinator.error_code, coordinator.error_message)
+                found[coordinator.key] = Node(coordinator.node_id, coordinator.host, coordinator.port)
             return found
         for group in groups:
-            told = await self.ask(FindCoordinatorRequest(group), newest=BATCHED - 1)
-            if told.error_code:
-                raise refusal(told.error_code, told.error_message)
-            found[group] = Node(told.node_id, told.host, told.port)
+            coordinator = await self.ask(FindCoordinatorRequest(group), newest=BATCHED - 1)
+            if coordinator.error_code:
+                raise refusal(coordinator.error_code, coordinator.error_message)
+            found[group] = Node(coordinator.node_id, coordinator.host, coordinator.port)
         return found
 
 
 def addresses(text: str) -> list[tuple[str, int]]:
-    """The addresses in ``host[:port],…``; IPv6 ones stand in brackets.
+    """The addresses in ``host[:port],…``, with IPv6 addresses in brackets.
 
-    :raises ClientError: it has none, or one is wrong.
+    :raises ClientError: there is no address, or one is wrong.
     """
     found = []
     for part in (part.strip() for part in text.split(",")):

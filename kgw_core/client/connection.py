@@ -1,4 +1,4 @@
-"""One connection to one broker: requests go out one after another, each in a version that both know."""
+"""A connection to one broker: sends one request at a time, in a version that both sides know."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from kgw_core.wire.messages.response_header import ResponseHeader
 
 API_VERSIONS, ASKED_IN = 18, 3
 MOST_BYTES = 512 << 20
-"""An answer that says it is longer is none; whoever listens there speaks something else."""
+"""The largest length of an answer. With a larger one, the other side speaks another protocol."""
 
 _TLS_ALERT = 0x1503
-"""How an alert begins (RFC 8446, 5.1), which a TLS listener sends to who begins with something else."""
+"""The first bytes of an alert (RFC 8446, 5.1), which a TLS listener sends to a client without TLS."""
 
 _LENGTH = struct.Struct(">i")
 _CODE = struct.Struct(">h")
 
 
 class Connection:
-    """See the module's docstring; made by :func:`connect`. ``seconds`` for each request.
+    """A connection of :func:`connect`. ``seconds`` is the timeout of each request.
 
-    ``newest`` limits the versions by API name. After a failure it is ``closed`` and good for nothing.
+    ``newest`` limits the versions by API name. A connection that failed is ``closed`` and of no more use.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Connection:
         self.where = where
         self.closed = False
         self.used = False
-        """Whether a request was ever answered, so that the other side may have closed it since."""
+        """Whether a request was answered. The broker may then have closed the connection as idle."""
         self._stream = stream
         self._incoming = BufferedByteReceiveStream(stream)
         self._client_id = client_id
@@ -51,19 +51,19 @@ class Connection:
         self._newest = newest
         self._served: dict[int, tuple[int, int]] = {}
         self._stranger = False
-        """Whether it is known to speak something else."""
+        """Whether the other side is known to speak another protocol."""
         self._correlation = 0
         self._lock = anyio.Lock()
 
     async def close(self) -> None:
-        """End it."""
+        """Close the connection."""
         self.closed = True
         await anyio.aclose_forcefully(self._stream)
 
     # -- versions
 
     async def _introduce(self) -> None:
-        """Learn what the broker serves (KIP-511: one that is older says so in v0)."""
+        """Learn the broker's versions (KIP-511: an older broker answers with an error in v0)."""
         request = ApiVersionsRequest("kgw", software_version())
         version = min(ASKED_IN, self._newest.get("ApiVersions", ASKED_IN))
         try:
@@ -84,14 +84,14 @@ class Connection:
         return self._common(key, wire.index.APIS[key].latest_stable) is not None
 
     def version(self, key: int, newest: int | None = None) -> int:
-        """The version to ask in, at most ``newest``. :raises UnsupportedVersion: there is none."""
+        """The version of a request, at most ``newest``. :raises UnsupportedVersion: there is none."""
         api = wire.index.APIS[key]
         most = api.latest_stable if newest is None else min(newest, api.latest_stable)
         found = self._common(key, most)
         if found is None:
             has = self._served.get(key)
-            told = f"in versions {has[0]} to {has[1]} only" if has is not None else "not"
-            raise UnsupportedVersion(f"{self.where} serves {api.name} {told}")
+            served = f"in versions {has[0]} to {has[1]} only" if has is not None else "not"
+            raise UnsupportedVersion(f"{self.where} serves {api.name} {served}")
         return found
 
     def _common(self, key: int, most: int) -> int | None:
@@ -105,10 +105,10 @@ class Connection:
     # -- requests
 
     async def request(self, request: wire.Message, newest: int | None = None) -> Any:
-        """The answer to ``request``, asked in no version above ``newest``.
+        """The answer to ``request``, which is sent in a version of at most ``newest``.
 
-        :raises UnsupportedVersion: the broker does not serve it.
-        :raises Unreachable: no answer came, or none that makes sense.
+        :raises UnsupportedVersion: the broker does not serve the request.
+        :raises Unreachable: no answer came, or a malformed one.
         """
         key = request.API_KEY
         assert key is not None
@@ -119,7 +119,7 @@ class Connection:
         return answer
 
     async def _exchange(self, request: wire.Message, version: int) -> memoryview:
-        """Send it; return the answer without its header."""
+        """Send the request; return the answer without its header."""
         key = request.API_KEY
         assert key is not None
         name = wire.index.APIS[key].name
@@ -139,7 +139,7 @@ class Connection:
             except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, OSError):
                 reason = f"{self.where} closed the connection instead of answering {name} v{version}"
                 await self._fail(reason, HungUp)
-            except BaseException:  # what was asked may still be answered: the next answer would not fit
+            except BaseException:  # a late answer would be taken for the next request's
                 with anyio.CancelScope(shield=True):
                     await self.close()
                 raise
@@ -154,7 +154,7 @@ class Connection:
 
     async def _receive(self) -> memoryview:
         (size,) = _LENGTH.unpack(await self._incoming.receive_exactly(_LENGTH.size))
-        alert = not self._served and size >> 16 == _TLS_ALERT  # no first answer is that long
+        alert = not self._served and size >> 16 == _TLS_ALERT  # a first answer is never that long
         if not 0 <= size <= MOST_BYTES or alert:
             self._stranger = True
             await self._fail(f"{self.where} {_stranger(size)}")
@@ -173,7 +173,7 @@ class Connection:
 
 
 def _stranger(size: int) -> str:
-    """What speaks where the length of an answer should be."""
+    """A guess at the other side's protocol, by the bytes in place of an answer's length."""
     if size >> 16 == _TLS_ALERT:
         return "wants TLS, which is not spoken here"
     if _LENGTH.pack(size) == b"HTTP":
@@ -183,7 +183,7 @@ def _stranger(size: int) -> str:
 
 @cache
 def software_version() -> str:
-    """The version of the core that is installed, in the characters that KIP-511 has for it."""
+    """The installed version of the core, in the characters that KIP-511 allows."""
     import importlib.metadata
     import re
 
@@ -220,11 +220,11 @@ async def connect(
 
 
 def _reason(error: BaseException) -> str:
-    """What the system says, wherever in ``error`` it stands: anyio wraps one failure an address."""
+    """The system's message, from within ``error``: anyio wraps a failure for each address."""
     while error.__cause__ is not None:
         error = error.__cause__
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    number = getattr(error, "errno", None) or 0  # below 0 where a name was not found
+    number = getattr(error, "errno", None) or 0  # below 0 if a name was not found
     text = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or str(error)
     return text[:1].lower() + text[1:]

@@ -1,4 +1,4 @@
-"""ConsumerGroupDescribe: groups of the protocol of KIP-848, which other brokers have."""
+"""ConsumerGroupDescribe: describes groups of the protocol of KIP-848, which other brokers serve."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from kgw_core.wire.messages.consumer_group_describe import ConsumerGroupDescribe
 
 
 async def describe(client: Client, group: str, node: Node) -> Described:
-    """Ask its coordinator. :raises GroupIdNotFound: it has no such group. :raises KafkaError:"""
-    (told,) = (await client.ask(ConsumerGroupDescribeRequest([group]), node)).groups
-    check(told.error_code, told.error_message)
+    """Ask the group's coordinator ``node``.
+
+    :raises GroupIdNotFound: it has no such group.
+    :raises KafkaError: another error of the broker.
+    """
+    (found,) = (await client.ask(ConsumerGroupDescribeRequest([group]), node)).groups
+    check(found.error_code, found.error_message)
     members = [
         Member(
             member.member_id,
@@ -24,8 +28,8 @@ async def describe(client: Client, group: str, node: Node) -> Described:
                 for index in topic.partitions
             ),
         )
-        for member in told.members
+        for member in found.members
     ]
     return Described(
-        group, "consumer", told.group_state, "consumer", told.assignor_name, node, sorted(members)
+        group, "consumer", found.group_state, "consumer", found.assignor_name, node, sorted(members)
     )

@@ -1,4 +1,4 @@
-"""What may go wrong for a client, in words for people. What a broker answers is a ``KafkaError``."""
+"""The client's own errors, with messages for people. A broker's error is a ``KafkaError``."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from kgw_core.errors import BY_CODE, NONE, KafkaError, error_name
 
 
 class ClientError(Exception):
-    """Something cannot be done; the message is what a user reads."""
+    """Something cannot be done. The message is for the user."""
 
 
 class Unreachable(ClientError):
-    """A broker cannot be connected to, does not answer in time, or answers nonsense."""
+    """A broker cannot be connected to, does not answer in time, or sends a malformed answer."""
 
 
 class HungUp(Unreachable):
-    """A broker closed the connection instead of answering; it may be tried again on a new one."""
+    """A broker closed the connection instead of answering. The request may be retried on a new one."""
 
 
 class Refused(KafkaError):
-    """An error code that this version does not know."""
+    """The error has a code that this version does not know."""
 
 
 def refusal(code: int, message: str | None = None) -> KafkaError:
@@ -28,6 +28,6 @@ def refusal(code: int, message: str | None = None) -> KafkaError:
 
 
 def check(code: int, message: str | None = None) -> None:
-    """:raises KafkaError: the code is one of an error."""
+    """Return if the code is NONE. :raises KafkaError: the error of the code."""
     if code != NONE:
         raise refusal(code, message)

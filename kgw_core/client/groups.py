@@ -1,4 +1,4 @@
-"""What can be asked of groups: which there are, who is in them, where they are, and other places for them."""
+"""Requests about groups: list, describe, delete, and read or change their committed offsets."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = [
 ]  # fmt: skip
 
 BY_NAME = 9
-"""The last version of OffsetFetch and OffsetCommit that has names of topics, not ids."""
+"""The last version of OffsetFetch and OffsetCommit with topic names; later ones have topic ids."""
 
 SEVERAL = 8
 
 
 class Listed(NamedTuple):
-    """A group in a list. ``state`` and ``type`` are empty where the broker is too old to say."""
+    """A group in a list. ``state`` and ``type`` are empty if the broker is too old to send them."""
 
     group: str
     type: str
@@ -41,7 +41,7 @@ class Listed(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """A place of a group in a partition."""
+    """A committed offset of a group."""
 
     offset: int
     leader_epoch: int
@@ -49,7 +49,11 @@ class Committed(NamedTuple):
 
 
 async def list_groups(client: Client) -> list[Listed]:
-    """All groups of all brokers, by name. :raises KafkaError: a broker refuses. :raises ClientError:"""
+    """All groups of all brokers, sorted by name.
+
+    :raises KafkaError: a broker answered with an error.
+    :raises ClientError: a broker cannot be reached.
+    """
     found: list[Listed] = []
 
     async def ask(node: Node) -> None:
@@ -68,10 +72,11 @@ async def list_groups(client: Client) -> list[Listed]:
 
 
 async def describe(client: Client, group: str) -> Described:
-    """Who is in the group, whichever protocol it speaks.
+    """Describe a classic or consumer group.
 
-    :raises GroupIdNotFound: it is not there, or of a kind that this client does not know.
-    :raises KafkaError: it cannot be said. :raises ClientError:
+    :raises GroupIdNotFound: there is no such group, or this client does not know its type.
+    :raises KafkaError: a broker answered with another error.
+    :raises ClientError: a broker cannot be reached.
     """
 
     async def attempt() -> Described:
@@ -87,7 +92,11 @@ async def describe(client: Client, group: str) -> Described:
 
 
 async def committed(client: Client, group: str) -> dict[Partition, Committed]:
-    """All places that the group has committed. :raises KafkaError: :raises ClientError:"""
+    """All committed offsets of the group.
+
+    :raises KafkaError: a broker answered with an error.
+    :raises ClientError: a broker cannot be reached.
+    """
 
     async def attempt() -> dict[Partition, Committed]:
         node = (await client.coordinators([group]))[group]
@@ -112,9 +121,10 @@ async def committed(client: Client, group: str) -> dict[Partition, Committed]:
 async def commit(
     client: Client, group: str, places: Mapping[Partition, int]
 ) -> dict[Partition, KafkaError | None]:
-    """Give a group without members other places; None for each partition where that succeeded.
+    """Commit offsets of a group without members. The result has None for each partition that succeeded.
 
-    :raises KafkaError: not now. :raises ClientError:
+    :raises KafkaError: the whole commit failed.
+    :raises ClientError: a broker cannot be reached.
     """
     topics: dict[str, list[OffsetCommitRequestPartition]] = {}
     for (topic, partition), offset in places.items():
@@ -133,21 +143,24 @@ async def commit(
                 outcome[topic.name, part.partition_index] = error
         failed = [error for error in outcome.values() if error is not None]
         if failed and len(failed) == len(outcome) and failed[0].retriable:
-            raise failed[0]  # of the group, not of a partition
+            raise failed[0]  # it is about the group, not about a partition
         return outcome
 
     return await client.retried(attempt)
 
 
 async def delete(client: Client, groups: Iterable[str]) -> dict[str, KafkaError | None]:
-    """Delete groups; None for each where that succeeded. :raises KafkaError: :raises ClientError:"""
+    """Delete groups. The result has None for each group that was deleted, else the error.
+
+    :raises ClientError: a broker cannot be reached.
+    """
     outcome: dict[str, KafkaError | None] = {}
 
     async def one(group: str) -> None:
         async def attempt() -> None:
             node = (await client.coordinators([group]))[group]
-            (told,) = (await client.ask(DeleteGroupsRequest([group]), node)).results
-            check(told.error_code, told.error_message)
+            (result,) = (await client.ask(DeleteGroupsRequest([group]), node)).results
+            check(result.error_code, result.error_message)
 
         try:
             await client.retried(attempt)

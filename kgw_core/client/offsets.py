@@ -1,4 +1,5 @@
-"""Where partitions begin and end, and which offset a time has: asked of each partition's leader."""
+"""ListOffsets: the first and last offsets of partitions, and offsets by time, from each partition's
+leader."""
 
 from __future__ import annotations
 
@@ -25,21 +26,21 @@ Partition = tuple[str, int]
 """Topic and index."""
 
 LATEST, EARLIEST = -1, -2
-"""Times that stand for the end and the beginning."""
+"""The timestamps that mean the end and the beginning."""
 
 _CONSUMER = -1
 
 
 async def list_offsets(client: Client, times: Mapping[Partition, int]) -> dict[Partition, int | KafkaError]:
-    """The first offset at or after each partition's time in ms since the epoch: -1 where there is none, the
-    reason where it cannot be said.
+    """The first offset at or after each partition's time, in ms since the epoch; -1 if there is none, or the
+    error of the partition.
 
     :raises ClientError: a broker cannot be reached.
     """
     found: dict[Partition, int | KafkaError] = {}
     try:
         await client.retried(lambda: _list_offsets(client, times, found))
-    except KafkaError as error:  # the time is up, or nothing at all can be said
+    except KafkaError as error:  # the timeout has passed, or no partition can be asked
         for place in times:
             found.setdefault(place, error)
     return found
@@ -102,7 +103,7 @@ def _read(answer: ListOffsetsResponse) -> dict[Partition, int | KafkaError]:
 
 
 async def for_all(items: Iterable[K], do: Callable[[K], object]) -> None:
-    """Await ``do`` for all items at once. Raises the first failure, as itself."""
+    """Await ``do`` for all items at once. Raises the first failure, without an exception group."""
     try:
         async with anyio.create_task_group() as tasks:
             for item in items:

@@ -1,4 +1,4 @@
-"""Other places for a group: from what is asked for to an offset for each partition, without any I/O."""
+"""Plans a reset of a group's offsets: the new offset of each partition. No I/O."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ Found: TypeAlias = Mapping[Partition, int | KafkaError]
 
 
 class Target(NamedTuple):
-    """Where to. ``value``: an offset, a number of records, or ms since the epoch; 0 for the ends."""
+    """The target of a reset. ``value`` is an offset, a number of records, or ms since the epoch."""
 
     kind: Literal["earliest", "latest", "datetime", "offset", "shift"]
     value: int = 0
 
 
 class Step(NamedTuple):
-    """What happens to one partition: from ``current``, None where nothing is committed, to ``new``."""
+    """The reset of one partition from ``current`` (None if nothing is committed) to ``new``."""
 
     topic: str
     partition: int
     current: int | None
     new: int
     note: str = ""
-    """Why it is not what was asked for."""
+    """Why ``new`` differs from the target."""
 
 
 def plan(
     target: Target, partitions: Iterable[Partition], current: Mapping[Partition, int], earliest: Found,
     latest: Found, at_time: Found,
 ) -> list[Step]:  # fmt: skip
-    """A step for each partition, never out of what is there to read.
+    """A step for each partition, within its first and last offset.
 
-    :raises ClientError: some partition has no place to go; all of them are named.
+    :raises ClientError: names all partitions that cannot be reset.
     """
     steps, impossible = [], []
     for place in sorted(set(partitions)):

@@ -125,7 +125,7 @@ def test_a_port_in_use_is_one_clear_message(tmp_path: Path) -> None:
     assert ended.stdout == ""
     assert ended.stderr == (
         f"Error: listener PLAINTEXT: cannot listen on 127.0.0.1:{port}: Address already in use; "
-        "port 0 takes any that is free\n"
+        "port 0 takes any free port\n"
     )
     assert not (tmp_path / "ready").exists()
 

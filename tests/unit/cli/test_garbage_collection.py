@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import anyio.lowlevel
 import pytest
 
-from kgw_core.cli import collecting
-from kgw_core.cli.collecting import kept_short
+from kgw_core.cli import garbage_collection
+from kgw_core.cli.garbage_collection import short_collections
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +19,7 @@ async def kept() -> AsyncIterator[list[list[object]]]:
     """Objects may be put here while looks are kept short."""
     before = gc.get_threshold(), list(gc.callbacks)
     objects: list[list[object]] = []
-    with kept_short():
+    with short_collections():
         yield objects
     gc.unfreeze()
     assert (gc.get_threshold(), gc.callbacks) == before
@@ -48,7 +48,11 @@ async def test_full_looks_come_between_two_callbacks_after_so_many_objects(kept:
             count = len(looks)
             await anyio.lowlevel.checkpoint()
             assert len(looks) <= count + 1
-    each = collecting.LOOKS * (collecting.THRESHOLD[1] + 1) * collecting.THRESHOLD[0]
+    each = (
+        garbage_collection.MIDDLE_COLLECTIONS
+        * (garbage_collection.THRESHOLD[1] + 1)
+        * garbage_collection.THRESHOLD[0]
+    )
     assert 1_000_000 // (2 * each) <= len(looks) <= 1_000_000 // each
     assert max(looks) < 2 * each
     assert gc.get_freeze_count() > 800_000
@@ -69,7 +73,7 @@ async def test_what_is_garbage_by_then_is_found(kept: list[list[object]]) -> Non
         cycle: list[object] = []
         cycle.append(cycle)
     before = gc.get_freeze_count()
-    kept += [[each] for each in range(collecting.LOOKS * 40_000)]
+    kept += [[each] for each in range(garbage_collection.MIDDLE_COLLECTIONS * 40_000)]
     await anyio.lowlevel.checkpoint()
     await anyio.lowlevel.checkpoint()
-    assert gc.get_freeze_count() - before < collecting.LOOKS * 40_000 + 10_000
+    assert gc.get_freeze_count() - before < garbage_collection.MIDDLE_COLLECTIONS * 40_000 + 10_000

@@ -1,4 +1,4 @@
-"""What commands that ask a running broker share: their options, and what becomes of failures."""
+"""The options and the error handling of commands that send requests to a running broker."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ BOOTSTRAP = "127.0.0.1:9092"
 
 
 class Asking(NamedTuple):
-    """Whom to ask, how long, and what to print: JSON, a table, or (None) what fits the output."""
+    """The brokers, the timeout, and the output: JSON, a table, or None for whichever fits the terminal."""
 
     bootstrap: str
     seconds: float
     as_json: bool | None
 
     def client(self) -> Client:
-        """A client of that cluster. :raises ClientError: ``bootstrap`` is no address."""
+        """A client of the cluster. :raises ClientError: ``bootstrap`` is no address."""
         from kgw_core.client import Client
 
         return Client(self.bootstrap, timeout=self.seconds)
 
 
 def asks(function: Callable[..., None]) -> Callable[..., None]:
-    """The options ``--bootstrap``, ``--timeout`` and ``--json``/``--table``, handed over as ``asking``."""
+    """Add the options ``--bootstrap``, ``--timeout`` and ``--json``/``--table``, passed as ``asking``."""
 
     @wraps(function)
     def asking(bootstrap: str, timeout: float, as_json: bool | None, **others: Any) -> None:
@@ -41,7 +41,7 @@ def asks(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _addresses(_: click.Context, __: click.Parameter, text: str) -> str:
-    """:raises click.BadParameter: it has no address, or one is wrong."""
+    """Check the text. :raises click.BadParameter: it has no address, or a wrong one."""
     from kgw_core.client import ClientError
     from kgw_core.client.cluster import addresses
 
@@ -70,7 +70,7 @@ _OPTIONS = (
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
-    """Await ``work``; what a user can be told ends the process with status 1 and one message."""
+    """Await ``work``. An expected error ends the process with status 1 and one message."""
     import anyio
 
     from kgw_core.client import ClientError
