@@ -1,59 +1,163 @@
-"""Decodes the beginning of a Produce that is too large, to refuse it."""
+"""Finds the partitions of a Produce that is too large, while its bytes pass, to refuse each of them.
+
+The answer has to name every partition. The Java client waits for one that is not named until its
+delivery.timeout.ms, and then fails its batch as one that may be stored.
+"""
 
 from __future__ import annotations
 
-import struct
+from array import array
+from collections.abc import Generator
+from typing import Final, TypeAlias
 
-from kgw_core.wire.failures import DECODE_ERRORS, Bad
+from kgw_core.wire.failures import Bad
 from kgw_core.wire.messages.produce import PartitionProduceData, ProduceRequest, TopicProduceData
-from kgw_core.wire.primitives import MAX_STRING, read_uvarint
+from kgw_core.wire.primitives import MAX_STRING
 
 TRANSACTIONAL, FLEXIBLE, BY_ID = 3, 9, 13
-_INT32 = struct.Struct(">i").unpack_from
-_ACKS_AND_TIMEOUT = struct.Struct(">hi")
+MOST_PARTITIONS: Final = 1000
+"""A request with more partitions is not followed to its end."""
+MOST_KEPT: Final = 48 << 10
+"""The most bytes that its topics may take."""
+MOST_TAGS: Final = 10
+"""The most tagged fields in one place; no version has any."""
+_TOPIC: Final = 256
+"""Bytes of a topic beside its name."""
+
+Steps: TypeAlias = Generator[int, bytes, None]
+"""Each yield asks for a number of bytes; a negative number asks to skip them."""
 
 
-def beginning(data: memoryview, at: int, version: int) -> ProduceRequest | None:
-    """The request whose body begins at ``at``, with its first partition only and without its batch; None if
-    the beginning is too short or malformed."""
-    flexible = version >= FLEXIBLE
-    try:
-        transactional_id = None
-        if version >= TRANSACTIONAL:
-            transactional_id, at = _string(data, at, flexible)
-        acks, timeout_ms = _ACKS_AND_TIMEOUT.unpack_from(data, at)
-        topics, at = _count(data, at + _ACKS_AND_TIMEOUT.size, flexible)
-        topic = TopicProduceData()
-        if version >= BY_ID:
-            topic.topic_id, at = data[at : at + 16].tobytes(), at + 16
-        else:
-            name, at = _string(data, at, flexible)
-            topic.name = name or ""
-        partitions, at = _count(data, at, flexible)
-        (index,) = _INT32(data, at)
-    except DECODE_ERRORS:
-        return None
-    if topics < 1 or partitions < 1:
-        return None
-    topic.partition_data = [PartitionProduceData(index)]
-    return ProduceRequest(transactional_id, acks, timeout_ms, [topic])
+class Walk:
+    """Reads the body of a ProduceRequest in pieces and skips the batches.
+
+    ``acks`` is None until it is known. ``partitions`` counts those found so far; ``whole`` is set once all
+    are.
+    """
+
+    __slots__ = (
+        "_flexible",
+        "_have",
+        "_kept",
+        "_left",
+        "_steps",
+        "_topics",
+        "_version",
+        "acks",
+        "partitions",
+        "whole",
+    )
+
+    def __init__(self, version: int) -> None:
+        self.acks: int | None = None
+        self.partitions = 0
+        self.whole = False
+        self._version = version
+        self._flexible = version >= FLEXIBLE
+        self._topics: list[tuple[str, bytes, array[int]]] = []
+        self._kept = 0
+        self._have = bytearray()
+        self._steps = self._walk()
+        self._left = next(self._steps)
+
+    def feed(self, data: memoryview) -> None:
+        """Take the next bytes. :raises Bad: they are no Produce, or it has too many partitions."""
+        at = 0
+        while at < len(data) and not self.whole:
+            left = self._left
+            if left < 0:
+                step = min(-left, len(data) - at)
+                self._left += step
+            else:
+                step = min(left - len(self._have), len(data) - at)
+                self._have += data[at : at + step]
+            at += step
+            if self._left == len(self._have):
+                self._go_on()
+
+    def _go_on(self) -> None:
+        have = bytes(self._have)
+        self._have.clear()
+        try:
+            self._left = self._steps.send(have)
+            while self._left == 0:
+                self._left = self._steps.send(b"")
+        except StopIteration:
+            self.whole = True
+
+    def request(self) -> ProduceRequest:
+        """A request with all partitions found, without their batches."""
+        return ProduceRequest(
+            None,
+            -1 if self.acks is None else self.acks,
+            0,
+            [
+                TopicProduceData(name, topic_id, [PartitionProduceData(index) for index in indexes])
+                for name, topic_id, indexes in self._topics
+            ],
+        )
+
+    # -- its fields
+
+    def _walk(self) -> Steps:
+        if self._version >= TRANSACTIONAL:
+            yield from self._string(nullable=True)
+        self.acks = int.from_bytes((yield 2), "big", signed=True)
+        yield -4  # timeout_ms
+        for _ in range((yield from self._count())):
+            name, topic_id = "", bytes(16)
+            if self._version >= BY_ID:
+                topic_id = yield 16
+            else:
+                name = yield from self._string()
+            indexes = array("i")
+            self._topics.append((name, topic_id, indexes))
+            self._kept += _TOPIC + len(name)
+            count = yield from self._count()
+            self.partitions += count
+            if self.partitions > MOST_PARTITIONS or self._kept > MOST_KEPT:
+                raise Bad("it has too many partitions to name each in an answer")
+            for _ in range(count):
+                indexes.append(int.from_bytes((yield 4), "big", signed=True))
+                records = yield from self._length(4)
+                if records > 0:
+                    yield -records
+                yield from self._tags()
+            yield from self._tags()
+
+    def _length(self, size: int) -> Generator[int, bytes, int]:
+        """The length of the next field; -1 for null."""
+        if self._flexible:
+            return (yield from _uvarint()) - 1
+        return int.from_bytes((yield size), "big", signed=True)
+
+    def _count(self) -> Generator[int, bytes, int]:
+        count = yield from self._length(4)
+        if count < 0:
+            raise Bad("an array is null")
+        return count
+
+    def _string(self, *, nullable: bool = False) -> Generator[int, bytes, str]:
+        length = yield from self._length(2)
+        if length > MAX_STRING or (length < 0 and not nullable):
+            raise Bad("a string runs over")
+        return str((yield length), "utf-8") if length > 0 else ""
+
+    def _tags(self) -> Steps:
+        if self._flexible:
+            count = yield from _uvarint()
+            if count > MOST_TAGS:
+                raise Bad("it has tagged fields that no version has")
+            for _ in range(count):
+                yield from _uvarint()
+                yield -(yield from _uvarint())
 
 
-def _string(data: memoryview, at: int, flexible: bool) -> tuple[str | None, int]:
-    if flexible:
-        length, at = read_uvarint(data, at)
-        length -= 1
-    else:
-        length, at = int.from_bytes(data[at : at + 2], "big", signed=True), at + 2
-    if length < 0:
-        return None, at
-    if length > MAX_STRING or at + length > len(data):
-        raise Bad("a string runs over")
-    return str(data[at : at + length], "utf-8"), at + length
-
-
-def _count(data: memoryview, at: int, flexible: bool) -> tuple[int, int]:
-    if flexible:
-        count, at = read_uvarint(data, at)
-        return count - 1, at
-    return _INT32(data, at)[0], at + 4
+def _uvarint() -> Generator[int, bytes, int]:
+    value = 0
+    for shift in range(0, 35, 7):
+        (byte,) = yield 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value
+    raise Bad("a number runs over")

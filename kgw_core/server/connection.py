@@ -32,7 +32,7 @@ from kgw_core.pending import Pending
 from kgw_core.records.arena import Arena
 from kgw_core.server.arriving import PREFIX, Arriving, read_size, wrong_length
 from kgw_core.server.dispatch import Dispatcher
-from kgw_core.server.oversized import Oversized, is_oversized
+from kgw_core.server.oversized import Follower, Oversized, is_oversized
 from kgw_core.server.pipeline import Pipeline
 from kgw_core.server.responses import Answer
 from kgw_core.wire import Buffer
@@ -245,7 +245,7 @@ class Connection(asyncio.BufferedProtocol):
             if own.claimed:
                 self._budget.give(own.claimed)
 
-    def _refuse_oversized(self, beginning: memoryview, size: int, more: bool) -> Answer:
+    def _refuse_oversized(self, beginning: memoryview, size: int, more: bool) -> Answer | Follower:
         most = self._host.limits.max_request_size
         reason = wrong_length(size, most)
         return self._host.dispatcher.refused_oversized(beginning, reason, self.client, more)
@@ -254,7 +254,7 @@ class Connection(asyncio.BufferedProtocol):
         """More of a frame that is too large has arrived. When it is whole, an empty frame takes its place."""
         if own.filled == own.size:
             self._own = None
-            self._refusals.append(own.answer)
+            self._refusals.append(own.answer())
             self._frame(_NO_BYTES, True)
 
     def _drop_own(self) -> None:

@@ -6,12 +6,12 @@ import logging
 import struct
 from collections.abc import Mapping
 
-from kgw_core.api.produce_oversized import beginning as beginning_of_produce
 from kgw_core.api.registry import Api
 from kgw_core.broker import Broker
-from kgw_core.errors import InvalidRequest, MessageTooLarge, Unanswerable
+from kgw_core.errors import InvalidRequest, Unanswerable
 from kgw_core.events import Client
 from kgw_core.pending import Pending
+from kgw_core.server.followed_produce import FollowedProduce
 from kgw_core.server.handling import Handling
 from kgw_core.server.large_answers import LargeAnswers
 from kgw_core.server.large_requests import LARGE, LargeRequests
@@ -79,9 +79,11 @@ class Dispatcher:
         own_bytes = len(frame) if stable else 0
         return self._handling.handle(Request(self._broker, client, route, correlation, body, own_bytes))
 
-    def refused_oversized(self, beginning: memoryview, reason: str, client: Client, more: bool) -> Answer:
-        """The answer to a request that is too large and of which only the beginning is kept; None if it needs
-        ``more`` of the beginning, which may still come.
+    def refused_oversized(
+        self, beginning: memoryview, reason: str, client: Client, more: bool
+    ) -> Answer | FollowedProduce:
+        """The answer to a request that is too large and of which only the beginning is kept, or for a Produce
+        what makes it; None if it needs ``more`` of the beginning, which may still come.
 
         :raises Unanswerable: the bytes are no request, or its response has no place for the error.
         """
@@ -97,15 +99,13 @@ class Dispatcher:
             return self._responses.refused_unread(request, InvalidRequest(reason))
         try:
             at = route.read_header(beginning, client, self._broker.config.limits.most_entries)
-            request.body = beginning_of_produce(beginning, at, version)
         except MalformedMessage:
-            pass
-        if request.body is not None:
-            refusal = self._responses.refusal(request, MessageTooLarge(reason))
-            return self._responses.encoded(route, correlation, refusal)
-        if more:
-            return None
-        raise Unanswerable(reason)
+            if more:
+                return None
+            raise Unanswerable(reason) from None
+        followed = FollowedProduce(self._responses, request, reason)
+        followed.feed(beginning[at:])
+        return followed
 
     # -- routes
 

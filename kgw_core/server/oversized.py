@@ -2,14 +2,15 @@
 
 Apache Kafka closes the connection, and a producer whose batch is too large connects again until its delivery
 timeout. Here the beginning of the frame is kept, the rest is read and dropped, and then the answer takes its
-turn. Some requests cannot be answered: Produce with acks=0, responses without an error about the whole
-request, and bytes that are no request. Then the connection closes at once.
+turn. A Produce is followed to its end, as the answer names all of its partitions. Some requests cannot be
+answered: Produce with acks=0, responses without an error about the whole request, and bytes that are no
+request. Then the connection closes at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from kgw_core.config import Limits
 from kgw_core.server.arriving import SLOWEST, guessed
@@ -20,33 +21,49 @@ HEAD: Final = 64 << 10
 KEY_AND_CORRELATION: Final = 8
 """The bytes of API key, version and correlation id."""
 
-Refuse = Callable[[memoryview, int, bool], Answer]
-"""``refuse(beginning, size, more)`` returns the answer, or None if it needs ``more`` of the beginning, which
-may still come. :raises Unanswerable: there is no answer."""
+_NO_BYTES: Final = memoryview(b"")
+
+
+class Follower(Protocol):
+    """Needs all bytes of a request to make its answer."""
+
+    def feed(self, data: memoryview) -> None:
+        """Take the next bytes. :raises Unanswerable: there is no answer."""
+
+    def answer(self) -> Answer:
+        """The answer, once the frame is whole. :raises Unanswerable: there is none."""
+
+
+Refuse = Callable[[memoryview, int, bool], Answer | Follower]
+"""``refuse(beginning, size, more)`` returns the answer, or a follower that makes it from the bytes that come,
+or None if it needs ``more`` of the beginning, which may still come. :raises Unanswerable: there is no
+answer."""
 
 
 class Oversized:
-    """A frame of ``size`` bytes, of which ``filled`` have arrived. ``answer`` is known before it is whole."""
+    """A frame of ``size`` bytes, of which ``filled`` have arrived."""
 
     claimed: Final = 0
     """How many bytes of the budget the frame takes."""
     waits: Final = False
     """Whether the frame waits for them."""
 
-    __slots__ = ("_head", "_refuse", "answer", "filled", "size")
+    __slots__ = ("_found", "_head", "_passing", "_refuse", "filled", "size")
 
     def __init__(self, size: int, refuse: Refuse) -> None:
         self.size = size
         self.filled = 0
-        self.answer: Answer = None
+        self._found: Answer | Follower = None
         self._head = memoryview(bytearray(min(size, HEAD)))
+        self._passing = _NO_BYTES
         self._refuse = refuse
 
     def room(self, shared: memoryview) -> memoryview:
         """The memory for the next bytes; it is ``shared`` for bytes that are dropped."""
-        if self.answer is None:
+        if self._found is None:
             return self._head[self.filled :]
-        return shared[: min(len(shared), self.size - self.filled)]
+        self._passing = shared[: min(len(shared), self.size - self.filled)]
+        return self._passing
 
     def take(self, arrived: memoryview) -> None:
         """Take the bytes that arrived with the frame before. :raises Unanswerable: as :meth:`took`."""
@@ -58,12 +75,22 @@ class Oversized:
     def took(self, count: int) -> None:
         """``count`` bytes have arrived in :meth:`room`. :raises Unanswerable: the frame gets no answer."""
         self.filled += count
-        self._look()
+        if self._found is None:
+            self._look()
+        elif not isinstance(self._found, bytes | list):
+            self._found.feed(self._passing[:count])
 
     def _look(self) -> None:
-        if self.answer is None and self.filled >= KEY_AND_CORRELATION:
+        if self.filled >= KEY_AND_CORRELATION:
             more = self.filled < len(self._head)
-            self.answer = self._refuse(self._head[: self.filled], self.size, more)
+            self._found = self._refuse(self._head[: self.filled], self.size, more)
+            if self._found is not None:
+                self._head = _NO_BYTES
+
+    def answer(self) -> Answer:
+        """The answer, once the frame is whole. :raises Unanswerable: there is none."""
+        found = self._found
+        return found if found is None or isinstance(found, bytes | list) else found.answer()
 
     def overdue(self, elapsed: float, limits: Limits) -> str | None:
         """The reason to close the connection ``elapsed`` seconds after the frame began, if there is one."""

@@ -10,6 +10,7 @@ from broker_kit import Kit, Peer, SlowStore, a_kit, a_server, batch, framed, tur
 
 from kgw_core import wire
 from kgw_core.api import registry
+from kgw_core.api.produce_oversized import MOST_PARTITIONS
 from kgw_core.config import Limits
 from kgw_core.errors import error_name
 from kgw_core.server.oversized import HEAD
@@ -91,6 +92,77 @@ def code_of(response: object) -> str:
     (part,) = topic.partition_responses
     assert part.index == 3
     return error_name(part.error_code)
+
+
+@pytest.mark.parametrize("piece", PIECES)
+@pytest.mark.parametrize("version", [2, 3, 8, 9, 12, 13])
+async def test_all_partitions_of_all_topics_are_told(kit: Kit, version: int, piece: int) -> None:
+    """The Java client waits two minutes for one that is not, and fails it as if it might be stored."""
+    await kit.topic("t", 4)
+    await kit.topic("u", 2)
+    topics = [
+        TopicProduceData(
+            name,
+            kit.catalog.by_name[name].id_bytes,
+            [PartitionProduceData(at, bytes(batch("x" * 40_000))) for at in range(count)],
+        )
+        for name, count in (("t", 4), ("u", 2))
+    ]
+    topics[1].partition_data[0].records = None
+    request = ProduceRequest(None, -1, 30_000, topics)
+    peer = peer_of(kit)
+    peer.feed(framed(frame(kit, request, version)), piece)
+    (answer,) = answers(peer, (request, version))
+    assert isinstance(answer, ProduceResponse)
+    told = [
+        (topic.name or topic.topic_id, part.index, error_name(part.error_code))
+        for topic in answer.responses
+        for part in topic.partition_responses
+    ]
+    names = [data.topic_id if version >= 13 else data.name for data in topics]
+    assert told == [
+        (name, part.index, "MESSAGE_TOO_LARGE")
+        for name, data in zip(names, topics, strict=True)
+        for part in data.partition_data
+    ]
+
+
+@pytest.mark.parametrize("count", [MOST_PARTITIONS, MOST_PARTITIONS + 1])
+async def test_one_of_very_many_partitions_ends_the_connection(kit: Kit, count: int) -> None:
+    await kit.topic("t", 4)
+    peer = peer_of(kit)
+    request = produce(kit, bytes(batch("x" * 100)), 9, -1, *range(count))
+    peer.feed(framed(frame(kit, request, 9)), 5000)
+    assert peer.transport.closed == (count > MOST_PARTITIONS)
+    if not peer.transport.closed:
+        (answer,) = answers(peer, (request, 9))
+        assert len(answer.responses[0].partition_responses) == count  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("cut", [2, 100, 50_000])
+async def test_one_that_says_of_itself_that_it_is_longer_ends_the_connection(kit: Kit, cut: int) -> None:
+    await kit.topic("t", 4)
+    peer = peer_of(kit)
+    whole = frame(kit, produce(kit, bytes(batch("x" * 2 * MOST)), 9), 9)
+    peer.feed(framed(whole[:-cut]), 5000)
+    assert peer.transport.closed
+
+
+async def test_what_it_takes_to_follow_one_is_bounded(kit: Kit) -> None:
+    """Of topics with long names, of very many topics, and of unknown tagged fields."""
+    await kit.topic("t", 4)
+    for topics in (
+        [TopicProduceData("x" * 30_000, partition_data=[]) for _ in range(10)],
+        [TopicProduceData(f"{at}", partition_data=[]) for at in range(20_000)],
+    ):
+        peer = peer_of(kit)
+        peer.feed(framed(frame(kit, ProduceRequest(None, -1, 1, topics), 9)), 5000)
+        assert peer.transport.closed
+    whole = bytearray(frame(kit, produce(kit, TOO_LARGE, 9), 9))
+    whole[-2:] = b"\xff\xff\xff\xff\x0f" + bytes(MOST)  # tagged fields
+    peer = peer_of(kit)
+    peer.feed(framed(bytes(whole)), 5000)
+    assert peer.transport.closed
 
 
 @pytest.mark.parametrize("client_id", [None, "", "x" * 30_000])
@@ -175,8 +247,8 @@ async def test_a_produce_of_nothing_ends_the_connection_once_that_is_seen(
     kit: Kit, topics: list[TopicProduceData]
 ) -> None:
     peer = peer_of(kit)
-    whole = frame(kit, ProduceRequest(None, -1, 1, topics), 8) + bytes(MOST)
-    peer.feed(framed(whole)[: 4 + HEAD - 1])
+    body = frame(kit, ProduceRequest(None, -1, 1, topics), 8)
+    peer.feed(framed(body + bytes(MOST))[: 4 + len(body) - 1])
     assert not peer.transport.closed
     peer.feed(b"\0")
     assert peer.transport.closed
