@@ -57,16 +57,58 @@ static inline int read64(Place *at, Place end, int64_t *number)
     return 0;
 }
 
-/* Past a length and as many bytes. A length of -1 is null, where there may be one: 2. 0 if it is not well formed. */
-static inline int skip(Place *at, Place end, int nullable)
+/* Past a length and as many bytes. A length of -1 is null: 2. 0 if it is not well formed. */
+static inline int skip(Place *at, Place end)
 {
     uint32_t raw;
 
     if (!read32(at, end, &raw))
         return 0;
-    if (raw == 1 && nullable)
+    if (raw == 1)
         return 2;
     if (raw & 1 || (ptrdiff_t)(raw >> 1) > end - *at)
+        return 0;
+    *at += raw >> 1;
+    return 1;
+}
+
+/* Whether these bytes are UTF-8 (RFC 3629): no overlong form, no surrogate, nothing above U+10FFFF. */
+static inline int is_utf8(Place at, Place end)
+{
+    while (at < end) {
+        unsigned char byte = *at++, low = 0x80, high = 0xBF;
+        ptrdiff_t more;
+
+        if (byte < 0x80)
+            continue;
+        if (byte < 0xC2 || byte > 0xF4)
+            return 0;
+        more = byte < 0xE0 ? 1 : byte < 0xF0 ? 2 : 3;
+        if (byte == 0xE0)
+            low = 0xA0;
+        else if (byte == 0xED)
+            high = 0x9F;
+        else if (byte == 0xF0)
+            low = 0x90;
+        else if (byte == 0xF4)
+            high = 0x8F;
+        if (end - at < more || *at < low || *at > high)
+            return 0;
+        for (at++; more > 1; more--)
+            if ((*at++ & 0xC0) != 0x80)
+                return 0;
+    }
+    return 1;
+}
+
+/* Past the key of a header: a length that is not null, and as many bytes of UTF-8. */
+static inline int skip_header_key(Place *at, Place end)
+{
+    uint32_t raw;
+
+    if (!read32(at, end, &raw) || raw & 1 || (ptrdiff_t)(raw >> 1) > end - *at)
+        return 0;
+    if (!is_utf8(*at, *at + (raw >> 1)))
         return 0;
     *at += raw >> 1;
     return 1;
@@ -103,17 +145,17 @@ static int walk_records(Place at, Place stop, int64_t count, int frame, Found *f
             return 0;
         if (raw != expected)
             found->flags |= OUT_OF_ORDER;
-        key = skip(&at, end, 1);
+        key = skip(&at, end);
         if (!key)
             return 0;
         if (key == 2)
             found->flags |= NULL_KEY;
-        if (!skip(&at, end, 1))
+        if (!skip(&at, end))
             return 0;
         if (!read32(&at, end, &headers) || headers & 1)
             return 0;
         for (headers >>= 1; headers > 0; headers--)
-            if (!skip(&at, end, 0) || !skip(&at, end, 1))
+            if (!skip_header_key(&at, end) || !skip(&at, end))
                 return 0;
         if (at != end)
             return 0;

@@ -15,7 +15,7 @@ import cramjam
 from kgw_core.errors import CorruptMessage
 from kgw_core.records.compression import Codec, Data, decompress
 from kgw_core.records.inflate import InflatedTooLarge, inflate_into, inflate_view, most_blocks
-from kgw_core.records.snappy import may_have_two_streams, snappy_view
+from kgw_core.records.snappy import is_plain, snappy_view
 
 _MOST_MEMBERS = 100
 """Gzip members that are gone through one by one, where something other than a member follows them."""
@@ -51,7 +51,7 @@ def inflate_arrived(codec: int, data: Data, limit: int, room: memoryview | None 
         says = _zstd_says(data)
         return inflate_view("zstd", cramjam.zstd.decompress_into, data, limit, room, says), True
     if codec == Codec.SNAPPY:
-        return snappy_view(data, limit, room), not may_have_two_streams(data)
+        return snappy_view(data, limit, room), is_plain(data)
     return decompress(codec, data, limit), True
 
 

@@ -35,9 +35,11 @@ def compress_snappy(data: bytes | bytearray | memoryview) -> bytes:
     return b"".join(parts)
 
 
-def may_have_two_streams(data: bytes | bytearray | memoryview) -> bool:
-    """Whether the magic of xerial's framing is there twice: sure to be true of two streams."""
-    return bytes(data).count(_MAGIC) > 1
+def is_plain(data: bytes | bytearray | memoryview) -> bool:
+    """Whether all clients read it: there is one raw block, or one stream of xerial's framing with the version
+    that Java's client writes (aiokafka reads no other)."""
+    found = bytes(data)
+    return not found.startswith(_MAGIC) or (found.startswith(_HEADER) and found.count(_MAGIC) == 1)
 
 
 def decompress_snappy(data: bytes | bytearray | memoryview, limit: int) -> bytes:

@@ -49,8 +49,8 @@ def walk_python(data: bytes, at: int, count: int, frame: bool = False) -> Walked
     Well formed is what every client can read: lengths and counts that fit each other, varints that fit the
     32 or 64 bits of their field, no negative length but -1, which is null, for a key, a value and the value
     of a header. Nobody uses a record's attributes, but kafka-python reads them as a varint, so they have to
-    be below 0x80; Sarama counts the bytes that a length needs, so it has to have no more. The key of a header
-    may be any bytes.
+    be below 0x80; Sarama counts the bytes that a length needs, so it has to have no more. The key of a
+    header has to be UTF-8: clients in Python stop for ever at one that is not.
 
     :param frame: look at the records' lengths and their number only; the figures are 0 then.
     """
@@ -192,12 +192,23 @@ def _past_headers(data: bytes, at: int, end: int) -> int:
         size, at = read_raw32(data, at)
         if size & 1:
             raise ValueError(f"the key of header {number} has a length of {zigzag(size)}")
+        key = data[at : at + (size >> 1)]
+        if not (key.isascii() or _is_utf8(key)):
+            raise ValueError(f"the key of header {number} is not UTF-8")
         size, at = read_raw32(data, at + (size >> 1))
         if size != 1:
             if size & 1:
                 raise ValueError(f"the value of header {number} has a length of {zigzag(size)}")
             at += size >> 1
     return at
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def walk_or_none(data: Data, at: int, count: int, frame: bool = False, /) -> Walked | None:

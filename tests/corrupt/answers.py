@@ -91,6 +91,13 @@ NOTES = (
         "stop at 0x80 and more. That is refused, less is taken.",
     ),
     Note(
+        "Header keys that are not UTF-8",
+        ("header key that is not UTF-8",),
+        "A header's key is a string (KIP-82), and Kafka does not look. aiokafka stops at one that is not, "
+        "the headers of confluent-kafka's message cannot be read, Java reads other characters. Clients "
+        "whose strings may be any bytes (Go) can write it. Refused.",
+    ),
+    Note(
         "A timestamp delta of more than 64 bits",
         ("timestamp delta of 66 bits",),
         "Kafka cuts it to 64. Sarama stops at it, franz-go leaves the record out. Refused.",

@@ -17,6 +17,7 @@ from kafka import codec as kafka_python_codec
 
 from kgw_core.errors import CorruptMessage, UnsupportedCompressionType
 from kgw_core.records import Codec, InflatedTooLarge, compress, decompress
+from kgw_core.records.pieces import inflate_arrived
 
 SETTINGS = settings(derandomize=True, deadline=None, max_examples=60)
 CODECS = [codec for codec in Codec if codec]
@@ -187,6 +188,22 @@ def test_snappy_is_read_raw_and_framed_and_concatenated() -> None:
     assert decompress(Codec.SNAPPY, little_endian) == TEXT
     one_block = framed[:16] + struct.pack(">i", len(raw)) + raw
     assert decompress(Codec.SNAPPY, one_block) == TEXT
+
+
+def test_snappy_that_not_every_client_reads_is_told_apart() -> None:
+    """aiokafka takes a framing of another version for a raw block, librdkafka reads the first stream only."""
+    raw = bytes(cramjam.snappy.compress_raw(TEXT))
+    framed = compress(Codec.SNAPPY, TEXT)
+    little_endian = framed[:8] + struct.pack("<ii", 1, 1) + framed[16:]
+    limit = 2 * len(TEXT)
+    for data, read_by_all in (
+        (raw, True),
+        (framed, True),
+        (little_endian, False),
+        (framed[:16] + framed, False),
+    ):
+        inflated, told = inflate_arrived(Codec.SNAPPY, data, limit)
+        assert (bytes(inflated), told) == (TEXT, read_by_all)
 
 
 # --- damage

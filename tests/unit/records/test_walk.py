@@ -89,8 +89,25 @@ class TestWhatIsFound:
         assert form(body, 0, count) == (0, 0, 0)
         assert form(body, 0, count - 1) is None
 
+    @pytest.mark.parametrize("lead", [*range(0x80, 0x100, 3), 0xC2, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5])
+    def test_keys_of_headers_are_utf_8(self, form: Walk, lead: int) -> None:
+        seconds = (0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0)
+        more = (b"", b"\x80", b"\xbf\x80", b"A\x80", b"\x80A", b"\x80\x80A")
+        tails = [bytes((second,)) + rest for second in seconds for rest in more]
+        for tail in (b"", *tails):
+            key = b"k" + bytes((lead,)) + tail
+            try:
+                key.decode()
+            except UnicodeDecodeError:
+                wanted = None
+            else:
+                wanted = (0, 0, 0)
+            assert form(one(headers=v(1) + v(len(key)) + key + v(-1)), 0, 1) == wanted, key
+
     def test_headers(self, form: Walk) -> None:
-        headers = v(3) + (v(1) + b"h" + v(1) + b"w") + (v(0) + v(-1)) + (v(2) + b"\xff\xfe" + v(0))
+        headers = (
+            v(3) + (v(1) + b"h" + v(1) + b"w") + (v(0) + v(-1)) + (v(3) + "é€"[:1].encode() + b"k" + v(0))
+        )
         assert form(one(headers=headers), 0, 1) == (0, 0, 0)
 
     def test_null_value_and_the_widest_varints(self, form: Walk) -> None:
@@ -139,6 +156,7 @@ FAULTS = {
     "a header too many": one(headers=v(1) + v(0) + v(0) + v(0) + v(0)),
     "a null key of a header": one(headers=v(1) + v(-1) + v(0)),
     "a header's key over the record": one(headers=v(1) + v(9) + b"h" + v(0)),
+    "a header's key that is not UTF-8": one(headers=v(1) + v(2) + b"\xff\xfe" + v(0)),
     "a header's value of length -2": one(headers=v(1) + v(0) + v(-2)),
     "a header's value over the record": one(headers=v(1) + v(0) + v(9) + b"w"),
 }
