@@ -1,6 +1,6 @@
 """Records: batches of format v2, the legacy message sets, control records, compression. No I/O.
 
-A batch travels as bytes; :class:`RecordBatch` reads its header, :func:`iter_records` its records,
+A batch stays bytes. :class:`RecordBatch` reads its header, :func:`iter_records` its records, and
 :func:`build_batch` makes one.
 """
 

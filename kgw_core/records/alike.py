@@ -1,7 +1,7 @@
-"""Records of one shape that follow each other, looked at column by column: the quick part of walk_python.
+"""Checks consecutive records of one shape column by column: the fast path of walk_python.
 
-Where the fields have the lengths of those of the record before, the records lie in a grid. A column of it is
-one slice, and Python looks at a slice a hundred times as fast as at its bytes one by one.
+Records whose fields have equal lengths form a grid. A column of the grid is one slice, and Python checks a
+slice a hundred times faster than its single bytes.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Final
 from kgw_core.records.varint import read_raw32, read_raw64, zigzag
 
 LEAST: Final = 16
-"""Fewer records are not worth it."""
+"""The fewest records for which this is faster."""
 _BLOCK: Final = 1 << 13
-"""Offset deltas whose varints differ in the first two of their bytes only."""
+"""How many offset deltas have varints that differ only in their first two bytes."""
 _MOST: Final = 1 << 20
 """The first offset delta that takes four bytes."""
 
 
 def alike(data: bytes, begin: int, end: int, index: int, count: int) -> tuple[int, int, int]:
-    """Look at the records after the one from ``begin`` to ``end``, which is well formed.
+    """Check the records after the one from ``begin`` to ``end``, which is well formed.
 
-    :param index: of that record, in a batch of ``count``.
-    :returns: how many of them are as well formed as that one, as they have its shape and the offset deltas
-        that follow: none, or at least :data:`LEAST`; their lowest and their highest timestamp delta.
+    :param index: the index of that record in a batch of ``count``.
+    :returns: how many of the next records are well formed because they have its shape and consecutive offset
+        deltas (0, or at least :data:`LEAST`); their lowest and their highest timestamp delta.
     """
     nothing = (0, 0, 0)
     step = end - begin
@@ -37,7 +37,7 @@ def alike(data: bytes, begin: int, end: int, index: int, count: int) -> tuple[in
     raw, value = read_raw32(data, value_length)
     header_count = value + (0 if raw & 1 else raw >> 1)
     if header_count != end - 1 or offset - time > 2:
-        return nothing  # it has headers, or is more than some seconds from the batch's base timestamp
+        return nothing  # it has headers, or its timestamp delta has more than two bytes
 
     first = index + 1
     last = 64 if first < 64 else (first | _BLOCK - 1) + 1
@@ -79,7 +79,7 @@ def alike(data: bytes, begin: int, end: int, index: int, count: int) -> tuple[in
 
 
 def _offsets(first: int, count: int, width: int) -> list[bytes]:
-    """The columns of ``count`` offset deltas from ``first`` on, whose varints have ``width`` bytes."""
+    """The columns of ``count`` offset deltas from ``first`` on, with varints of ``width`` bytes."""
     low, middle, high = _columns()
     at = first % _BLOCK
     if width == 1:
@@ -91,7 +91,8 @@ def _offsets(first: int, count: int, width: int) -> list[bytes]:
 
 @cache
 def _columns() -> tuple[bytes, bytes, bytes]:
-    """Of each offset delta in a block: its first byte of several, its second of three, its second of two."""
+    """For each offset delta in a block: its first byte, its second of three bytes, its second of two
+    bytes."""
     high = bytes(number >> 6 for number in range(_BLOCK))
     low = bytes(number << 1 & 0x7F | 0x80 for number in range(_BLOCK))
     return low, bytes(byte | 0x80 for byte in high), high

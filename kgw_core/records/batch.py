@@ -1,7 +1,7 @@
-"""A record batch of format v2 (KIP-98), seen through its 61-byte header.
+"""A record batch of format v2 (KIP-98), read by its 61-byte header.
 
-Bytes 0-7 (base offset) and 12-15 (partition leader epoch) lie outside the CRC, which covers byte 21
-(attributes) to the end: a broker stamps both into a batch without touching anything else.
+Bytes 0-7 (base offset) and 12-15 (partition leader epoch) are outside the CRC, which covers byte 21
+(attributes) to the end. So a broker stamps both into a batch and changes nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kgw_core.records.compression import MAX_INFLATED, Codec, Data, decompress
 HEADER = struct.Struct(">qiibIhiqqqhii")
 HEADER_SIZE = HEADER.size
 LOG_OVERHEAD = 12
-"""Bytes before what ``batch_length`` counts: the base offset and the length itself."""
+"""The bytes that ``batch_length`` does not count: the base offset and the length itself."""
 
 MAGIC_AT = 16
 CRC_AT = 17
@@ -43,13 +43,13 @@ _INT32 = struct.Struct(">i")
 
 
 class RecordBatch:
-    """The batch that starts at byte ``at`` of ``buffer``: a view, nothing is copied or decompressed.
+    """The batch at byte ``at`` of ``buffer``: a view, which copies and decompresses nothing.
 
-    The header's fields are attributes, in its order and as it says them (the CRC unchecked). A change of the
-    buffer later is not seen in them.
+    The header's fields are attributes, in its order. The CRC is not checked. Later changes of the buffer do
+    not change the attributes.
 
-    :raises CorruptMessage: not all of the batch is there, its length is below a header's, it is not of
-        format v2, or its last offset would not fit 64 bits.
+    :raises CorruptMessage: the batch is incomplete, its length is less than a header's, its format is not v2,
+        or its last offset does not fit 64 bits.
     """
 
     __slots__ = (
@@ -118,7 +118,7 @@ class RecordBatch:
 
     @property
     def size(self) -> int:
-        """Bytes of the whole batch."""
+        """The size of the whole batch in bytes."""
         return LOG_OVERHEAD + self.batch_length
 
     @property
@@ -128,12 +128,12 @@ class RecordBatch:
 
     @property
     def payload(self) -> memoryview:
-        """What follows the header: the records, compressed as ``codec`` says."""
+        """The records after the header, compressed with ``codec``."""
         return memoryview(self._buffer)[self._at + HEADER_SIZE : self._at + self.size]
 
     @property
     def last_offset(self) -> int:
-        """Offset of the last record, or the one it had before compaction."""
+        """The offset of the last record, or of the one before compaction removed it."""
         return self.base_offset + self.last_offset_delta
 
     @property
@@ -143,22 +143,22 @@ class RecordBatch:
 
     @property
     def last_sequence(self) -> int:
-        """Sequence number of the last record, -1 without any; after 2**31 - 1 comes 0."""
+        """The sequence number of the last record, or -1. It wraps from 2**31 - 1 to 0."""
         if self.base_sequence < 0:
             return self.base_sequence
         return (self.base_sequence + self.last_offset_delta) & 0x7FFF_FFFF
 
     @property
     def codec(self) -> Codec:
-        """How the records are compressed.
+        """The codec of the records.
 
-        :raises UnsupportedCompressionType: the attributes name no known codec.
+        :raises UnsupportedCompressionType: the attributes have an unknown codec.
         """
         return Codec.of_number(self.attributes & CODEC_MASK)
 
     @property
     def log_append_time(self) -> bool:
-        """Whether all records have the broker's time, ``max_timestamp``, and not their own."""
+        """Whether ``max_timestamp``, the broker's time, is the time of all records."""
         return self.attributes & LOG_APPEND_TIME != 0
 
     @property
@@ -171,7 +171,7 @@ class RecordBatch:
 
     @property
     def has_delete_horizon(self) -> bool:
-        """Whether ``base_timestamp`` says from when compaction may remove the tombstones here (KIP-534)."""
+        """Whether ``base_timestamp`` is the time after which compaction may remove tombstones (KIP-534)."""
         return self.attributes & DELETE_HORIZON != 0
 
     def check_crc(self) -> None:
@@ -186,8 +186,8 @@ class RecordBatch:
     def inflate(self, limit: int = MAX_INFLATED) -> bytes:
         """The records' bytes, decompressed to at most ``limit`` bytes.
 
-        :raises InflatedTooLarge: they would be more.
-        :raises UnsupportedCompressionType: an unknown codec.
+        :raises InflatedTooLarge: they inflate to more than ``limit`` bytes.
+        :raises UnsupportedCompressionType: the codec is unknown.
         :raises CorruptMessage: they cannot be decompressed.
         """
         return decompress(self.attributes & CODEC_MASK, self.payload, limit)
@@ -200,9 +200,9 @@ class RecordBatch:
 
 
 def magic_of(buffer: Data, at: int = 0) -> int:
-    """The format of the batch or message at ``at``: 0, 1 or 2, at byte 16 in all of them.
+    """The format (magic) of the batch or message at ``at``: 0, 1 or 2. All formats have it at byte 16.
 
-    :raises CorruptMessage: fewer than 17 bytes are there.
+    :raises CorruptMessage: there are fewer than 17 bytes.
     """
     if len(buffer) - at <= MAGIC_AT:
         raise CorruptMessage(f"records of {max(len(buffer) - at, 0)} bytes have no format (magic) byte")
@@ -210,11 +210,11 @@ def magic_of(buffer: Data, at: int = 0) -> int:
 
 
 def iter_batches(buffer: Data, *, allow_partial: bool = True) -> Iterator[RecordBatch]:
-    """The v2 batches that lie back to back in ``buffer``.
+    """The v2 batches in ``buffer``, which are back to back.
 
-    A batch cut off at the end, as a size-limited read leaves one, ends the iteration.
+    A batch that is cut off at the end, as by a read with a size limit, ends the iteration.
 
-    :raises CorruptMessage: a batch is damaged, or cut off where ``allow_partial`` is false.
+    :raises CorruptMessage: a batch is damaged, or cut off and ``allow_partial`` is false.
     """
     at, end = 0, len(buffer)
     while at < end:
@@ -231,7 +231,7 @@ def iter_batches(buffer: Data, *, allow_partial: bool = True) -> Iterator[Record
 
 
 def stamp(buffer: bytearray | memoryview, base_offset: int, leader_epoch: int, *, at: int = 0) -> None:
-    """Write where a batch stands in its log, in place; the CRC stays right."""
+    """Write the base offset and leader epoch of a batch in place. The CRC does not cover them."""
     _INT64.pack_into(buffer, at, base_offset)
     _INT32.pack_into(buffer, at + LOG_OVERHEAD, leader_epoch)
 
@@ -239,9 +239,9 @@ def stamp(buffer: bytearray | memoryview, base_offset: int, leader_epoch: int, *
 def set_log_append_time(buffer: bytearray | memoryview, timestamp_ms: int, *, at: int = 0) -> None:
     """Give all records of a batch the broker's time, in place: attribute bit 3, max timestamp and CRC.
 
-    The records keep their own timestamps, which readers then do not look at.
+    The records keep their own timestamps, which readers then ignore.
 
-    :raises CorruptMessage: there is no whole v2 batch at ``at``.
+    :raises CorruptMessage: there is no complete v2 batch at ``at``.
     """
     size = RecordBatch(buffer, at).size
     buffer[at + ATTRIBUTES_AT + 1] |= LOG_APPEND_TIME

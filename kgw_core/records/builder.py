@@ -1,4 +1,4 @@
-"""Record batches of format v2 built from records."""
+"""Builds record batches of format v2."""
 
 from __future__ import annotations
 
@@ -35,23 +35,24 @@ def build_batch(
     log_append_time: int | None = None,
     delete_horizon: int | None = None,
 ) -> bytearray:
-    """One whole v2 batch, its CRC in place; writable, so that it can be stamped.
+    """A complete v2 batch with its CRC. It is writable, so that it can be stamped.
 
-    A record is a :class:`Record` or a tuple of what one is made from: ``(key, value)``,
-    ``(key, value, timestamp)``, ``(key, value, timestamp, headers)``. One with an offset keeps it, and gaps
-    between offsets stay, as compaction needs; one without gets the offset after the one before it.
+    A record is a :class:`Record` or a tuple of its arguments: ``(key, value)``, ``(key, value, timestamp)``,
+    ``(key, value, timestamp, headers)``. A record with an offset keeps it, also with gaps between offsets, as
+    compaction leaves them. A record without one gets the next offset.
 
-    :param base_offset: of the batch; left out, the first record's offset, or 0. Records that are gone may
-        have left it behind.
-    :param last_offset: of the batch; left out, the last record's. A batch with no records needs it.
-    :param level: of the codec; left out, what Kafka's clients use.
-    :param log_append_time: milliseconds; what readers take for all records' time. The records keep their own,
-        unseen, as with :func:`set_log_append_time`.
-    :param delete_horizon: milliseconds; kept as base timestamp, records' times are relative to it (KIP-534).
-    :raises ValueError: offsets do not rise, lie outside the batch, or span more than 2**31; a batch without
-        records and without ``last_offset``.
-    :raises InvalidTimestamp: a time, or its distance from the base timestamp, that does not fit 64 bits.
-    :raises UnsupportedCompressionType: an unknown codec.
+    :param base_offset: the batch's; by default the first record's offset, or 0. It may be lower than the
+        first record's, if compaction has removed records.
+    :param last_offset: the batch's; by default the last record's. A batch without records needs it.
+    :param level: the codec's level; by default that of Kafka's clients.
+    :param log_append_time: milliseconds, the time of all records for readers. The records keep their own
+        timestamps, as with :func:`set_log_append_time`.
+    :param delete_horizon: milliseconds. It becomes the base timestamp, to which the records' timestamps are
+        relative (KIP-534).
+    :raises ValueError: the offsets do not rise, are outside the batch or span more than 2**31; or there are
+        neither records nor ``last_offset``.
+    :raises InvalidTimestamp: a timestamp, or its distance from the base timestamp, does not fit 64 bits.
+    :raises UnsupportedCompressionType: the codec is unknown.
     """
     items = [item if isinstance(item, Record) else Record(*item) for item in records]
     first = items[0].offset if items else -1
@@ -94,7 +95,7 @@ def build_batch(
         | (v2.DELETE_HORIZON if delete_horizon is not None else 0)
     )
     if not items:
-        attributes &= ~v2.CODEC_MASK  # nothing to compress: no codec, as Kafka's compaction leaves it
+        attributes &= ~v2.CODEC_MASK  # without records there is no codec, as after Kafka's compaction
     payload = compress(attributes & v2.CODEC_MASK, b"".join(parts), level)
     out = bytearray(v2.HEADER_SIZE)
     out += payload

@@ -1,4 +1,4 @@
-"""The five codecs of a record batch: their numbers, names, and bytes to bytes.
+"""The five codecs of a record batch: their numbers, their names, compression and decompression.
 
 The numbers are the low three bits of a batch's attributes. Gzip is RFC 1952, LZ4 the frame format (KIP-57),
 zstd RFC 8878 (KIP-110), snappy xerial's framing or none (:mod:`kgw_core.records.snappy`).
@@ -19,19 +19,19 @@ from kgw_core.records.snappy import compress_snappy, decompress_snappy
 __all__ = ["MAX_INFLATED", "Codec", "Data", "InflatedTooLarge", "check_count", "compress", "decompress"]
 
 RECORD_COST = 64
-"""What a record counts at least, in bytes, where what a batch may inflate to is limited: a record of 7 bytes
-that is looked at takes as much time as one of 60, and more memory."""
+"""The fewest bytes that a record counts against the limit of an inflated batch. It takes as much time to
+check a record of 7 bytes as one of 60, and more memory."""
 SMALLEST = 7
-"""Bytes of a record without key, value and headers."""
+"""The size of a record without key, value and headers."""
 MAX_INFLATED = 100 * 1024 * 1024
-"""How many bytes a batch may inflate to unless the caller says otherwise: as many as Kafka lets a whole
-request have (``socket.request.max.bytes``)."""
+"""The default limit of an inflated batch in bytes: Kafka's limit of a request
+(``socket.request.max.bytes``)."""
 
 
 def check_count(records: int, limit: int) -> None:
-    """Whether a batch of so many records may be looked into, where it may inflate to ``limit`` bytes.
+    """Return if a batch of so many records may be read with this limit of inflated bytes.
 
-    :raises InflatedTooLarge: it has more than one for :data:`RECORD_COST` bytes of the limit.
+    :raises InflatedTooLarge: it has more than one record for each :data:`RECORD_COST` bytes of the limit.
     """
     if records * RECORD_COST > limit:
         raise InflatedTooLarge(
@@ -40,7 +40,7 @@ def check_count(records: int, limit: int) -> None:
 
 
 class Codec(IntEnum):
-    """A compression codec; ``codec.label`` is its name in Kafka's settings."""
+    """A compression codec. ``codec.label`` is its name in Kafka's configs."""
 
     NONE = 0
     GZIP = 1
@@ -57,7 +57,7 @@ class Codec(IntEnum):
     def of_number(cls, number: int) -> Codec:
         """The codec of a number.
 
-        :raises UnsupportedCompressionType: there is none.
+        :raises UnsupportedCompressionType: there is no such codec.
         """
         if 0 <= number < len(_CODECS):
             return _CODECS[number]
@@ -65,9 +65,9 @@ class Codec(IntEnum):
 
     @classmethod
     def of_label(cls, label: str) -> Codec:
-        """The codec of a name in Kafka's settings; ``uncompressed`` (topics say so) is ``none``.
+        """The codec of a name in Kafka's configs. ``uncompressed``, a value of topic configs, is ``none``.
 
-        :raises UnsupportedCompressionType: there is none.
+        :raises UnsupportedCompressionType: there is no such codec.
         """
         for codec in _CODECS:
             if label == codec.label or (label == "uncompressed" and codec == 0):
@@ -79,7 +79,7 @@ _CODECS = tuple(Codec)
 
 
 def compress(codec: int, data: Data, level: int | None = None) -> bytes:
-    """``data`` compressed; ``level`` is the codec's own scale, ``None`` what Kafka's clients use.
+    """Compress ``data``. ``level`` is on the codec's own scale; ``None`` is the level of Kafka's clients.
 
     Snappy has no levels. LZ4 is written as Java's client writes it (:mod:`kgw_core.records.lz4`).
 
@@ -99,14 +99,14 @@ def compress(codec: int, data: Data, level: int | None = None) -> bytes:
 
 
 def decompress(codec: int, data: Data, limit: int = MAX_INFLATED) -> bytes:
-    """What ``data`` inflates to, at most ``limit`` bytes; no more than that is ever allocated for its output.
+    """Decompress ``data`` to at most ``limit`` bytes. No more is ever allocated for the output.
 
-    Several gzip members, LZ4 or zstd frames, or xerial streams may follow each other. What is not compressed
-    has nothing to inflate and is returned whatever its length.
+    Several gzip members, LZ4 or zstd frames, or xerial streams may follow each other. Data without
+    compression is returned whatever its length.
 
-    :raises UnsupportedCompressionType: an unknown codec number.
-    :raises InflatedTooLarge: more than ``limit`` bytes (a :class:`CorruptMessage`).
-    :raises CorruptMessage: truncated, garbage, or something after the end.
+    :raises UnsupportedCompressionType: the codec number is unknown.
+    :raises InflatedTooLarge: the data inflates to more than ``limit`` bytes (a :class:`CorruptMessage`).
+    :raises CorruptMessage: the data is truncated or malformed, or has bytes after its end.
     """
     if codec == Codec.NONE:
         return bytes(data)

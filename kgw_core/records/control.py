@@ -1,7 +1,7 @@
-"""Control records: what a broker writes into a log beside clients' records (KIP-98).
+"""Control records, which a broker writes into a log beside the clients' records (KIP-98).
 
-Key: int16 version, int16 type. The value of an end-of-transaction marker: int16 version, int32 epoch of the
-transaction coordinator. Newer versions append fields; they are kept, not looked at.
+The key is an int16 version and an int16 type. The value of an end-of-transaction marker is an int16 version
+and the int32 epoch of the transaction coordinator. Newer versions append fields, which are kept but not read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _END = struct.Struct(">hi")
 
 
 class ControlType(IntEnum):
-    """The types that Kafka defines. Those from 2 on are written into its metadata log only."""
+    """Kafka's types of control records. Those from 2 on occur only in its metadata log."""
 
     ABORT = 0
     COMMIT = 1
@@ -31,10 +31,10 @@ class ControlType(IntEnum):
 
 
 class ControlRecord:
-    """A control record taken apart.
+    """A parsed control record.
 
-    ``type`` is a number that :class:`ControlType` may or may not know. ``coordinator_epoch`` is there for
-    COMMIT and ABORT, else ``None``. ``value`` is the value as it is.
+    ``type`` may be a number that :class:`ControlType` does not know. ``coordinator_epoch`` is ``None`` except
+    for COMMIT and ABORT. ``value`` is the unparsed value.
     """
 
     __slots__ = ("coordinator_epoch", "type", "value", "version")
@@ -54,9 +54,10 @@ class ControlRecord:
 
 
 def parse_control(record: Record) -> ControlRecord:
-    """Take a control record apart.
+    """Parse a control record.
 
-    :raises InvalidRecord: no key, a key or an end marker's value that is too short, a negative version.
+    :raises InvalidRecord: the key is missing or too short, an end marker's value is too short, or a version
+        is negative.
     """
     if record.key is None or len(record.key) < _KEY.size:
         raise InvalidRecord(f"control record at offset {record.offset} has no key of {_KEY.size} bytes")
@@ -76,7 +77,7 @@ def parse_control(record: Record) -> ControlRecord:
 
 
 def end_marker(commit: bool, coordinator_epoch: int, timestamp: int) -> Record:
-    """The record that commits or aborts a producer's transaction; ``timestamp`` in milliseconds."""
+    """The record that commits or aborts a producer's transaction. ``timestamp`` is in milliseconds."""
     kind = ControlType.COMMIT if commit else ControlType.ABORT
     return Record(_KEY.pack(0, kind), _END.pack(0, coordinator_epoch), timestamp)
 

@@ -1,4 +1,4 @@
-"""Between the legacy message sets and v2 batches: up for old producers, down for old consumers."""
+"""Converts legacy message sets to v2 batches for old producers, and back for old consumers."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from kgw_core.records.record import Record, iter_records
 def upconvert(
     message_set: Data, *, codec: Codec | None = None, max_inflated: int = MAX_INFLATED
 ) -> bytearray:
-    """One v2 batch of the records of a v0 or v1 set, numbered from 0, without producer id.
+    """A v2 batch with the records of a v0 or v1 message set, numbered from 0, without producer id.
 
-    As Kafka's brokers do it: offsets that the client wrote do not matter, records of v0 have no timestamp
-    (-1), and a set with a compressed message has no other. A LogAppendTime mark from a producer is dropped,
-    the time kept. No bytes give no bytes. A message that is cut off at the end, which Kafka leaves out
-    without a word, is an error: it would be acknowledged.
+    As in Kafka's brokers, the client's offsets are ignored, records of v0 have no timestamp (-1), and a
+    compressed message has to be the only one of its set. A producer's LogAppendTime flag is dropped, but its
+    time is kept. An empty set gives no bytes. Kafka silently drops a message that is cut off at the end; here
+    it is an error, as it would be acknowledged.
 
-    :param codec: of the batch; left out, the one of the set.
-    :param max_inflated: the most bytes the set may decompress to.
-    :raises InvalidRecord: several messages and a compressed one among them, v0 and v1 mixed, or a message
-        that is not well formed, cut off, or does not decompress.
-    :raises InflatedTooLarge: it inflates past ``max_inflated``.
+    :param codec: the batch's; by default that of the set.
+    :param max_inflated: the most bytes that the set may inflate to.
+    :raises InvalidRecord: a compressed message is not the only one, v0 and v1 are mixed, or a message is
+        malformed, cut off, or cannot be decompressed.
+    :raises InflatedTooLarge: the set inflates to more than ``max_inflated``.
     :raises CorruptMessage: a message is damaged.
-    :raises UnsupportedCompressionType: a codec that v0 and v1 do not have.
+    :raises UnsupportedCompressionType: v0 and v1 do not have the codec.
     """
     records: list[Record] = []
     magic = -1
@@ -56,16 +56,16 @@ def upconvert(
 def downconvert(
     batches: Data, magic: int, *, start_offset: int = 0, max_inflated: int = MAX_INFLATED
 ) -> Iterator[bytes]:
-    """The v2 batches in ``batches`` as message sets of format ``magic`` (0 or 1), one piece a batch.
+    """The v2 batches in ``batches`` as message sets of format ``magic`` (0 or 1), one piece for each batch.
 
-    The pieces, joined, are what an old consumer is sent. Offsets, codec and LogAppendTime stay; headers go;
-    control batches are left out, and so are batches with no records. From an uncompressed batch records
-    before ``start_offset`` are left out: old clients count on the first message being the one they asked for.
-    A batch cut off at the end is not looked at.
+    An old consumer gets the joined pieces. Offsets, codec and LogAppendTime stay, headers are dropped.
+    Control batches and empty batches are left out. Records of an uncompressed batch before ``start_offset``
+    are left out too, as old clients expect that the first message is the one they asked for. A batch that is
+    cut off at the end is ignored.
 
-    :raises UnsupportedCompressionType: a zstd batch; the pieces before it have been given.
-    :raises CorruptMessage, InvalidRecord: a batch is damaged, or inflates past ``max_inflated``.
-    :raises ValueError: a format other than 0 and 1.
+    :raises UnsupportedCompressionType: a batch is compressed with zstd; the pieces before it were yielded.
+    :raises CorruptMessage, InvalidRecord: a batch is damaged, or inflates to more than ``max_inflated``.
+    :raises ValueError: the format is neither 0 nor 1.
     """
     if magic not in (0, 1):
         raise ValueError(f"records are converted down to format v0 or v1, not v{magic}")

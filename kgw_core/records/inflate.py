@@ -1,9 +1,8 @@
-"""Decompression that never makes more bytes than it may.
+"""Decompression with a limit of output bytes.
 
-A few kilobytes can inflate to gigabytes, so nothing here lets a decompressor allocate its own output: it is
-given a buffer, which grows up to the limit and no further, or it is asked for so many bytes and no more.
-An input that inflates past the limit costs at most ``limit`` bytes; one within it costs that twice, for the
-moment in which the result is copied.
+A few kilobytes can inflate to gigabytes. So no decompressor here allocates its own output: it gets a buffer,
+which grows up to the limit, or it is asked for a number of bytes. An input that inflates past the limit costs
+at most ``limit`` bytes of memory. An input within the limit costs that twice while the result is copied.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ Data = bytes | bytearray | memoryview
 
 
 class InflatedTooLarge(CorruptMessage):
-    """A compressed batch inflates past the limit it was read with (code of ``CORRUPT_MESSAGE``).
+    """A compressed batch inflates past the limit (code ``CORRUPT_MESSAGE``).
 
     Kafka has no such limit and no such error.
     """
 
 
 _FIRST = 16 * 1024
-_TOO_SMALL = "failed to write whole buffer"  # what Rust's Write::write_all says of a full slice
+_TOO_SMALL = "failed to write whole buffer"  # the error of Rust's Write::write_all for a full slice
 
 
 def most_blocks(limit: int) -> int:
-    """Blocks that a frame of at most ``limit`` bytes may have: one of few bytes takes time too."""
+    """The most blocks of a frame of at most ``limit`` bytes: small blocks take time, too."""
     return 1000 + limit // 64
 
 
@@ -45,11 +44,11 @@ def inflate_view(
 ) -> memoryview:
     """Run one of cramjam's ``decompress_into`` with a buffer that grows fourfold up to ``limit`` bytes.
 
-    :param says: bytes that ``data`` says it inflates to, 0 for nothing said: the buffer to begin with, unless
-        that is far more than usual.
-    :param room: memory to use in its place, of which at most ``limit`` bytes are used.
-    :raises InflatedTooLarge: ``limit`` bytes, or those of ``room``, do not hold it.
-    :raises CorruptMessage: it cannot be decompressed.
+    :param says: the content size that ``data`` declares, or 0. It is the first size of the buffer, unless it
+        is far more than usual.
+    :param room: memory for the output instead of a new buffer; at most ``limit`` bytes of it are used.
+    :raises InflatedTooLarge: the output does not fit ``limit`` bytes or ``room``.
+    :raises CorruptMessage: the data cannot be decompressed.
     """
     size = min(limit, max(_FIRST, says if 0 < says <= 64 * len(data) else 8 * len(data)))
     if room is not None:
@@ -65,7 +64,7 @@ def inflate_view(
             return memoryview(out)[:made]
         if size >= limit:
             raise InflatedTooLarge(f"{name}: inflates to more than {limit} bytes")
-        del out  # before the next one is made
+        del out  # free it before the next one is made
         size = min(limit, 4 * size)
 
 
@@ -75,10 +74,10 @@ def inflate_into(name: str, decompress_into: Callable[[Any, Any], int], data: Da
 
 
 def inflate_gzip(data: Data, limit: int) -> bytes:
-    """What gzip members inflate to, one after the other; zlib is the quicker for one, cramjam for many.
+    """Decompress gzip members. zlib is faster for one member, cramjam for many.
 
-    :raises InflatedTooLarge: more than ``limit`` bytes.
-    :raises CorruptMessage: anything else is wrong, bytes after the last member too.
+    :raises InflatedTooLarge: the output has more than ``limit`` bytes.
+    :raises CorruptMessage: the data is malformed, or has bytes after the last member.
     """
     member = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:

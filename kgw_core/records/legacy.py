@@ -1,9 +1,9 @@
-"""Message sets of formats v0 and v1, read (Produce v0-v2; v1 is KIP-32).
+"""Reads message sets of formats v0 and v1 (Produce v0-v2; v1 is KIP-32).
 
-A set is messages back to back: int64 offset, int32 size, then uint32 CRC-32 of the rest, int8 magic, int8
+A set is messages back to back: int64 offset, int32 size, uint32 CRC-32 of the rest, int8 magic, int8
 attributes (low three bits the codec; bit 3 LogAppendTime, v1 only), int64 timestamp (v1 only), key and value
-with int32 lengths, -1 for null. A message with a codec is a wrapper: its value is a compressed set, its
-offset the last one inside. Offsets inside are absolute in v0, relative in v1.
+with int32 lengths (-1 for null). A message with a codec is a wrapper: its value is a compressed set, and its
+offset is that of the last message inside. Offsets inside are absolute in v0 and relative in v1.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _INT64 = struct.Struct(">q")
 _INT32 = struct.Struct(">i")
 _MAGIC_FROM_OFFSET = 16
 _SMALLEST = (14, 22)
-"""Bytes that a message of v0 and of v1 has at least, after offset and size."""
+"""The fewest bytes of a message of v0 and of v1 after offset and size."""
 
 
 class LegacyMessage:
-    """One message of a set as it is, its CRC checked; ``value`` is what a wrapper's set is compressed to."""
+    """One message of a set with a correct CRC. The ``value`` of a wrapper is its compressed set."""
 
     __slots__ = ("attributes", "key", "magic", "offset", "timestamp", "value")
 
@@ -44,9 +44,9 @@ class LegacyMessage:
 
     @property
     def codec(self) -> Codec:
-        """How the set inside is compressed; ``NONE`` where there is none.
+        """The codec of a wrapper, or ``NONE``.
 
-        :raises UnsupportedCompressionType: a codec that v0 and v1 do not have.
+        :raises UnsupportedCompressionType: v0 and v1 do not have the codec.
         """
         codec = self.attributes & CODEC_MASK
         if codec > Codec.LZ4:
@@ -55,17 +55,17 @@ class LegacyMessage:
 
     @property
     def log_append_time(self) -> bool:
-        """Whether a broker set the timestamp; a wrapper's then holds for all that is inside."""
+        """Whether a broker set the timestamp. A wrapper's timestamp is then that of all messages inside."""
         return self.magic == 1 and self.attributes & LOG_APPEND_TIME != 0
 
 
 def iter_messages(message_set: Data, *, allow_partial: bool = True) -> Iterator[LegacyMessage]:
-    """The messages of a set as they are, wrappers unopened.
+    """The messages of a set, with closed wrappers.
 
-    A message cut off at the end ends the iteration, as old brokers' size-limited answers need it.
+    A message that is cut off at the end ends the iteration, as in old brokers' answers with a size limit.
 
     :raises CorruptMessage: a CRC or a size is wrong, or a format is neither v0 nor v1.
-    :raises InvalidRecord: a message's fields do not fill it, or it is cut off, where ``allow_partial`` is
+    :raises InvalidRecord: the fields of a message do not fill it, or it is cut off and ``allow_partial`` is
         false.
     """
     data = bytes(message_set)
@@ -85,11 +85,12 @@ def iter_messages(message_set: Data, *, allow_partial: bool = True) -> Iterator[
 def iter_legacy_records(
     message_set: Data, *, max_inflated: int = MAX_INFLATED, allow_partial: bool = True
 ) -> Iterator[Record]:
-    """The records of a set with absolute offsets, wrappers opened; those of v0 have no timestamp (-1).
+    """The records of a set with absolute offsets, also those in wrappers. Records of v0 have no timestamp
+    (-1).
 
-    :param max_inflated: the most bytes that one wrapper may decompress to.
+    :param max_inflated: the most bytes that one wrapper may inflate to.
     :raises CorruptMessage, InvalidRecord: as :func:`iter_messages` and :func:`unwrap`.
-    :raises UnsupportedCompressionType: a wrapper's codec is not one of these formats.
+    :raises UnsupportedCompressionType: these formats do not have a wrapper's codec.
     """
     for message in iter_messages(message_set, allow_partial=allow_partial):
         if message.codec:
@@ -101,10 +102,10 @@ def iter_legacy_records(
 def unwrap(wrapper: LegacyMessage, *, max_inflated: int = MAX_INFLATED) -> list[Record]:
     """The records inside a wrapper, with absolute offsets.
 
-    A v1 wrapper at offset 0 is taken for one that a client never numbered, and its records are counted from
-    0; another's last record has the wrapper's offset, from which the others follow.
+    A v1 wrapper at offset 0 was never numbered by its client, so its records get offsets from 0 on. In other
+    v1 wrappers the last record has the wrapper's offset, and the others' offsets follow from that.
 
-    What is compressed is read as in a batch (:mod:`kgw_core.records.pieces`).
+    The value is decompressed as in a batch (:mod:`kgw_core.records.pieces`).
 
     :raises InvalidRecord: a null value, nothing inside, another format inside, a wrapper inside, an offset
         below the last one inside, a message inside that is cut off, or it does not decompress.

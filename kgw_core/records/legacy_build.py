@@ -1,4 +1,4 @@
-"""Message sets of formats v0 and v1, written; :mod:`kgw_core.records.legacy` says what they look like."""
+"""Builds message sets of formats v0 and v1, which :mod:`kgw_core.records.legacy` describes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def build_message_set(
     codec: Codec = Codec.NONE,
     log_append_time: int | None = None,
 ) -> bytes:
-    """Records with their offsets as a set: message by message, or one wrapper where there is a codec.
+    """A message set of records with their offsets: single messages, or one wrapper message with a codec.
 
-    Headers are left out, in v0 timestamps too.
+    Headers are left out, and in v0 timestamps too.
 
-    :param log_append_time: milliseconds; all records get this time, marked as the broker's.
-    :raises UnsupportedCompressionType: zstd, which these formats do not have (KIP-110).
+    :param log_append_time: milliseconds. All records get this time, flagged as the broker's.
+    :raises UnsupportedCompressionType: these formats do not have zstd (KIP-110).
     """
     if codec > Codec.LZ4:
         raise UnsupportedCompressionType(f"message format v{magic} cannot hold {codec.label}")

@@ -1,7 +1,7 @@
-"""LZ4 frames as Kafka's own clients write them: independent blocks of 64 KiB, without checksums of blocks.
+"""Writes LZ4 frames as Kafka's own clients do: independent blocks of 64 KiB, without block checksums.
 
-A block's checksum is in the frame format, but not right in every decoder: the pierrec/lz4 4.1.15 that
-kafka-go 0.4 builds with takes it over the inflated bytes. It takes such blocks for broken, and reads them
+Block checksums belong to the frame format, but not every decoder has them right. The pierrec/lz4 4.1.15 that
+kafka-go 0.4 uses computes them over the inflated bytes. It takes correct blocks for broken, and reads them
 again for ever.
 """
 
@@ -10,22 +10,22 @@ from __future__ import annotations
 import cramjam
 
 _HEADER = bytes.fromhex("04224d18 60 40 82")
-"""Magic, version 1 with independent blocks and nothing else, blocks of 64 KiB, and the header's checksum."""
+"""Magic, version 1 with independent blocks only, blocks of 64 KiB, and the header's checksum."""
 _THEIRS = bytes.fromhex("04224d18 70 40 ad")
-"""The same with a checksum after each block: what the library writes, and cannot be told to leave out."""
+"""The library's header: the same with block checksums, which cannot be turned off."""
 _STORED = 0x8000_0000
 _CHECKSUM = 4
 
 
 def compress_lz4(data: bytes, level: int | None) -> bytes:
-    """One frame with all of ``data``; ``level`` is LZ4's, ``None`` its fast one."""
+    """One frame with all of ``data``. ``level`` is LZ4's; ``None`` is the fast one."""
     stream = cramjam.lz4.Compressor(level=level or 0, content_checksum=False, block_linked=False)
     stream.compress(data)
     return _without_block_checksums(bytes(stream.finish()))
 
 
 def _without_block_checksums(frame: bytes) -> bytes:
-    if not frame.startswith(_THEIRS):  # another release of the library, which writes what its flags say
+    if not frame.startswith(_THEIRS):  # another release of the library may obey its flags
         return frame
     parts, at = [_HEADER], len(_THEIRS)
     while size := int.from_bytes(frame[at : at + 4], "little") & ~_STORED:

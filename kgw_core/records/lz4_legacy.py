@@ -1,8 +1,8 @@
 """The LZ4 frames of message format v0, whose header checksum is wrong (KAFKA-3160).
 
 The last byte of a frame's header is byte 1 of the XXH32 of the descriptor (flags, block size, optional
-content size and dictionary id). Kafka before 0.10 took it over the frame's 4-byte magic as well. Brokers and
-clients still write v0 so; on reading v0 they do not look at the byte at all, nor does this.
+content size and dictionary id). Kafka before 0.10 included the frame's 4-byte magic. Brokers and clients
+still write v0 with this checksum, and ignore it when they read v0. So does this module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _DICTIONARY_ID = 0x01
 
 
 def with_wrong_checksum(frame: bytes) -> bytes:
-    """An LZ4 frame as old clients expect it in a message of format v0.
+    """The LZ4 frame with the header checksum that old clients expect in a message of format v0.
 
     :raises CorruptMessage: the frame's header is cut short.
     """
@@ -23,7 +23,7 @@ def with_wrong_checksum(frame: bytes) -> bytes:
 
 
 def with_right_checksum(frame: bytes) -> bytes:
-    """An LZ4 frame that decompressors accept, made of one whose header checksum is right or wrong.
+    """The LZ4 frame with a correct header checksum.
 
     :raises CorruptMessage: the frame's header is cut short.
     """

@@ -1,9 +1,9 @@
-"""The compressed part of a batch as Kafka's broker and Java clients read it, and whether others can.
+"""Decompresses a produced batch as Kafka's broker does, and tells whether all clients can read it.
 
-Gzip members, xerial streams and LZ4 frames may follow each other, and something else may follow them. Kafka
-takes that: it reads all members and ignores what is behind them, reads all streams, and of frames the first.
-Others do not: librdkafka reads one member and one stream, and fails at what is behind a frame; clients in
-Python fail at what is behind a member. Zstandard frames may follow each other for everybody.
+Several gzip members, xerial streams or LZ4 frames may follow each other, and other bytes may follow them.
+Kafka reads all gzip members and ignores the bytes after them, reads all xerial streams, and reads the first
+LZ4 frame. librdkafka reads one member and one stream, and fails on bytes after an LZ4 frame. Python clients
+fail on bytes after a gzip member. All clients read several Zstandard frames.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kgw_core.records.inflate import InflatedTooLarge, inflate_into, inflate_vie
 from kgw_core.records.snappy import is_plain, snappy_view
 
 _MOST_MEMBERS = 100
-"""Gzip members that are gone through one by one, where something other than a member follows them."""
+"""The most gzip members that are read one by one, if other bytes follow the members."""
 _MEMBER, _MEMBER_HEAD = b"\x1f\x8b\x08", 10
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -26,18 +26,18 @@ _LZ4_MAGIC = b"\x04\x22\x4d\x18"
 _VERSION, _INDEPENDENT = 0x40, 0x20
 _BLOCK_CHECKSUM, _CONTENT_SIZE, _CONTENT_CHECKSUM = 0x10, 0x08, 0x04
 _RESERVED_FLAGS = 0x83
-"""Of the version the second bit, a reserved one, and a dictionary, which Kafka has none of."""
+"""The second version bit, a reserved bit, and the dictionary flag: Kafka's reader refuses them."""
 _BLOCK_SIZES = {0x40: 64 << 10, 0x50: 256 << 10, 0x60: 1 << 20, 0x70: 4 << 20}
 _STORED = 0x8000_0000
 
 
 def inflate_arrived(codec: int, data: Data, limit: int, room: memoryview | None = None) -> tuple[Data, bool]:
-    """What ``data``, compressed with ``codec`` (not ``NONE``), inflates to, and whether all clients read it.
+    """Decompress ``data``, compressed with ``codec`` (not ``NONE``); also tell whether all clients read it.
 
-    :param room: memory that may be used, and then is what the result lies in; it has to hold ``limit`` bytes.
-    :raises InflatedTooLarge: to more than ``limit`` bytes, or in more blocks than are worth as much.
-    :raises CorruptMessage: Kafka does not read it, or most clients do not.
-    :raises UnsupportedCompressionType: an unknown codec number.
+    :param room: memory of at least ``limit`` bytes that may hold the result.
+    :raises InflatedTooLarge: the data inflates to more than ``limit`` bytes, or has too many blocks.
+    :raises CorruptMessage: Kafka or most clients cannot read the data.
+    :raises UnsupportedCompressionType: the codec number is unknown.
     """
     if not len(data):
         raise CorruptMessage(f"{Codec.of_number(codec).label}: no bytes to decompress")
@@ -63,7 +63,7 @@ def _gzip(data: Data, limit: int, room: memoryview | None) -> tuple[Data, bool]:
         except InflatedTooLarge:
             raise
         except CorruptMessage:
-            pass  # or it is followed by something: zlib says which
+            pass  # other bytes may follow the member; zlib tells
     out, rest = _gzip_member(data, limit)
     if not rest:
         return out, True
@@ -74,11 +74,11 @@ def _gzip(data: Data, limit: int, room: memoryview | None) -> tuple[Data, bool]:
     except InflatedTooLarge:
         raise
     except CorruptMessage:
-        pass  # which something behind the last member may be the reason for
+        pass  # other bytes after the last member may be the reason
     parts = [out]
     while _begins_member(rest):
         if len(parts) == _MOST_MEMBERS:
-            raise CorruptMessage(f"gzip: more than {_MOST_MEMBERS} members and something else behind them")
+            raise CorruptMessage(f"gzip: more than {_MOST_MEMBERS} members and other bytes after them")
         limit -= len(out)
         out, rest = _gzip_member(rest, limit)
         parts.append(out)
@@ -86,12 +86,12 @@ def _gzip(data: Data, limit: int, room: memoryview | None) -> tuple[Data, bool]:
 
 
 def _begins_member(rest: bytes) -> bool:
-    """What does not begin one is not looked at, as in Java's reader."""
+    """Whether a member begins here. Other bytes are ignored, as in Java's reader."""
     return len(rest) >= _MEMBER_HEAD and rest.startswith(_MEMBER)
 
 
 def _gzip_member(data: Data, limit: int) -> tuple[bytes, bytes]:
-    """What the first member inflates to, and what follows it."""
+    """The inflated first member, and the bytes after it."""
     member = zlib.decompressobj(zlib.MAX_WBITS | 16)
     try:
         out = member.decompress(data, limit + 1)  # 0 would mean no limit
@@ -116,10 +116,10 @@ def _zstd_says(data: Data) -> int:
 
 
 def _lz4_end(data: memoryview, limit: int) -> int:
-    """Where the first frame ends. Its checksums are left to the decompressor.
+    """The end of the first frame. The decompressor checks its checksums.
 
-    :raises CorruptMessage: it is cut short, or one that Kafka's reader does not read: blocks that depend on
-        each other, a dictionary, a block larger than the frame says.
+    :raises CorruptMessage: the frame is cut short, or Kafka's reader does not read it: it has dependent
+        blocks, a dictionary, or a block that is larger than the frame's limit.
     """
     if data[:4] != _LZ4_MAGIC or len(data) < 7:
         raise CorruptMessage("lz4: there is no frame")

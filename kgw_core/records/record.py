@@ -1,4 +1,4 @@
-"""Records of a v2 batch, read one at a time and strictly."""
+"""The strict reader of a v2 batch's records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kgw_core.records.varint import read_raw32, read_raw64
 Header = tuple[str, bytes | None]
 
 NO_OFFSET = -1
-"""Offset of a record that is not numbered yet."""
+"""The offset of a record that has none yet."""
 
 MIN_INT64 = -0x8000_0000_0000_0000
 MAX_INT64 = 0x7FFF_FFFF_FFFF_FFFF
@@ -22,8 +22,8 @@ _SAFE_BASE = 1 << 62
 class Record:
     """One record: key and value (``None`` is null), timestamp in milliseconds, headers in order, offset.
 
-    A header's value may be null, its key not; keys may repeat. Bytes of a key that are not UTF-8 are lone
-    surrogates in it, and :func:`build_batch` makes the same bytes of them (PEP 383).
+    A header's value may be null, but not its key. Keys may repeat. Bytes of a key that are not UTF-8 become
+    lone surrogates, of which :func:`build_batch` makes the same bytes (PEP 383).
     """
 
     __slots__ = ("headers", "key", "offset", "timestamp", "value")
@@ -59,7 +59,7 @@ class Record:
             and self.headers == other.headers
         )
 
-    __hash__ = None  # type: ignore[assignment]  # it can be changed
+    __hash__ = None  # type: ignore[assignment]  # records are mutable
 
     def __repr__(self) -> str:
         return (
@@ -72,15 +72,15 @@ _new_record = Record.__new__
 
 
 def iter_records(batch: RecordBatch, *, max_inflated: int = MAX_INFLATED) -> Iterator[Record]:
-    """The records of a batch with their offsets in the log, control records too, each checked as it is read.
+    """The records of a batch with their offsets in the log, control records included. Each is checked.
 
-    Where the batch has LogAppendTime, every record gets ``max_timestamp``.
+    If the batch has LogAppendTime, every record gets ``max_timestamp``.
 
-    :param max_inflated: the most bytes the batch may decompress to.
-    :raises InvalidRecord: a record is not well formed, its offset lies outside the batch, or the count is
-        not the header's; the message names the record by its index.
+    :param max_inflated: the most bytes that the batch may inflate to.
+    :raises InvalidRecord: a record is malformed, its offset is outside the batch, or the count is not the
+        header's. The message has the index of the record.
     :raises CorruptMessage: the batch cannot be decompressed, or not within ``max_inflated``.
-    :raises UnsupportedCompressionType: an unknown codec.
+    :raises UnsupportedCompressionType: the codec is unknown.
     """
     data = batch.inflate(max_inflated)
     size = len(data)
@@ -93,7 +93,8 @@ def iter_records(batch: RecordBatch, *, max_inflated: int = MAX_INFLATED) -> Ite
         raise InvalidRecord(f"a record batch says that it has {batch.record_count} records")
     at = index = 0
     try:
-        # This loop runs once a record and reads six varints: those of one and two bytes are read in line.
+        # This loop runs once for each record and reads six varints. Those of one or two bytes are read
+        # inline.
         for index in range(batch.record_count):  # noqa: B007 (the except below names it)
             raw = data[at]
             at += 1
@@ -168,7 +169,7 @@ def iter_records(batch: RecordBatch, *, max_inflated: int = MAX_INFLATED) -> Ite
             else:
                 headers = ()
                 at += 1
-            if at != end:  # a field that runs over ends here too: slices stop where the bytes do
+            if at != end:  # also if a field runs over: slices stop at the end of the bytes
                 raise ValueError("its fields do not fill its length")
 
             record = _new_record(Record)

@@ -1,7 +1,7 @@
-"""Questions about the records of a batch that need no keys and values built.
+"""Searches the records of a batch without building their keys and values.
 
-Each walks the records' first fields and skips the rest by the record's length, which is all that is checked;
-:func:`kgw_core.records.iter_records` is the strict reader.
+Each search reads the first fields of a record, and skips the rest by the record's length. Only these are
+checked; :func:`kgw_core.records.iter_records` is the strict reader.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from kgw_core.records.varint import read_raw32, read_raw64, zigzag
 def find_by_time(
     batch: RecordBatch, timestamp: int, *, start_offset: int = 0, max_inflated: int = MAX_INFLATED
 ) -> tuple[int, int] | None:
-    """``(offset, timestamp)`` of the first record of that time (milliseconds) or later, ``None`` without one.
+    """``(offset, timestamp)`` of the first record of that time (milliseconds) or later; ``None`` if there is
+    none.
 
-    :param start_offset: records before it do not count.
-    :raises InvalidRecord: the records are not well formed up to the one found.
+    :param start_offset: records before it are ignored.
+    :raises InvalidRecord: a record up to the one found is malformed.
     :raises CorruptMessage: the batch cannot be decompressed, or not within ``max_inflated``.
     """
     if batch.log_append_time and batch.max_timestamp < timestamp:
@@ -35,12 +36,12 @@ def find_by_time(
 
 
 def max_time_record(batch: RecordBatch, *, max_inflated: int = MAX_INFLATED) -> tuple[int, int] | None:
-    """``(offset, timestamp)`` of the first record that has the latest time; ``None`` for an empty batch.
+    """``(offset, timestamp)`` of the first record with the latest time; ``None`` for an empty batch.
 
-    The records' own times are compared, not the header's ``max_timestamp`` believed, except where the batch
-    has LogAppendTime, which makes its first record the one.
+    This compares the records' own times and does not trust the header's ``max_timestamp``. In a batch with
+    LogAppendTime it is the first record.
 
-    :raises InvalidRecord: the records are not well formed.
+    :raises InvalidRecord: a record is malformed.
     :raises CorruptMessage: the batch cannot be decompressed, or not within ``max_inflated``.
     """
     best: tuple[int, bytes, int] | None = None
@@ -56,9 +57,10 @@ def max_time_record(batch: RecordBatch, *, max_inflated: int = MAX_INFLATED) -> 
 
 
 def has_null_key(batch: RecordBatch, *, max_inflated: int = MAX_INFLATED) -> int | None:
-    """Index of the first record without a key, which a compacted topic refuses; ``None`` if all have one.
+    """The index of the first record without a key, which a compacted topic refuses; ``None`` if there is
+    none.
 
-    :raises InvalidRecord: the records are not well formed up to the one found.
+    :raises InvalidRecord: a record up to the one found is malformed.
     :raises CorruptMessage: the batch cannot be decompressed, or not within ``max_inflated``.
     """
     for index, (_, data, at) in enumerate(_walk(batch, max_inflated)):
@@ -69,7 +71,7 @@ def has_null_key(batch: RecordBatch, *, max_inflated: int = MAX_INFLATED) -> int
 
 
 def _walk(batch: RecordBatch, limit: int) -> Iterator[tuple[int, bytes, int]]:
-    """Of each record its time, all the records' bytes, and the place of its offset delta in them."""
+    """For each record: its time, the bytes of all records, and the position of its offset delta."""
     data = batch.inflate(limit)
     size = len(data)
     check_count(min(batch.record_count, size // SMALLEST), limit)

@@ -1,7 +1,6 @@
-"""A stretch of one block of memory that holds record batches back to back, and its index.
+"""A part of a memory block with record batches back to back, and its index.
 
-An index entry stands for about a KiB of batches, a granule; the way from there is walked along the batches'
-own headers.
+An index entry covers a granule, about a KiB of batches. Within a granule a search walks the batches' headers.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 GRANULE: Final = 1 << 10
-"""Bytes of small batches that share one index entry."""
+"""The bytes of small batches that share one index entry."""
 NO_TIME: Final = -(1 << 63)
 
 header = struct.Struct(">qi11xi8xq").unpack_from  # base offset, length, last offset delta, max timestamp
@@ -25,10 +24,10 @@ _NO_PLACES = array("i")
 class Segment:
     """Batches in ``view[begin:used]``, the first at offset ``base``.
 
-    The index counts granules. Granule 0 begins at ``begin``; the others have their first offset and
-    position in ``bases`` and ``places``. ``times`` holds the largest timestamp of each granule but the
-    last, ``top`` that of the last, ``peak`` that of all of ``times``; ``writes`` when each granule but the
-    last was written to last, ``written`` that of the last.
+    The index has an entry for each granule. Granule 0 begins at ``begin``; the others have their first offset
+    and position in ``bases`` and ``places``. ``times`` has the largest timestamp of each granule but the
+    last, ``top`` that of the last, and ``peak`` that of all ``times``. ``writes`` has the last write time of
+    each granule but the last, and ``written`` that of the last.
     """
 
     __slots__ = (
@@ -84,9 +83,9 @@ class Segment:
         return None
 
     def cut(self, at: int, room: int) -> tuple[int, int]:
-        """Where whole batches from ``at`` on stop if they may take ``room`` bytes, less than there are.
+        """The end of the whole batches from ``at`` on that fit into ``room`` bytes, which is less than all.
 
-        Returns the position and the base offset of the batch there; ``at`` itself if not even one fits.
+        Returns the position and the base offset of the batch there; ``at`` itself if no batch fits.
         """
         limit = at + room
         granule = bisect_right(self.places, limit)
@@ -99,7 +98,7 @@ class Segment:
             at += 12 + length
 
     def split(self, at: int) -> Segment:
-        """Give up what lies from ``at`` on, inside this segment, to a new segment of the same block."""
+        """Move the batches from ``at`` on to a new segment of the same block."""
         before, after = bisect_left(self.places, at), bisect_right(self.places, at)
         following = self.places[after] if after < len(self.places) else self.used
         right = Segment(self.view, header(self.view, at)[0], at, self.used, self.top, self.written)
@@ -128,12 +127,12 @@ class Segment:
             at += 12 + length
 
     def write_time(self, base: int) -> int:
-        """When the granule of the batch at offset ``base`` was written to last."""
+        """The last write time of the granule with the batch at offset ``base``."""
         granule = bisect_right(self.bases, base)
         return self.writes[granule] if granule < len(self.writes) else self.written
 
     def largest_time(self, start: int, end: int) -> tuple[int, int] | None:
-        """Base offset and max timestamp of what :meth:`Segments.find_max_time` looks for."""
+        """Base offset and max timestamp of the batch for :meth:`Segments.find_max_time`."""
         found = self.find(start)
         if found is None:
             return None

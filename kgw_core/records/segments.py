@@ -1,12 +1,11 @@
 """Record batches of one partition in memory: few large blocks instead of many small objects.
 
-Small batches are copied back to back into blocks of a fixed size, so that a read hands out many of them
-as one slice. A block never changes its size and no byte of it is written twice, so a reader's slices stay
-valid, also after the log has forgotten them. A large batch that nearly fills the frame it came in keeps
-that frame instead.
+Small batches are copied back to back into blocks of a fixed size, so that a read returns many of them as one
+slice. A block never changes its size, and no byte of it is written twice. So a reader's slices stay valid,
+also after the log has dropped them. A large batch that nearly fills its frame keeps that frame instead.
 
-A :class:`Segment` is a stretch of one block; a :class:`Segments` is the log made of them. The memory store
-is made of these, and so is the tail cache that the core keeps in front of any other store.
+A :class:`Segment` is a part of one block, and :class:`Segments` is a log of them. The memory store and the
+tail cache use them.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Buffer = bytes | bytearray | memoryview
 MIN_BLOCK: Final = 4 << 10
 MAX_BLOCK: Final = 1 << 20
 KEEP: Final = 32 << 10
-"""Smallest batch that may keep its frame: half of the smallest frame worth keeping."""
+"""The smallest batch that may keep its frame: half of the smallest frame worth keeping."""
 NEVER: Final = 1 << 63
 
 _by_base = attrgetter("base")
@@ -34,10 +33,10 @@ _new_tuple = tuple.__new__  # a NamedTuple's own constructor takes twice as long
 
 
 class Run(NamedTuple):
-    """Whole batches back to back: offsets ``base_offset`` up to, not including, ``next_offset``.
+    """Whole batches back to back: offsets ``base_offset`` to ``next_offset``, which is excluded.
 
-    ``next_offset`` is where reading goes on: after the last offset in ``data``, and not after the first
-    offset of the batch that follows in the log.
+    A reader continues at ``next_offset``. It is after the last offset in ``data``, and at most the first
+    offset of the next batch in the log.
     """
 
     base_offset: int
@@ -46,13 +45,13 @@ class Run(NamedTuple):
 
 
 _NOTHING = Segment(memoryview(b""), NEVER, 0, 0, -1, -1)
-"""What stands for the last segment where there is none."""
+"""Takes the place of the last segment if there is none."""
 
 
 class Segments:
-    """A log of batches: offsets ``start`` to ``end``, ``size`` bytes (read these three, never set them).
+    """A log of batches: offsets ``start`` to ``end``, ``size`` bytes. These three are read-only.
 
-    Base offset, span and timestamp must be those in the header of the batch; offsets may have gaps.
+    Base offset, span and timestamp must be those of the batch's header. Offsets may have gaps.
     """
 
     __slots__ = (
@@ -75,12 +74,12 @@ class Segments:
         self.size = 0
         self._segments: list[Segment] = []
         self._tail = _NOTHING
-        self._block = _NOTHING.view  # what small batches are written to
-        self._limit = -1  # its length, or -1: the tail is not the place to write to
-        self._filled = 0  # how far the block is written, while the tail is elsewhere
-        self._last_base = NEVER  # the newest batch
+        self._block = _NOTHING.view  # small batches are written to it
+        self._limit = -1  # its length, or -1 if the tail is not in this block
+        self._filled = 0  # the written bytes of the block while the tail is elsewhere
+        self._last_base = NEVER  # of the newest batch
         self._last_at = 0
-        self._expected = 0  # bytes known to come
+        self._expected = 0  # bytes that are known to follow
 
     def append(
         self,
@@ -91,7 +90,8 @@ class Segments:
         stable: bool = False,
         write_time: int = -1,
     ) -> None:
-        """Add a batch at the end. ``stable``: its bytes will not change, so they may stay where they are."""
+        """Add a batch at the end. ``stable``: its bytes will not change, so they may be kept without a
+        copy."""
         if base_offset < self.end:
             raise ValueError(f"batch at offset {base_offset}, but the log ends at {self.end}")
         size = len(data)
@@ -142,7 +142,7 @@ class Segments:
         self._last_at = at
 
     def _next_block(self) -> int:
-        """As large as half of what is held, so that what lies unused in the last block stays a small part."""
+        """The length of the next block: half of the log's size, so that the unused part stays small."""
         wanted = self._expected - self.size
         if wanted <= 0:
             wanted = 1 << max(0, self.size.bit_length() - 2)
@@ -150,7 +150,7 @@ class Segments:
         return min(wanted, MAX_BLOCK)
 
     def read(self, offset: int, max_bytes: int) -> list[Run]:
-        """Batches from the first whose last offset >= ``offset``: one at least, then up to ``max_bytes``.
+        """Batches from the first whose last offset >= ``offset``: at least one, and up to ``max_bytes``.
 
         :raises OffsetOutOfRange: ``offset`` is below the start or above the end.
         """
@@ -189,7 +189,7 @@ class Segments:
         return index, *found
 
     def _read_on(self, index: int, base: int, at: int, room: int) -> list[Run]:
-        """Runs from the batch at ``at`` of one segment into the next ones."""
+        """Runs from the batch at ``at`` of one segment on, through the next segments."""
         runs: list[Run] = []
         segments = self._segments
         while True:
@@ -214,7 +214,7 @@ class Segments:
         return runs
 
     def find_time(self, timestamp: int) -> int | None:
-        """Base offset of the first batch with a max timestamp of ``timestamp`` or later."""
+        """The base offset of the first batch with a max timestamp of ``timestamp`` or later."""
         for segment in self._segments:
             base = segment.first_time(timestamp)
             if base is not None:
@@ -222,8 +222,8 @@ class Segments:
         return None
 
     def find_max_time(self, start: int | None = None, end: int | None = None) -> int | None:
-        """Base offset of the first batch that has the largest max timestamp of those that hold offsets from
-        ``start`` on and begin below ``end`` (None: all); None if there are none."""
+        """The base offset of the first batch with the largest max timestamp, of the batches that have offsets
+        from ``start`` on and begin before ``end`` (None: all). None if there is no such batch."""
         if not self._segments:
             return None
         if (start is None or start <= self.start) and (end is None or end >= self.end):
@@ -240,8 +240,8 @@ class Segments:
         return None if best is None else best[0]
 
     def write_time(self, offset: int) -> int:
-        """When the batch that holds ``offset``, or the next one, was written, or one that shares its granule;
-        -1 if there is none."""
+        """The write time of the batch with ``offset``, or of the next one, up to its granule; -1 without
+        one."""
         place = self._find(max(offset, self.start))
         if place is None:
             return -1
@@ -249,7 +249,7 @@ class Segments:
         return self._segments[index].write_time(base)
 
     def _index(self, offset: int) -> int:
-        """Index of the segment where batches that hold ``offset`` or later ones begin."""
+        """The index of the segment with the first batch that has ``offset`` or later offsets."""
         return max(0, bisect_right(self._segments, offset, key=_by_base) - 1)
 
     def trim(self, before: int) -> None:
@@ -264,13 +264,14 @@ class Segments:
             self.start = before
 
     def truncate(self, end: int) -> None:
-        """Forget the batches from offset ``end`` on, the base offset of one; it becomes the end."""
+        """Drop the batches from offset ``end`` on, which is the base offset of one. It becomes the end."""
         if end < self.end:
             self._put(self._split(end), len(self._segments), [])
             self.end = end
 
     def drop_oldest(self, max_bytes: int) -> int:
-        """Forget whole segments from the front until at most ``max_bytes`` are left; return how many went."""
+        """Drop whole segments from the front until at most ``max_bytes`` are left. Return the dropped
+        bytes."""
         before = size = self.size
         count = 0
         while size > max_bytes:
@@ -284,8 +285,8 @@ class Segments:
     def replace(
         self, first: int, last: int, batches: Sequence[tuple[int, int, int, Buffer, Any, Any]]
     ) -> None:
-        """Put ``batches`` (base offset, span, max timestamp, data, stable) in place of all that hold offsets
-        ``first..last``; they were written when what was there was written."""
+        """Replace all batches with offsets ``first..last`` by ``batches`` (base offset, span, max timestamp,
+        data, stable). These keep the write times of the replaced ones."""
         batches = [batch for batch in batches if batch[0] + batch[1] > self.start]
         packed = Segments(first)
         packed._expected = sum(len(batch[3]) for batch in batches)
@@ -298,7 +299,7 @@ class Segments:
         self._put(begin, stop, packed._segments)
 
     def _split(self, offset: int) -> int:
-        """Make the first batch whose last offset >= ``offset`` begin a segment; return that one's index."""
+        """Begin a segment at the first batch whose last offset >= ``offset``; return its index."""
         index = bisect_right(self._segments, offset, key=_by_base) - 1
         if index < 0:
             return 0
@@ -314,22 +315,22 @@ class Segments:
         return index + 1
 
     def _put(self, begin: int, stop: int, segments: list[Segment]) -> None:
-        """Put ``segments`` in place of those from index ``begin`` to ``stop``."""
+        """Replace the segments from index ``begin`` to ``stop`` by ``segments``."""
         for gone in self._segments[begin:stop]:
             self.size -= gone.used - gone.begin
         for new in segments:
             self.size += new.used - new.begin
         self._segments[begin:stop] = segments
         last = self._segments[-1] if self._segments else _NOTHING
-        if last is not self._tail:  # what was the tail is gone: never write where a reader may look
+        if last is not self._tail:  # the tail is gone: a reader may still use its block, so never write to it
             self._tail, self._limit, self._last_base = last, -1, NEVER
             self._block, self._filled = _NOTHING.view, 0
 
 
 def _frame(data: Buffer) -> memoryview | None:
-    """A view of ``data`` to keep, if that holds not much more memory than the batch itself.
+    """A view of ``data`` to keep, if it keeps little more memory alive than the batch itself.
 
-    A mapping is shared by frames that live about as long; who cut it says by ``stable`` what may be kept.
+    The frames of a mapping live about equally long, so a view of a mapping may be kept.
     """
     view = memoryview(data)
     frame = view.obj

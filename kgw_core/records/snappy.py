@@ -1,9 +1,9 @@
-"""Snappy as Kafka's clients write it: raw, or in the framing of the xerial library.
+"""Snappy in the two forms of Kafka's clients: raw, or in the framing of the xerial library.
 
-The Java client writes an 8-byte magic, two int32 (version 1, readable since 1), then blocks: an int32 size
-and a raw snappy block that holds at most 32 KiB. Others write one raw block and nothing else. Streams may
-follow each other, each with its magic. The version numbers are not looked at: some clients write them
-little-endian (kafka-python issue 2414), and there has been one version only.
+The Java client writes an 8-byte magic, two int32 (version 1, compatible since 1), then blocks: an int32 size
+and a raw snappy block of at most 32 KiB. Other clients write one raw block. Streams may follow each other,
+each with its magic. The version numbers are ignored: some clients write them little-endian (kafka-python
+issue 2414), and there is only one version.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BLOCK_SIZE = 32 * 1024
 _SIZE = struct.Struct(">i")
 
 _MOST_A_BYTE = 22
-"""A snappy copy element makes at most 64 bytes of 3: a block that declares more than this is a lie."""
+"""The most output bytes for each input byte: a snappy copy element makes at most 64 bytes of 3."""
 
 
 def compress_snappy(data: bytes | bytearray | memoryview) -> bytes:
@@ -36,17 +36,17 @@ def compress_snappy(data: bytes | bytearray | memoryview) -> bytes:
 
 
 def is_plain(data: bytes | bytearray | memoryview) -> bool:
-    """Whether all clients read it: there is one raw block, or one stream of xerial's framing with the version
-    that Java's client writes (aiokafka reads no other)."""
+    """Whether all clients can read it: one raw block, or one stream in xerial's framing with the version that
+    the Java client writes. aiokafka reads no other version."""
     found = bytes(data)
     return not found.startswith(_MAGIC) or (found.startswith(_HEADER) and found.count(_MAGIC) == 1)
 
 
 def decompress_snappy(data: bytes | bytearray | memoryview, limit: int) -> bytes:
-    """What a raw or xerial-framed input inflates to; the sizes it declares are added up before that.
+    """Decompress a raw or xerial-framed input, after checking the sizes that it declares.
 
-    :raises InflatedTooLarge: more than ``limit`` bytes, or more blocks than are worth as much.
-    :raises CorruptMessage: anything else is wrong.
+    :raises InflatedTooLarge: the output has more than ``limit`` bytes, or the input has too many blocks.
+    :raises CorruptMessage: the input is malformed.
     """
     return bytes(snappy_view(data, limit))
 
@@ -54,7 +54,7 @@ def decompress_snappy(data: bytes | bytearray | memoryview, limit: int) -> bytes
 def snappy_view(
     data: bytes | bytearray | memoryview, limit: int, room: memoryview | None = None
 ) -> memoryview:
-    """:func:`decompress_snappy`, in memory that is made for it, or in ``room``."""
+    """:func:`decompress_snappy` into new memory, or into ``room``."""
     if room is not None:
         limit = min(limit, len(room))
     view = memoryview(data)

@@ -1,4 +1,4 @@
-"""Whether the records of a stored batch are what every client can read, and what its header says of them."""
+"""Checks that every client can read the records of a stored batch, and that its header agrees with them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kgw_core.records.walk import OUT_OF_ORDER, fault_in, walk
 def problem_of(
     batch: RecordBatch, *, compacted: bool = False, max_inflated: int = MAX_INFLATED
 ) -> str | None:
-    """What is wrong with the records, None for nothing. The CRC is not looked at.
+    """The problem of the records, or None. The CRC is not checked.
 
-    :param compacted: records may be gone from between the others.
+    :param compacted: compaction may have removed records between the others.
     """
     if not batch.record_count:
         return None if compacted else "it has no records"
@@ -25,7 +25,7 @@ def problem_of(
         except KafkaError as error:
             return f"its records cannot be decompressed: {error}"
         if not readable:
-            return "its records are compressed in several pieces, or something follows them"
+            return "its records are compressed in several pieces, or other bytes follow them"
     walked = walk(records, 0, batch.record_count)
     if walked is None:
         return str(fault_in(records, 0, batch.record_count))

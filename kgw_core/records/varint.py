@@ -1,10 +1,10 @@
-"""Variable-length integers: seven bits a byte, low bits first, signed ones zigzagged.
+"""Variable-length integers of records: seven bits in each byte, low bits first, signed ones zigzagged.
 
 A record of format v2 uses them for its length, deltas and field lengths (KIP-98). The readers return the
-*raw* unsigned number, because a caller in a loop reads more from it at once: an even one is ``raw >> 1``,
-an odd one is negative. They raise :class:`IndexError` where the bytes end first, so that a loop pays for
-no length check, and :class:`ValueError` for a number that is too large; the caller turns both into an error
-that names the record.
+*raw* unsigned number, from which a caller in a loop sees more at once: an even one is ``raw >> 1``, an odd
+one is negative. They raise :class:`IndexError` at the end of the bytes, so that a loop needs no length check,
+and :class:`ValueError` for a number that is too large. The caller turns both into an error that names the
+record.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ _ONE_BYTE = tuple(bytes(((n << 1 ^ n >> 7) & 0xFF,)) for n in (*range(64), *rang
 
 
 def zigzag(raw: int) -> int:
-    """The signed number of a raw one: 0, 1, 2, 3 … are 0, -1, 1, -2 …"""
+    """The signed number of a raw one: 0, 1, 2, 3 … become 0, -1, 1, -2 …"""
     return raw >> 1 ^ -(raw & 1)
 
 
 def encode_varint(number: int) -> bytes:
     """A signed number of up to 64 bits, zigzagged, in 1 to 10 bytes."""
     if -64 <= number < 64:
-        return _ONE_BYTE[number]  # the negative ones sit at the end, where negative indexes find them
+        return _ONE_BYTE[number]  # negative numbers are at the end, for negative indexes
     raw = number << 1 ^ number >> 63
     out = bytearray()
     while raw > 0x7F:
@@ -31,13 +31,13 @@ def encode_varint(number: int) -> bytes:
 
 
 def read_raw32(data: bytes, at: int) -> tuple[int, int]:
-    """The raw number at ``at``, of at most 32 bits in 5 bytes, and the place after it.
+    """The raw number at ``at``, of at most 32 bits in 5 bytes, and the position after it.
 
     :raises ValueError: it does not fit 32 bits.
     :raises IndexError: the bytes end first.
     """
-    # Each step adds a byte with its "more follows" bit and takes off the bit of the byte before: while that
-    # bit is set the sum is too large for the bytes read so far.
+    # Each step adds a byte with its continuation bit and subtracts the bit of the byte before. While that bit
+    # is set, the sum is too large for the bytes read so far.
     raw = data[at]
     if raw < 0x80:
         return raw, at + 1
@@ -57,7 +57,7 @@ def read_raw32(data: bytes, at: int) -> tuple[int, int]:
 
 
 def read_raw64(data: bytes, at: int) -> tuple[int, int]:
-    """The raw number at ``at``, of at most 64 bits in 10 bytes, and the place after it.
+    """The raw number at ``at``, of at most 64 bits in 10 bytes, and the position after it.
 
     :raises ValueError: it does not fit 64 bits.
     :raises IndexError: the bytes end first.

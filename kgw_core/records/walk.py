@@ -1,7 +1,7 @@
-"""The walk over all records of a batch: whether each is well formed, and their times, keys and offsets.
+"""Checks all records of a produced batch, as Kafka's LogValidator: their framing, times, keys and offsets.
 
-Nothing is built of a record. :func:`walk` is compiled (``_walk.c``) where a compiler was at hand when the
-package was built; else, and wherever something is wrong, it is :func:`walk_python`, which says what.
+The check builds no records. :func:`walk` is compiled (``_walk.c``) if a compiler was present when the package
+was built, else it is :func:`walk_python`. For a batch with a fault :func:`walk_python` finds the reason.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ OUT_OF_ORDER: Final = 2
 """Flag: the offset deltas are not 0, 1, 2 …"""
 
 Walked: TypeAlias = tuple[int, int, int]
-"""Flags; the lowest and the highest timestamp delta of a record, in ms."""
+"""Flags, and the lowest and highest timestamp delta of a record in ms."""
 
 
 class Fault(NamedTuple):
-    """The first record that is not well formed: its place in the batch, from 0, and what is wrong."""
+    """The first malformed record: its index in the batch, and the reason."""
 
     number: int
     reason: str
@@ -34,7 +34,7 @@ class Fault(NamedTuple):
 
 
 class Glance(NamedTuple):
-    """What is seen of a record in passing."""
+    """The fields of a record that :func:`glances` reads."""
 
     number: int
     size: int
@@ -44,26 +44,26 @@ class Glance(NamedTuple):
 
 
 def walk_python(data: bytes, at: int, count: int, frame: bool = False) -> Walked | Fault:
-    """Look at ``count`` records, at least one, which have to fill ``data`` from ``at`` on.
+    """Check ``count`` records (at least one), which have to fill ``data`` from ``at`` on.
 
-    Well formed is what every client can read: lengths and counts that fit each other, varints that fit the
-    32 or 64 bits of their field, no negative length but -1, which is null, for a key, a value and the value
-    of a header. Nobody uses a record's attributes, but kafka-python reads them as a varint, so they have to
-    be below 0x80; Sarama counts the bytes that a length needs, so it has to have no more. The key of a
-    header has to be UTF-8: clients in Python stop for ever at one that is not.
+    A record is well formed if every client can read it: lengths and counts agree, varints fit the 32 or 64
+    bits of their field, and only the key, the value and a header's value may have the length -1 (null). The
+    attributes are unused, but kafka-python reads them as a varint, so they must be below 0x80. Sarama counts
+    the bytes that a record's length needs, so it must have no more. The key of a header must be
+    UTF-8: Python clients stop for ever at a key that is not.
 
-    :param frame: look at the records' lengths and their number only; the figures are 0 then.
+    :param frame: check only the lengths and the number of records; the result is then zeros.
     """
     if frame:
         return _frame(data, at, count)
     flags = index = 0
     lowest, highest, last = 1 << 63, -1 << 63, -1
-    width, again, patience = 0, 0, 16
+    width, again, wait = 0, 0, 16
     numbers = iter(range(count))
     try:
-        # This loop runs once a record: varints of one and two bytes are read in line. A length inside may
-        # lead it past the end of the record, which it finds out when it has read the fields, or past the
-        # end of the data, which raises IndexError.
+        # This loop runs once for each record, and reads varints of one or two bytes inline. A wrong length
+        # may lead past the end of the record, which is noticed after its last field, or past the end of the
+        # data, which raises IndexError.
         for index in numbers:
             begin = at
             length = data[at]
@@ -130,17 +130,17 @@ def walk_python(data: bytes, at: int, count: int, frame: bool = False) -> Walked
                 return Fault(index, f"its fields take {at - start} bytes, its length is {zigzag(length)}")
             if at - begin != width:
                 width = at - begin
-            elif index >= again:  # two of one width: more may follow
+            elif index >= again:  # two records of one size: more may follow
                 found, low, high = alike(data, begin, at, index, count)
                 if found:
                     at += found * width
                     lowest, highest = min(lowest, low), max(highest, high)
                     index += found
                     next(islice(numbers, found - 1, found))
-                    patience = 16
+                    wait = 16
                 else:
-                    again = index + patience
-                    patience = min(2 * patience, 1024)
+                    again = index + wait
+                    wait = min(2 * wait, 1024)
     except IndexError:
         return Fault(index, "the batch ends before it does")
     except ValueError as error:
@@ -173,7 +173,7 @@ def _frame(data: bytes, at: int, count: int) -> Walked | Fault:
 
 
 def _beyond(data: bytes, at: int, index: int) -> Fault | None:
-    """What is wrong with the record that was the last, and ends at ``at``."""
+    """The fault of the last record, which ends at ``at``, if it has one."""
     if at > len(data):
         return Fault(index, "its length runs over the batch")
     if at < len(data):
@@ -182,7 +182,11 @@ def _beyond(data: bytes, at: int, index: int) -> Fault | None:
 
 
 def _past_headers(data: bytes, at: int, end: int) -> int:
-    """:raises ValueError: not well formed. :raises IndexError: they end after the data."""
+    """The position after the headers.
+
+    :raises ValueError: a header is malformed.
+    :raises IndexError: the headers end after the data.
+    """
     count, at = read_raw32(data, at)
     if count & 1:
         raise ValueError(f"it has {zigzag(count)} headers")
@@ -212,7 +216,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def walk_or_none(data: Data, at: int, count: int, frame: bool = False, /) -> Walked | None:
-    """:func:`walk_python`, of any bytes; None for a fault, and for no records."""
+    """:func:`walk_python` for any bytes; None for a fault, or without records."""
     if count < 1:
         return None
     found = walk_python(bytes(data), at, count, frame)
@@ -220,9 +224,9 @@ def walk_or_none(data: Data, at: int, count: int, frame: bool = False, /) -> Wal
 
 
 walk: Callable[..., Walked | None] = walk_or_none
-"""``walk(data, at, count, frame=False)``: as :func:`walk_python`, of any bytes; None for a fault."""
+"""``walk(data, at, count, frame=False)``: as :func:`walk_python`, for any bytes; None for a fault."""
 COMPILED = False
-"""Whether it is the compiled form."""
+"""Whether :data:`walk` is compiled code."""
 
 try:
     from kgw_core.records import _walk as _compiled
@@ -234,13 +238,13 @@ else:
 
 
 def fault_in(data: Data, at: int, count: int, frame: bool = False) -> Fault:
-    """What is wrong where :func:`walk` gave None."""
+    """The fault of a batch for which :func:`walk` returned None."""
     found = walk_python(bytes(data), at, count, frame)
     return found if isinstance(found, Fault) else Fault(0, "it is not well formed")
 
 
 def glances(data: bytes, at: int, count: int) -> Iterator[Glance]:
-    """One for each record, where :func:`walk` has found all of them well formed."""
+    """A glance at each record of a batch that :func:`walk` has accepted."""
     for index in range(count):
         length, at = read_raw32(data, at)
         time, place = read_raw64(data, at + 1)

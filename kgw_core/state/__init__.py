@@ -1,4 +1,4 @@
-"""Where the gateway keeps its own state when the config names no plugin for it."""
+"""The gateway's own state: the default StateStore if the config names no plugin, and its writer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from kgw_core.spi.storage import LogStore
 
 
 def default_state(store: LogStore) -> StateStore:
-    """What goes with ``store``: its own; else a log in it where it is durable, memory where it is not."""
+    """The StateStore of ``store`` itself; else a log in ``store`` if it is durable, or memory if it is
+    not."""
     own = store.state_store()
     if own is not None:
         return own

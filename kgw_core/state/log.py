@@ -2,16 +2,16 @@
 
 Rules:
 
-1. The log is the one partition of the topic :data:`TOPIC`, which the catalog hides from clients. A commit is
-   one append, so it is all or nothing because appends are. A record is a key, and as its value the version
-   of the commit, put or delete, and the value. Replaying the log from its start gives the table.
-2. *Snapshot and trim*: when the log has grown to several times what lives in it, the following appends carry
-   along, piece by piece, all entries as they are then, with the versions they have. Once every entry has
-   been carried, all before the first piece is trimmed. Appends are in order and carry what is true when they
-   are made, so a crash at any point leaves a log that replays to the same table, only longer.
-3. An append that fails in a way that leaves open what it did is resolved by reading the log from the last
-   known end on. Until that succeeds nothing is written and nothing is answered.
-4. One gateway writes. A record of somebody else's is taken over, and the commit that met it fails with
+1. The log is the only partition of the topic :data:`TOPIC`, which the catalog hides from clients. A commit is
+   one append, and appends are atomic. The key of a record is the state's key; its value is the version of the
+   commit, put or delete, and the state's value. Replaying the log from its start gives the table.
+2. *Snapshot and trim*: when the log is several times larger than its live entries, the next appends also
+   carry a snapshot, piece by piece: all entries with their versions. When every entry has been carried, the
+   log is trimmed to the first piece. An append carries entries as they are at that time, so a crash at any
+   point leaves a log that replays to the same table.
+3. If the outcome of an append is unknown, the log is read from its last known end. Until that succeeds no
+   commit is written or answered.
+4. One gateway writes. Records of another writer are applied, and the commit that found them fails with
    NOT_COORDINATOR.
 """
 
@@ -42,25 +42,25 @@ CONFIGS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": 
 _HEAD = struct.Struct(">qB")
 _DELETE, _PUT = 0, 1
 _COUNTER = b""
-"""The key of a record that only says how far versions have gone, so that none is given out twice."""
+"""The key of a record that has only the last version, so that no version is used twice."""
 
 SNAPSHOT_BYTES = 4 << 20
-"""The log grows at least to this before it is snapshotted."""
+"""The smallest log that is snapshotted."""
 
 GROWTH = 3
-"""… and at least to this many times what lives in it."""
+"""A snapshot begins when the log is this many times larger than its live entries."""
 
 PIECE_BYTES = 64 << 10
-"""About what one append carries of a snapshot."""
+"""About how many bytes of a snapshot one append carries."""
 
 _RECORD_BYTES = 32
-"""About what the log adds to a key and value."""
+"""About how many bytes the log adds to a key and value."""
 
 
 class LogStateStore(StateStore):
-    """See the module's docstring. ``snapshot_bytes``: the log grows at least to this before a snapshot.
+    """See the module's docstring. ``snapshot_bytes`` is the smallest log that is snapshotted.
 
-    ``store`` is open before and closed after this; the state is as durable as it is.
+    ``store`` is opened before and closed after this, and gives the state its durability.
     """
 
     name = "log"
@@ -76,10 +76,10 @@ class LogStateStore(StateStore):
         self._numbers_records = False
         self._epoch = 0
         self._table = Table()
-        self._end = 0  # the log as far as it is in the table
+        self._end = 0  # the table has the log up to here
         self._certain = False  # whether the log ends there
         self._log_bytes = 0
-        self._live_bytes = 0  # about what of it counts
+        self._live_bytes = 0  # about the bytes of the live entries
         self._carry: _Carry | None = None
         self._lock = anyio.Lock()
 
@@ -87,14 +87,14 @@ class LogStateStore(StateStore):
         return StateCapabilities(durable=self._store.capabilities().durable)
 
     async def open(self, context: PluginContext | None = None) -> None:
-        """Make the topic if it is not there; read the log."""
+        """Create the topic if there is none, and read the log."""
         topic = await self._topic()
         if topic is None:
             with contextlib.suppress(TopicAlreadyExists):  # another gateway that starts was faster
                 await self._store.create_topic(Topic(TOPIC, uuid4(), 1, CONFIGS))
             topic = await self._topic()
             if topic is None:
-                raise KafkaStorageError(f"topic {TOPIC} was made, and is not there")
+                raise KafkaStorageError(f"topic {TOPIC} was created and is missing")
         self._tp = TopicPartition(TOPIC, topic.id, 0)
         self._numbers_records = self._store.capabilities(topic).numbers_records
         self._epoch = self._store.leader_epoch(self._tp)
@@ -123,7 +123,7 @@ class LogStateStore(StateStore):
                 await self._catch_up()
 
     async def _catch_up(self) -> bool:
-        """Take what lies behind the known end into the table; whether there was anything.
+        """Apply the records after the known end. Return whether there were any.
 
         :raises KafkaStorageError: the log cannot be read.
         """
@@ -167,7 +167,7 @@ class LogStateStore(StateStore):
 
     async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
         async with self._lock:
-            with anyio.CancelScope(shield=True):  # an append that has begun is seen to its end
+            with anyio.CancelScope(shield=True):  # an append that has begun is completed
                 if not self._certain:
                     await self._catch_up()
                 self._table.check(if_versions)
@@ -184,7 +184,7 @@ class LogStateStore(StateStore):
         try:
             [base] = await self._store.append(self._tp, [batch], self._epoch)
         except Exception as error:
-            self._carry = None  # what was carried may be missing: begin again later
+            self._carry = None  # a piece may be missing: begin the snapshot again later
             await self._after_failure(error, version)
             return
         self._end = base + batch.span
@@ -194,7 +194,7 @@ class LogStateStore(StateStore):
         await self._trim_if_carried()
 
     async def _after_failure(self, error: Exception, version: int) -> None:
-        """Return if the append was done after all; raise what the caller is told otherwise."""
+        """Return if the append was done after all; else raise the error for the caller."""
         if isinstance(error, KafkaError):
             raise error
         conflict = isinstance(error, OffsetConflict)
@@ -212,7 +212,8 @@ class LogStateStore(StateStore):
     # -- snapshot and trim
 
     def _next_piece(self, changes: Changes) -> list[tuple[bytes, bytes]]:
-        """Records of entries to carry along with ``changes``; begins a snapshot where it is time."""
+        """The records of the snapshot to append with ``changes``. Begins a snapshot if the log is large
+        enough."""
         if self._carry is None:
             if self._log_bytes < max(self._snapshot_bytes, GROWTH * self._live_bytes):
                 return []
@@ -237,12 +238,12 @@ class LogStateStore(StateStore):
         self._log_bytes -= carry.log_bytes
         try:
             await self._store.trim(self._tp, carry.start, self._epoch)
-        except Exception as error:  # nothing is lost by it; the next snapshot tries again
+        except Exception as error:  # no data is lost; the next snapshot trims the log
             logger.warning("the state log cannot be trimmed: %r", error)
 
 
 class _Carry:
-    """A snapshot under way: its keys, how many are carried, and the log's end and size when it began."""
+    """A snapshot in progress: its keys, how many are carried, and the log's end and size when it began."""
 
     __slots__ = ("at", "keys", "log_bytes", "start")
 

@@ -1,4 +1,4 @@
-"""A StateStore in memory: for storage that does not outlive the process either."""
+"""A StateStore in memory, beside storage that is lost with the process, too."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from kgw_core.spi.state import (
 )
 
 SCAN_PIECE = 1_000
-"""Entries that a scan gives before it lets others run."""
+"""How many entries a scan yields before the event loop serves others."""
 
 
 class Table:
-    """Keys, values and versions in memory, and the rules of a commit. ``version``: of the last commit."""
+    """Keys, values and versions in memory, and the rules of a commit. ``version`` is the last commit's."""
 
     __slots__ = ("entries", "version")
 
@@ -32,7 +32,7 @@ class Table:
         self.version = 0
 
     def check(self, if_versions: Versions) -> None:
-        """:raises VersionConflict: one of them does not hold."""
+        """Return if all versions match. :raises VersionConflict: one does not."""
         for key, expected in if_versions.items():
             entry = self.entries.get(key)
             found = ABSENT if entry is None else entry[1]
@@ -40,7 +40,7 @@ class Table:
                 raise VersionConflict(key, expected, found)
 
     def put(self, key: bytes, value: bytes | None, version: int) -> None:
-        """Write or delete one key, as the commit ``version`` does."""
+        """Write or delete one key in the commit ``version``."""
         if value is None:
             self.entries.pop(key, None)
         else:
@@ -54,7 +54,7 @@ class Table:
         return None if entry is None else Entry(key, *entry)
 
     async def scan(self, prefix: bytes) -> AsyncIterator[Entry]:
-        """The entries below ``prefix`` as they are when each one's turn comes."""
+        """The entries with ``prefix``, each as it is when it is yielded."""
         keys = [key for key in self.entries if key.startswith(prefix)]
         for index, key in enumerate(keys):
             entry = self.entries.get(key)
@@ -65,7 +65,7 @@ class Table:
 
 
 class MemoryStateStore(StateStore):
-    """Keeps everything in this process; it is gone when it ends."""
+    """Keeps the state in this process. It is lost when the process ends."""
 
     name = "memory"
 

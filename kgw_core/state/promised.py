@@ -1,4 +1,4 @@
-"""The one way to the StateStore for all rooms: what they commit keeps the promises of its contract."""
+"""Checks all commits of the core against the contract of the StateStore."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from kgw_core.spi.state import (
 
 
 class PromisedState(StateStore):
-    """``inner``, but a commit of a key or value that is too large is refused and does not reach it.
+    """``inner`` without commits of a key or value that is too large. They are refused here.
 
-    A room that makes one commit of what many have asked for calls :func:`~kgw_core.spi.state.check_changes`
-    for each before that, so that only the one is refused.
+    A room that joins several requests into one commit calls :func:`~kgw_core.spi.state.check_changes` for
+    each request before that, so that only the bad request is refused.
     """
 
     def __init__(self, inner: StateStore) -> None:
         super().__init__()
         self.inner = inner
-        self.name = inner.name  # type: ignore[misc] # of the store that is meant
+        self.name = inner.name  # type: ignore[misc] # messages name the inner store
         self.version = 0
-        """Of the last commit that is known to be there; 0 where there was none."""
+        """The version of the last known commit, or 0."""
 
     async def open(self, context: PluginContext | None = None) -> None:
         await self.inner.open(context)
@@ -50,12 +50,12 @@ class PromisedState(StateStore):
         return self.inner.scan(prefix)
 
     async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
-        """:raises MessageTooLarge: nothing was written. :raises Exception: as the store's."""
+        """Commit to ``inner``. :raises MessageTooLarge: nothing was written. :raises Exception: from it."""
         check_changes(changes)
         return self._seen(await self.inner.commit(changes, if_versions))
 
     def commit_now(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
-        """:raises MessageTooLarge: nothing was written. :raises Exception: as the store's."""
+        """Commit to ``inner``. :raises MessageTooLarge: nothing was written. :raises Exception: from it."""
         check_changes(changes)
         return self._seen(self.inner.commit_now(changes, if_versions))
 

@@ -1,14 +1,13 @@
-"""One writer before a StateStore, so that what many ask for at the same time is one commit.
+"""The writer in front of a StateStore: joins concurrent changes into one commit, and fences late commits.
 
-Whoever has changes submits them and is called back. Where the store never waits that happens at once, in
-the caller's stack; else what comes while a commit is under way goes into the next one together. Changes
-apply in the order in which they were submitted, and callbacks come in that order.
+Callers submit changes and are called back. If the store is immediate, that happens at once. Else all changes
+that come during a commit go into the next one. Changes apply, and callbacks come, in the order of submission.
 
-Each commit also writes the writer's fence, a key of its own, and expects the version that the commit before
-gave it. So a commit that is late, or of a writer before this one, is refused by the store: it can never land
-over a newer one. Where the outcome of a commit is not known, the writer moves the fence. Either that
-succeeds, and the commit can no more land; or the fence has moved already, and its value tells whose commit
-that was. Until the store says which, nobody is answered.
+Each commit also writes the writer's fence, a key of its own, and expects the version that the last commit
+gave it. So the store refuses a commit that is late, or of an earlier writer: it can never overwrite a newer
+one. If the outcome of a commit is unknown, the writer moves the fence. If that succeeds, the commit can no
+longer be applied. If the fence has moved already, its value tells whose commit that was. Until the store
+answers, no caller gets an answer.
 """
 
 from __future__ import annotations
@@ -28,26 +27,26 @@ from kgw_core.spi.state import ABSENT, Changes, StateStore, VersionConflict
 logger = logging.getLogger(__name__)
 
 MOST_CHANGES = 2_000
-"""Keys that are put into one commit, unless one submission alone has more."""
+"""The most keys of one commit, unless one submission alone has more."""
 
 MOST_BYTES = 8 << 20
-"""Bytes of keys and values that are put into one commit, unless one submission alone has more."""
+"""The most bytes of keys and values of one commit, unless one submission alone has more."""
 
 RETRY_SECONDS = 0.5
-"""Between two questions to a store that cannot say what it has."""
+"""The pause between two attempts to resolve a commit."""
 
 FENCES = b"fences/"
 """The prefix of the writers' fences."""
 
 Done = Callable[[Exception | None], object]
-"""Called with None when the changes are there, else with the error for which they are not."""
+"""Called with None when the changes are committed, else with the error."""
 
 
 class StateWriter:
-    """Not thread-safe; all of it runs on the event loop. ``spawn`` starts a coroutine nobody waits for.
+    """Not thread-safe; it runs on the event loop. ``spawn`` starts a coroutine that nobody waits for.
 
-    ``name`` is what the writer's fence is called: one for each room that writes through a writer. With
-    ``background`` a commit whose outcome is not known stands in its Health.
+    ``name`` names the fence; each room that writes has its own writer and name. With ``background``, its
+    Health shows a commit whose outcome is unknown.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class StateWriter:
         """Commits made so far."""
         self._spawn = spawn
         self._fence = FENCES + name.encode()
-        self._version: int | None = None  # of the fence; not known before it is taken
+        self._version: int | None = None  # of the fence; None until it is taken
         self._id = uuid4().bytes
         self._moves = 0
         self._lost: NotCoordinator | None = None
@@ -73,13 +72,13 @@ class StateWriter:
         self._idle: anyio.Event | None = None
 
     async def take_over(self, *, lazily: bool = False) -> None:
-        """Take the fence: what another writer has under way, such as one of a gateway that was killed, can no
-        more land. What is read after this is what there is.
+        """Take the fence, so that commits in flight of another writer (such as a killed gateway's) are
+        refused. Reads after this see the final state.
 
-        ``lazily``: where the state can be read and not written (a full disk), the first commit takes the
-        fence; it is refused if another writer has moved it since.
+        ``lazily``: if the state can be read but not written (a full disk), the first commit takes the fence.
+        It is refused if another writer has moved the fence since.
 
-        :raises KafkaError: not now.
+        :raises KafkaError: the fence cannot be taken now.
         """
         if self.immediate:
             return
@@ -95,7 +94,7 @@ class StateWriter:
                     logger.warning("the state can be read, and cannot be written: %s", error)
                     self._version = found
             except VersionConflict:
-                continue  # it was moved between the two; whoever moves it last has it
+                continue  # another writer moved it in between; the last one to move it has it
             except KafkaError:
                 raise
             except Exception as error:
@@ -120,7 +119,7 @@ class StateWriter:
             self._spawn(self._run())
 
     async def committed(self, changes: Changes) -> None:
-        """Return when ``changes`` are there. :raises Exception: why they are not."""
+        """Return when ``changes`` are committed. :raises Exception: they are not."""
         outcome: Pending[None] = Pending()
         self.submit(changes, lambda error: outcome.resolve(None) if error is None else outcome.fail(error))
         await outcome.wait()
@@ -151,7 +150,7 @@ class StateWriter:
             merged.update(changes)
         try:
             outcome = self._lost or await self._commit(merged)
-        except Exception as error:  # a fault here must not leave anybody without an answer
+        except Exception as error:  # every caller gets an answer, also after a fault here
             logger.exception("the state writer failed")
             outcome = error
         for _, done in batch:
@@ -161,7 +160,7 @@ class StateWriter:
                 logger.exception("a listener of the state writer failed")
 
     async def _commit(self, changes: dict[bytes, bytes | None]) -> Exception | None:
-        """None when ``changes`` are there, else why they are not and will never be."""
+        """Commit ``changes``. Return None, or the error if they are not committed and never will be."""
         try:
             if self._version is None:
                 await self.take_over()
@@ -181,8 +180,8 @@ class StateWriter:
         return None
 
     async def _resolve(self, value: bytes, error: Exception) -> Exception | None:
-        """What came of a commit whose outcome is not known; ``value`` is what it wrote to the fence."""
-        logger.error("the state store failed, and may have written all the same; asking it", exc_info=error)
+        """The outcome of a commit that failed with an unknown one. ``value`` is its value of the fence."""
+        logger.error("the state store failed, and may have written; asking it", exc_info=error)
         refused = KafkaStorageError(f"the state store failed: {error!r}")
         assert self._version is not None
         move = self._next()
@@ -210,7 +209,7 @@ class StateWriter:
                 return outcome
 
     def _next(self) -> bytes:
-        """A value for the fence that is written once."""
+        """A unique value for the fence."""
         self._moves += 1
         return self._id + self._moves.to_bytes(8, "big")
 
@@ -222,7 +221,7 @@ class StateWriter:
         return self._lost
 
     async def drained(self) -> None:
-        """Return when nothing that was submitted is left to write."""
+        """Return when all submitted changes are written."""
         while self._writing:
             self._idle = anyio.Event()
             await self._idle.wait()

@@ -269,7 +269,7 @@ def test_of_two_gateways_that_start_at_once_on_one_port_one_is_refused(uvloop: b
     with other:
         port = other.getsockname()[1]
         (told,) = refusal(listening(Listener(port=port)), Opening(), uvloop=uvloop)
-        why = "Address already in use; port 0 takes any that is free"
+        why = "Address already in use; port 0 takes any free port"
         assert told == f"listener PLAINTEXT: cannot listen on 127.0.0.1:{port}: {why}"
 
 
