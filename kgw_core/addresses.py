@@ -1,4 +1,4 @@
-"""Addresses as people write them in settings."""
+"""Parses the addresses in settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 def split_address(text: str) -> tuple[str, int | None]:
     """Host and port of ``"host:port"``, ``"host"``, ``"[::1]:9092"`` or ``"::1"``.
 
-    :raises ValueError: no host, or a port that is not 1 to 65535; the message is for people.
+    :raises ValueError: there is no host, or the port is not 1 to 65535. The message is for people.
     """
     host, colon, port = text.rpartition(":")
     if not colon or (host.count(":") and not host.endswith("]")) or text.endswith("]"):
@@ -32,7 +32,8 @@ def _is_ipv6(host: str) -> bool:
 
 
 def check_host(host: str) -> None:
-    """:raises ValueError: nothing can be bound to it, whatever names and addresses there are."""
+    """Return if the host of a listener is well formed. :raises ValueError: no address could be bound to
+    it."""
     if not host:
         raise ValueError('is empty; "0.0.0.0" is every IPv4 address, "::" every address')
     if host == "unix:":

@@ -1,14 +1,14 @@
-"""Background work: what the gateway does though no request waits for it, and the one rule for all of it.
+"""Background work: work of the gateway that no request waits for. It follows one rule.
 
-1. A failure ends neither the gateway nor other work. What has to keep a gateway from running is no background
-   work: it is awaited where the gateway starts, and raised there as a StartError.
-2. A failure is told once for each cause, not once a try, with its traceback where it is a fault of the
-   gateway; so is the success that comes after it.
-3. It is tried again, after 1, 2, 4 … seconds of the :class:`~kgw_core.clock.Clock`.
-4. While it fails it stands in :class:`Health`.
+1. A failure ends neither the gateway nor other work. A failure that has to stop the gateway is no background
+   work: the gateway's start awaits that work and raises a StartError.
+2. A failure is logged once for each cause, not for each attempt, with its traceback if it is a fault of the
+   gateway. The success after it is logged, too.
+3. The work is retried after 1, 2, 4 … seconds of the :class:`~kgw_core.clock.Clock`.
+4. While it fails, :class:`Health` shows it.
 
-A coroutine that answers a request belongs to :meth:`Background.spawn`: it tells its own failures to those who
-wait, so what escapes from it is a fault, and there is nothing to try again.
+A coroutine that answers a request is started by :meth:`Background.spawn`. It gives its failures to the
+request, so an exception that escapes is a fault, and nothing is retried.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from kgw_core.errors import KafkaError
 logger = logging.getLogger("kgw")
 
 FIRST_SECONDS: Final = 1.0
-"""Until the first new try; each one after it comes after twice as long,"""
+"""The pause before the first retry. Each later pause is twice as long,"""
 MOST_SECONDS: Final = 30.0
-"""but not after more than this."""
+"""up to this."""
 CAUSES: Final = 50
-"""Different causes that are told of one work before it succeeds."""
+"""The most causes that are logged for one work before it succeeds."""
 _CAUSE_DEPTH: Final = 5
 
 Work: TypeAlias = Callable[[], Awaitable[object]]
 
 
 class Failing(NamedTuple):
-    """Background work that fails at present. ``since_ms``: its first failure, in ms since the epoch."""
+    """Background work that fails now. ``since_ms`` is its first failure, in ms since the epoch."""
 
     work: str
     since_ms: int
@@ -47,7 +47,7 @@ class Failing(NamedTuple):
 
 
 class Health:
-    """What fails at present. ``changed`` are called, without arguments, after each change."""
+    """The work that fails now. Each of ``changed`` is called after a change."""
 
     def __init__(self) -> None:
         self._failing: dict[str, Failing] = {}
@@ -55,20 +55,20 @@ class Health:
 
     @property
     def failing(self) -> Mapping[str, Failing]:
-        """By the name of the work."""
+        """The failing work by its name."""
         return self._failing
 
     def fails(self, failing: Failing) -> None:
-        """This work fails, or still does."""
+        """This work fails."""
         self._failing[failing.work] = failing
-        self._tell()
+        self._notify()
 
     def works(self, work: str) -> None:
-        """This work does not fail any more."""
+        """This work no longer fails."""
         if self._failing.pop(work, None) is not None:
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for call in self.changed:
             try:
                 call()
@@ -77,11 +77,11 @@ class Health:
 
 
 class PartlyFailed(Exception):
-    """Work on many things went on with the others when it failed on some."""
+    """Work on many things failed on some of them, and went on with the others."""
 
 
 class Faults:
-    """Failures of work on many things, one after the other; the first is told. ``things``: what they are."""
+    """Collects the failures of work on many things, and reports the first. ``things`` names the things."""
 
     def __init__(self, things: str) -> None:
         self._things = things
@@ -89,23 +89,23 @@ class Faults:
         self._first: tuple[object, Exception] | None = None
 
     def add(self, thing: object, error: Exception) -> None:
-        """It failed on ``thing``."""
+        """The work failed on ``thing``."""
         self._count += 1
         if self._first is None:
             self._first = thing, error
 
     def tell(self) -> None:
-        """Return if there were none. :raises PartlyFailed: there were; from the first."""
+        """Return if nothing failed. :raises PartlyFailed: something failed; the cause is the first
+        failure."""
         if self._first is not None:
             thing, error = self._first
-            raise PartlyFailed(f"{self._count} {self._things}, as {thing}: {told(error)}") from error
+            raise PartlyFailed(f"{self._count} {self._things}, as {thing}: {brief(error)}") from error
 
 
 class Background:
-    """Runs background work by the rule in the module's docstring.
+    """Runs background work by the rule in the module's docstring, on the event loop.
 
-    ``start`` starts a coroutine as a task; without it one of asyncio is made. All of it runs on the event
-    loop.
+    ``start`` starts a coroutine as a task; by default as a task of asyncio.
     """
 
     def __init__(
@@ -121,13 +121,13 @@ class Background:
         self._pausing: set[anyio.Event] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run what tells its failures itself; what escapes is logged, and not tried again."""
+        """Run a coroutine that handles its own failures. An exception that escapes is logged, not retried."""
         self.start(_guarded(work))
 
     async def every(self, name: str, seconds: float | Callable[[], float], work: Work) -> None:
-        """Do ``work()`` every ``seconds``, sooner after a failure; runs until cancelled.
+        """Do ``work()`` every ``seconds``, sooner after a failure, until cancelled.
 
-        Where ``seconds`` may change, it is a function that is asked before each pause.
+        ``seconds`` may be a function, which is called before each pause.
         """
         now = seconds if callable(seconds) else lambda: seconds
         tries = Tries(name, self, most=now())
@@ -138,25 +138,25 @@ class Background:
             pause = now() if sooner is None else min(sooner, now())
 
     async def until_done(self, name: str, work: Work, most: float = MOST_SECONDS) -> None:
-        """Do ``work()`` until it succeeds once. ``most``: seconds between two tries."""
+        """Do ``work()`` until it succeeds once. ``most`` is the longest pause between two attempts."""
         tries = Tries(name, self, most)
         while (pause := await tries.attempt(work)) is not None:
             await self.pause(pause)
 
     async def keep(self, name: str, work: Work) -> None:
-        """The same for work that takes as long as the gateway runs: begun anew after a failure, it counts as
-        working when it has not failed for as long as the next failure would put it off."""
+        """Keep ``work()`` running as long as the gateway runs. After a failure it is started again, and
+        counts as working when it has run for twice the last pause."""
         tries = Tries(name, self)
         while (pause := await tries.attempt(work)) is not None:
             await self.pause(pause)
             tries.succeed_after(2 * pause)
 
     def chore(self, name: str, work: Work) -> Chore:
-        """Work that comes up from time to time."""
+        """Work that is due from time to time."""
         return Chore(Tries(name, self), self, work)
 
     async def pause(self, seconds: float, woken: anyio.Event | None = None) -> None:
-        """Wait for the next try of what has failed, or until ``woken``."""
+        """Wait for the next attempt, or until ``woken``."""
         woken = woken or anyio.Event()
         self._pausing.add(woken)
         timer = self.clock.call_later(min(seconds, FIRST_SECONDS) if self.hurried else seconds, woken.set)
@@ -167,14 +167,14 @@ class Background:
             self._pausing.discard(woken)
 
     def hurry(self) -> None:
-        """The gateway stops: try again now, and soon after that, what it may wait for."""
+        """The gateway stops: retry failing work now, and then at short intervals."""
         self.hurried = True
         for woken in self._pausing:
             woken.set()
 
 
 class Tries:
-    """The tries of one work, and what is told of them. ``most``: seconds between two of them."""
+    """The attempts of one work, and their log lines. ``most`` is the longest pause between two."""
 
     def __init__(self, name: str, background: Background, most: float = MOST_SECONDS) -> None:
         self.name = name
@@ -186,7 +186,7 @@ class Tries:
         self._timer: Timer | None = None
 
     async def attempt(self, work: Work) -> float | None:
-        """Do ``work()``; None where it succeeded, else the seconds until the next try."""
+        """Do ``work()``. Return None if it succeeded, else the seconds until the next attempt."""
         try:
             await work()
         except Exception as error:
@@ -197,8 +197,8 @@ class Tries:
         return None
 
     def failed(self, error: Exception) -> float:
-        """It failed; return the seconds until the next try."""
-        cause = told(error)
+        """The work failed. Return the seconds until the next attempt."""
+        cause = brief(error)
         before = self._failing
         tries = before.tries + 1 if before else 1
         since = before.since_ms if before else self._clock.time_ms()
@@ -214,7 +214,7 @@ class Tries:
         return min(FIRST_SECONDS * 2.0 ** min(tries - 1, 30), self._most)
 
     def succeeded(self) -> None:
-        """It has done what it had to do."""
+        """The work succeeded."""
         failing, self._failing = self._failing, None
         if failing is not None:
             self._causes.clear()
@@ -223,7 +223,7 @@ class Tries:
             self._health.works(self.name)
 
     def succeed_after(self, seconds: float) -> None:
-        """It counts as working if it does not end in the next ``seconds``."""
+        """The work counts as working if it does not fail in the next ``seconds``."""
         self._timer = self._clock.call_later(seconds, self.succeeded)
 
     def _forget_timer(self) -> None:
@@ -233,20 +233,20 @@ class Tries:
 
 
 class Chore:
-    """Work that comes up from time to time: ``work()`` does all that there is to do."""
+    """Work that is due from time to time. ``work()`` does everything that is due."""
 
     def __init__(self, tries: Tries, background: Background, work: Work) -> None:
         self._tries = tries
         self._background = background
         self._work = work
         self._due = False
-        self._last = False  # no more tries
+        self._last = False  # no more attempts
         self._scope: anyio.CancelScope | None = None
         self._woken = anyio.Event()
-        self._ended: anyio.Event | None = None  # there while it runs
+        self._ended: anyio.Event | None = None  # set at the end of the run; None if it does not run
 
     def due(self) -> None:
-        """There is something to do: begin, or do it when what is being done is done."""
+        """The work is due: begin it, or repeat it after the current run."""
         self._due = True
         if self._ended is None and not self._last:
             self._ended, self._scope = anyio.Event(), anyio.CancelScope()
@@ -269,14 +269,14 @@ class Chore:
             ended.set()
 
     async def finish(self) -> None:
-        """Try what is due once more, now; nothing is tried, nor begins, after that."""
+        """Make one more attempt at once if the work is due, and none after that."""
         self._last = True
         self._woken.set()
         if self._ended is not None:
             await self._ended.wait()
 
     async def stop(self) -> None:
-        """End at once, whatever is due; return when it has ended."""
+        """Cancel the work; return when it has ended."""
         self._last = True
         if self._scope is not None:
             self._scope.cancel()
@@ -285,7 +285,7 @@ class Chore:
 
 
 class _Tasks:
-    """Starts tasks, and holds them until they have ended."""
+    """Starts tasks, and keeps references to them until they have ended."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -303,22 +303,22 @@ async def _guarded(work: Coroutine[Any, Any, None]) -> None:
         logger.exception("a background task failed")
 
 
-def told(error: BaseException) -> str:
-    """An error in one line, as operators are told it."""
+def brief(error: BaseException) -> str:
+    """An error in one line, for operators."""
     if isinstance(error, KafkaError | PartlyFailed):
         return str(error)
     return repr(error)
 
 
 def _is_expected(error: BaseException) -> bool:
-    """Whether it is what a store says that cannot do its work now, and no fault."""
+    """Whether the error comes from a store that cannot work now, and is no fault of the gateway."""
     if isinstance(error, PartlyFailed) and error.__cause__ is not None:
         error = error.__cause__
     return isinstance(error, KafkaError)
 
 
 def _kind(error: BaseException) -> object:
-    """The same for failures of one cause: what was raised where, but for numbers in the text."""
+    """A key that is equal for failures of one cause: type, place and text, without numbers in the text."""
     kind: list[object] = []
     link: BaseException | None = error
     while link is not None and len(kind) < _CAUSE_DEPTH:

@@ -1,4 +1,4 @@
-"""How much memory requests may take in all, whoever asks, and who waits until there is room again."""
+"""The memory that all requests together may take, and the queue of those that wait for it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Resume = Callable[[], object]
 
 
 SMALL: Final = 64
-"""A claim of at most this part of the limit is a small one."""
+"""A claim of at most the limit divided by this is a small one."""
 
 
 class Budget:
-    """Bytes of requests that were read and are not done: begun frames, frames that wait, queued appends.
+    """Counts the bytes of requests that are not answered: frames that have begun or wait, and queued appends.
 
-    Whoever holds some may be asked to stop taking more (:attr:`over`); whoever needs much at once takes a
-    turn (:meth:`claim`). Neither is about bytes that are there already: :meth:`take` always takes. Past
-    :attr:`most`, everybody is asked to stop (``on_exhausted``), and what can be refused is. Not thread-safe.
+    A holder of bytes stops taking more while :attr:`over`. A large frame waits for its bytes (:meth:`claim`).
+    :meth:`take` counts bytes that are in memory already, so it never fails. Past :attr:`most` every
+    connection stops reading (``on_exhausted``), and appends that can be refused are refused. Not thread-safe.
     """
 
-    __slots__ = ("_claims", "_paused", "_told", "limit", "most", "on_exhausted", "used")
+    __slots__ = ("_claims", "_notified", "_paused", "limit", "most", "on_exhausted", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit: Final = limit
@@ -31,43 +31,43 @@ class Budget:
         self.used = 0
         self.on_exhausted: Callable[[], object] | None = None
         """Called when :attr:`used` passes :attr:`most`, once until there is room again."""
-        self._told = False
+        self._notified = False
         self._claims: dict[Resume, int] = {}
         self._paused: dict[Resume, None] = {}
 
     @property
     def over(self) -> bool:
-        """Whether those that hold some should take no more."""
+        """Whether holders of bytes should take no more."""
         return self.used >= self.limit or bool(self._claims)
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing more can be kept, as those that should have stopped came back as others."""
+        """Whether nobody should take more. Clients that were stopped may have opened other connections."""
         return self.used > self.most
 
     @property
     def contended(self) -> bool:
-        """Whether somebody waits for a turn."""
+        """Whether a claim waits."""
         return bool(self._claims)
 
     def take(self, size: int) -> None:
-        """``size`` bytes more are held."""
+        """Count ``size`` more bytes."""
         self.used += size
-        if self.used > self.most and not self._told:
-            self._told = True
+        if self.used > self.most and not self._notified:
+            self._notified = True
             if self.on_exhausted is not None:
                 self.on_exhausted()
 
     def give(self, size: int) -> None:
-        """``size`` bytes are held no more; those that wait go on, as far as there is room."""
+        """Give ``size`` bytes back. Claims and pauses end as far as there is room."""
         self.used -= size
-        if self._claims or self._paused or self._told:
+        if self._claims or self._paused or self._notified:
             self._go_on()
 
     def claim(self, size: int, granted: Resume) -> bool:
-        """Take ``size`` bytes if there is room; else return False, and take them and call ``granted()`` when
-        there is, in the order of the claims. Small ones do not stand behind large ones: for them there is
-        room up to :attr:`most`."""
+        """Take ``size`` bytes if there is room. Else return False, and take them and call ``granted()``
+        later, in the order of the claims. A small claim does not wait behind large ones: it has room up to
+        :attr:`most`."""
         if (not self._claims and (self.used + size <= self.limit or not self.used)) or self._slips_in(size):
             self.used += size
             return True
@@ -79,13 +79,13 @@ class Budget:
 
     @asynccontextmanager
     async def hold(self, size: int) -> AsyncIterator[None]:
-        """Hold ``size`` bytes within the block, waiting for a turn before it."""
+        """Wait for ``size`` bytes, and hold them within the block."""
         turn = anyio.Event()
         if not self.claim(size, turn.set):
             try:
                 await turn.wait()
             except BaseException:
-                if not self.forget(turn.set):  # it was granted just now
+                if not self.forget(turn.set):  # the claim was granted just now
                     self.give(size)
                 raise
         try:
@@ -94,20 +94,20 @@ class Budget:
             self.give(size)
 
     def pause(self, resume: Resume) -> None:
-        """Call ``resume()`` when it is not :attr:`over` any more."""
+        """Call ``resume()`` when the budget is no longer :attr:`over`."""
         self._paused[resume] = None
 
     def forget(self, waiting: Resume) -> bool:
-        """Call ``waiting`` no more; return whether it was to be granted a claim."""
+        """Cancel the claim or pause of ``waiting``. Return whether it was a claim."""
         self._paused.pop(waiting, None)
         if self._claims.pop(waiting, None) is None:
             return False
-        self._go_on()  # what was asked for behind it may fit
+        self._go_on()  # a later claim may fit
         return True
 
     def _go_on(self) -> None:
         if self.used <= self.limit:
-            self._told = False
+            self._notified = False
         claims = self._claims
         while claims:
             granted, size = next(iter(claims.items()))

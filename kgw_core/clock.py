@@ -1,4 +1,4 @@
-"""Time as the core sees it: handed in, so that tests can turn it by hand."""
+"""The clock of the core. It is passed in, so that tests can control the time."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Protocol
 
 
 class Timer(Protocol):
-    """A call that is due later."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Do not call. Harmless after the call."""
+        """Cancel the call. This has no effect after the call."""
 
 
 class Clock(Protocol):
-    """Wall time for what is written into records, monotonic time for how long things take."""
+    """Wall time for timestamps, and monotonic time for durations."""
 
     def time_ms(self) -> int:
         """Milliseconds since the epoch."""
 
     def monotonic(self) -> float:
-        """Seconds from some fixed point; never goes back."""
+        """Seconds from an arbitrary point. They never go back."""
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call ``callback`` on the event loop after ``seconds``."""

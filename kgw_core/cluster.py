@@ -1,4 +1,4 @@
-"""The id of the cluster: made once, and kept with the data."""
+"""The cluster's id, which is made once and stored with the data."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ KEY = b"cluster/id"
 
 
 async def cluster_id(state: StateStore, configured: str | None) -> str:
-    """The configured id, else the one in ``state``, else a new one, which is put there.
+    """The configured id, else the one in ``state``, else a new one, which is stored there.
 
-    Of gateways that start together one makes it.
+    If several gateways start together, only one makes the id.
 
-    :raises Exception: whatever the store raises; without an id no gateway starts.
+    :raises Exception: from the store. Without an id the gateway does not start.
     """
     if configured is not None:
         return configured
     made = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=")
-    return (await compare_and_set(state, KEY, lambda kept: kept or made)).decode()
+    return (await compare_and_set(state, KEY, lambda stored: stored or made)).decode()

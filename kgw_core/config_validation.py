@@ -1,6 +1,6 @@
-"""Whether settings that are right one by one go together, and with Kafka's rules and the plugins.
+"""Validates the settings as a whole: against each other, against Kafka's rules, and against the plugins.
 
-All of it is looked at before anything is opened, so that all that is wrong is told at once.
+This happens before anything is opened, so that all problems are reported at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kgw_core.topics.names import check_name, is_hidden, is_internal, unified
 
 
 class Chosen(NamedTuple):
-    """The plugins that a config names; None for the core's own, and for a storage that is there already."""
+    """The plugins that a config names. None stands for the core's own, and for a storage that is given."""
 
     storage: Choice[LogStore] | None
     ledger: Choice[OffsetLedger] | None
@@ -30,9 +30,9 @@ class Chosen(NamedTuple):
 
 
 def checked(settings: Settings, *, storage: bool = True) -> Chosen:
-    """The plugins of settings that are sound. Without ``storage`` its plugin is not looked for.
+    """Validate the settings; return their plugins. With ``storage`` false its plugin is not looked up.
 
-    :raises ConfigError: with all that is wrong, what was found when the settings were read included.
+    :raises ConfigError: names all problems, also those found when the settings were read.
     """
     config, report = settings.config, settings.report
     _listeners(config.listeners, report)
@@ -49,7 +49,7 @@ def checked(settings: Settings, *, storage: bool = True) -> Chosen:
 
 
 def _chosen(kind: str, table: Storage | Ledger | State, report: Report) -> Choice[Any] | None:
-    if report.is_wrong(Place(f"[{kind}]", "use")):  # then nobody knows what else may stand there
+    if report.is_wrong(Place(f"[{kind}]", "use")):  # the plugin decides which other keys there are
         return None
     if table.use is not None:
         return choose(kind, table.use, table.settings, report)
@@ -60,18 +60,18 @@ def _chosen(kind: str, table: Storage | Ledger | State, report: Report) -> Choic
 
 
 def _listeners(listeners: tuple[Listener, ...], report: Report) -> None:
-    """Names differ, and so do addresses."""
+    """The names and the addresses of listeners have to differ."""
     if not listeners:
         report.add(Place("", "listeners"), "is empty: clients could not connect")
     seen: dict[str, int] = {}
     for number, listener in enumerate(listeners, 1):
-        if not isinstance(listener, Listener):  # it could not be made, which has been told
+        if not isinstance(listener, Listener):  # its problem has been reported
             continue
         first = seen.setdefault(listener.name, number)
         if first != number:
-            told = f'"{listener.name}" is the name of #{first}, too; each needs its own'
+            problem = f'"{listener.name}" is the name of #{first}, too; each needs its own'
             places = [entry("[[listeners]]", one, listener.name, "name") for one in (number, first)]
-            report.add(places[0], told, beside=places[1:])
+            report.add(places[0], problem, beside=places[1:])
         if is_unix(listener.host):
             address, keys = listener.host, ["host"]
         elif listener.port:
@@ -80,15 +80,15 @@ def _listeners(listeners: tuple[Listener, ...], report: Report) -> None:
             continue
         first = seen.setdefault(f"at {address}", number)
         if first != number:
-            told = f"{address} is the address of #{first}, too; each needs its own"
+            problem = f"{address} is the address of #{first}, too; each needs its own"
             places = [
                 entry("[[listeners]]", one, listener.name, key) for one in (number, first) for key in keys
             ]
-            report.add(places[0], told, beside=places[1:])
+            report.add(places[0], problem, beside=places[1:])
 
 
 def _new_topics(topics: Topics, report: Report) -> None:
-    """Names are Kafka's and differ, also where '.' is '_'; so are configs."""
+    """Names and configs of topics to create have to follow Kafka's rules, and names have to differ."""
 
     def valid(configs: Mapping[str, str]) -> None:
         validate({}, configs)
@@ -120,11 +120,11 @@ def _new_topics(topics: Topics, report: Report) -> None:
 
 
 def _limits(topics: Topics, limits: Limits, report: Report) -> None:
-    """There may be as many topics and partitions as are to be created; what is there already is not known."""
+    """The topics to create have to be within the limits. Existing topics are not known here."""
     if topics.num_partitions > limits.max_partitions:
-        told = f"{topics.num_partitions} partitions of a topic are more than [limits] max_partitions"
+        problem = f"{topics.num_partitions} partitions of a topic are more than [limits] max_partitions"
         beside = [Place("[limits]", "max_partitions")]
-        report.add(Place("[topics]", "num_partitions"), f"{told} ({limits.max_partitions})", beside=beside)
+        report.add(Place("[topics]", "num_partitions"), f"{problem} ({limits.max_partitions})", beside=beside)
         return
     created = partitions = 0
     for number, topic in enumerate(topics.create, 1):
@@ -144,7 +144,7 @@ def _limits(topics: Topics, limits: Limits, report: Report) -> None:
 def _configs(
     configs: Mapping[str, str], table: Place, report: Report, valid: Callable[[Mapping[str, str]], None]
 ) -> dict[str, str]:
-    """Those that are right."""
+    """Report wrong configs; return the valid ones."""
     right: dict[str, str] = {}
     for name, text in configs.items():
         try:

@@ -1,6 +1,6 @@
-"""What an operator is told: one line for each notable event, and nothing twice.
+"""Log lines for operators: one for each notable event of a client, and none twice.
 
-The lines go to the logger ``kgw``; the CLI decides where they are shown.
+The lines go to the logger ``kgw``. The CLI decides about the output.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from kgw_core.errors import KafkaError, error_name
 
 logger = logging.getLogger("kgw")
 
-_TOLD_MOST = 200
-"""How many different errors are reported for one connection; what comes after is counted only."""
+_MOST_REPORTED = 200
+"""The most different errors that are logged for one connection. Later ones are only counted."""
 
 
 _SHOWN = 300
-"""Characters of what a client says that a line of the log has."""
+"""The most characters of a client's text in a log line."""
 
 
 def shown(text: str, most: int = _SHOWN) -> str:
-    """``text``, which a client may have chosen, as a part of one line: no line breaks, not endless."""
+    """``text`` of a client as a part of one log line: without line breaks, and cut."""
     if len(text) > most:
         text = f"{text[:most]}… ({len(text)} characters)"
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 class Client:
-    """One connection's client, as far as handlers, logs and describe calls want to know it.
+    """The client of one connection, for handlers and log lines.
 
-    ``host`` and ``port`` are the client's; ``advertised`` is the address that Metadata tells it to dial.
+    ``host`` and ``port`` are the client's own. ``advertised`` is the broker's address for this client.
     ``software_name`` and ``software_version`` come from its ApiVersions request (KIP-511).
     """
 
     __slots__ = (
-        "_told",
+        "_reported",
         "advertised",
         "client_id",
         "fetch_turn",
@@ -58,14 +58,14 @@ class Client:
         self.software_version = ""
         self.fetch_turn = 0
         self.unreported = 0
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
 
     def __str__(self) -> str:
         name = f" ({shown(self.client_id, 100)})" if self.client_id else ""
         return f"{self.host}:{self.port}{name}"
 
     def introduced(self, software_name: str, software_version: str) -> None:
-        """The client has said what it is."""
+        """The client has sent its software's name and version."""
         if (software_name, software_version) != (self.software_name, self.software_version):
             self.software_name, self.software_version = software_name, software_version
             if software_name:
@@ -77,17 +77,17 @@ class Client:
                 )
 
     def crashed(self, api: str, error: Exception) -> None:
-        """A request of this client ran into a fault of the gateway."""
+        """A request of this client met a fault of the gateway."""
         logger.error("%s of client %s failed: %r", api, self, error, exc_info=error)
 
     def sent_error(self, api: str, error: KafkaError, where: str) -> None:
-        """An answer with an error code leaves; the first of its kind on this connection is reported."""
+        """An answer has an error code. The first of its kind on this connection is logged."""
         kind = hash((api, error.code, where))  # not the text, which may be long
-        if kind in self._told or len(self._told) >= _TOLD_MOST:
+        if kind in self._reported or len(self._reported) >= _MOST_REPORTED:
             self.unreported += 1
             logger.debug("again: %s %s %s: %s", self, api, error_name(error.code), error)
             return
-        self._told.add(kind)
+        self._reported.add(kind)
         place = f" {shown(where)}" if where else ""
-        told = shown(str(error))
-        logger.info("client %s got %s from %s%s: %s", self, error_name(error.code), api, place, told)
+        message = shown(str(error))
+        logger.info("client %s got %s from %s%s: %s", self, error_name(error.code), api, place, message)

@@ -1,10 +1,10 @@
-"""The cluster's feature levels (KIP-584): what ApiVersions tells of them, and what UpdateFeatures may change.
+"""The cluster's feature levels (KIP-584), for ApiVersions and UpdateFeatures.
 
-A level is told when what it stands for is built, never before: clients act on it. A Java producer that sees
-``transaction.version`` 2 expects the broker to raise its epoch, for one. ``metadata.version`` and
-``kraft.version`` are the formats of a metadata log that only Kafka has, so they are not told at all. User
-interfaces that would tell Kafka's release by ``metadata.version`` look for the broker config
-``inter.broker.protocol.version`` first, which is there.
+A feature is advertised only when it is built, as clients act on it: a Java producer that sees
+``transaction.version`` 2 expects the broker to raise its epoch. ``metadata.version`` and ``kraft.version``
+are formats of Kafka's metadata log, which kgw does not have, so they are never advertised. User interfaces
+that derive Kafka's release from ``metadata.version`` first look for the broker config
+``inter.broker.protocol.version``, which kgw has.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import NamedTuple
 from kgw_core.errors import InvalidUpdateVersion
 
 UPGRADE, SAFE_DOWNGRADE, UNSAFE_DOWNGRADE = 1, 2, 3
-"""Upgrade types of UpdateFeatures."""
+"""The upgrade types of UpdateFeatures."""
 
 
 class Feature(NamedTuple):
-    """``lowest`` to ``highest`` can be served, ``level`` is in force."""
+    """A feature. It supports levels ``lowest`` to ``highest``, and ``level`` is in force."""
 
     name: str
     lowest: int
@@ -28,13 +28,13 @@ class Feature(NamedTuple):
 
 
 FEATURES: tuple[Feature, ...] = ()
-"""Those that are built: none so far."""
+"""The features that are built: none so far."""
 
 
 class Features:
-    """The features of a running gateway; they stay as they are until its end.
+    """The features of a running gateway. Their levels do not change while it runs.
 
-    ``epoch`` is larger after each start, as clients pass over what comes with an epoch that they have seen.
+    ``epoch`` is larger after each start, as clients ignore features with an epoch that they know already.
     """
 
     def __init__(self, epoch: int, table: Sequence[Feature] = FEATURES) -> None:
@@ -42,9 +42,9 @@ class Features:
         self.table = {feature.name: feature for feature in table}
 
     def check(self, name: str, level: int, upgrade_type: int) -> None:
-        """Return if the feature has that level already: no level changes while the gateway runs.
+        """Return if the feature has that level already.
 
-        :raises InvalidUpdateVersion: the update is not possible, and why.
+        :raises InvalidUpdateVersion: the update is not possible; the message has the reason.
         """
         why = self._refusal(name, level, upgrade_type)
         if why is not None:

@@ -1,7 +1,6 @@
-"""Who leads a partition, who coordinates a group or a transaction, and which brokers there are.
+"""The brokers of the cluster, the leaders of partitions and the coordinators of groups.
 
-With one gateway the answer is always itself. No handler says so by a constant: it asks here, so that
-several gateways can share a cluster one day.
+With one gateway it is always itself. Handlers ask here, so that several gateways can share a cluster later.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from kgw_core.spi.storage import TopicPartition
 
 
 class Node(NamedTuple):
-    """A broker as a client on some listener is told of it."""
+    """A broker with its address on the client's listener."""
 
     id: int
     host: str
@@ -23,23 +22,23 @@ class Node(NamedTuple):
 
 
 class Placement:
-    """One gateway, alone."""
+    """The placement of a cluster of one gateway."""
 
     def __init__(self, node_id: int, rack: str | None = None) -> None:
         self.node_id = node_id
         self.rack = rack
 
     def nodes(self, client: Client) -> Sequence[Node]:
-        """The brokers of the cluster, at the addresses that this client can dial."""
+        """The brokers of the cluster, with the addresses for this client."""
         host, port = client.advertised
         return (Node(self.node_id, host, port, self.rack),)
 
     def controller(self) -> int:
-        """Node id of the broker that takes topic changes."""
+        """The node id of the controller."""
         return self.node_id
 
     def controller_epoch(self) -> int:
-        """How often another one has become controller: never, as nobody else can."""
+        """The controller's epoch: 0, as there is no other controller."""
         return 0
 
     def leader(self, tp: TopicPartition) -> int:
@@ -47,7 +46,7 @@ class Placement:
         return self.node_id
 
     def replicas(self, tp: TopicPartition) -> list[int]:
-        """Node ids of those that keep the partition, the leader first; all of them in sync."""
+        """The node ids of the partition's replicas, the leader first. All are in sync."""
         return [self.node_id]
 
     def coordinator(self, key: str, client: Client) -> Node:

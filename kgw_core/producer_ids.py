@@ -1,10 +1,9 @@
-"""Producer ids: numbers that no other producer of this cluster has or had.
+"""Producer ids, unique in the cluster for all time. Kafka's ProducerIdManager.
 
-They come in blocks. A gateway takes one by compare-and-set of the first id that is still free, which the
-state keeps; so no id is given out twice, whether by several gateways on one state or after a restart. The
-first block of a gateway begins no lower than its start time in milliseconds times 2**20: so ids do not come
-again either where the state is lost, restored from an old backup, or only in memory.
-(2**63 / 2**20 ms leaves room until the year 2248.)
+Ids come in blocks. A gateway takes a block by compare-and-set of the first free id, which the state keeps. So
+no id is given out twice, neither by several gateways on one state nor after a restart. A gateway's first
+block begins at least at its start time in milliseconds times 2**20. So ids do not repeat if the state is
+lost, restored from an old backup, or only in memory. (2**63 / 2**20 ms suffices until the year 2248.)
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ from kgw_core.spi.state import StateStore, compare_and_set
 logger = logging.getLogger("kgw")
 
 KEY: Final = b"cluster/producer-ids"
-"""Where the first id is kept that is free, in decimal digits."""
+"""The key of the first free id, in decimal digits."""
 BLOCK: Final = 1_000
-"""Ids that are taken at once, as by a broker of Kafka."""
+"""The ids of a block, as in Kafka."""
 _START_BITS: Final = 20
 _LAST_START: Final = (1 << 62) - 1
-"""A clock that is later than that counts as wrong: ids have to stay below 2**63."""
+"""The highest start from a clock, as ids have to stay below 2**63."""
 
 
 class ProducerIds:
-    """Hands out ids > 0, each block in rising order."""
+    """Gives out ids > 0, those of a block in rising order."""
 
     def __init__(self, state: StateStore, clock: Clock) -> None:
         self._state = state
@@ -39,7 +38,7 @@ class ProducerIds:
         self._taking = anyio.Lock()
 
     def next_now(self) -> int | None:
-        """A new producer id; None where the state has to be asked for the next block."""
+        """A new producer id; None if a new block is needed."""
         if self._next == self._end:
             return None
         self._next += 1
@@ -48,8 +47,8 @@ class ProducerIds:
     async def next(self) -> int:
         """A new producer id.
 
-        :raises CoordinatorLoadInProgress: the state gives no block now. As Kafka says it: every client tries
-            again.
+        :raises CoordinatorLoadInProgress: the state gives no block now. Kafka uses this error, as all clients
+            retry it.
         """
         async with self._taking:
             while (producer_id := self.next_now()) is None:
@@ -63,5 +62,5 @@ class ProducerIds:
         return producer_id
 
     def _after_block(self, free: bytes | None) -> bytes:
-        """What is free when a block has been taken from what was."""
+        """The first free id after taking a block."""
         return b"%d" % (max(int(free or 0), self._first if self._end == 0 else 0) + BLOCK)

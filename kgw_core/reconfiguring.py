@@ -1,4 +1,4 @@
-"""What configs that are set at run time change in the parts of a running gateway."""
+"""Applies the configs that are set at run time to the parts of a running gateway."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def reconfigure(
     logs: LogManager,
     server: Server,
 ) -> None:
-    """Bring about what ``configs`` say now; what they do not set is as in ``settings``."""
+    """Apply ``configs``. Values that they do not set are those of ``settings``."""
     values = cast("dict[str, int]", configs.typed)
     limits = settings.limits
     server.limit_connections(

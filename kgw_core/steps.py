@@ -1,4 +1,4 @@
-"""Work on very many things, in steps: a generator that yields wherever others may have their turn."""
+"""Long work in steps: a generator that yields at points where the event loop may serve others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def at_once(steps: Generator[Any, None, T]) -> T:
-    """All of them, without a turn for others; return what they do. :raises Exception: as a step does."""
+    """Run all steps without serving others; return their result. :raises Exception: from a step."""
     while True:
         try:
             next(steps)
@@ -21,9 +21,9 @@ def at_once(steps: Generator[Any, None, T]) -> T:
 
 
 async def taking_turns(steps: Generator[Any, None, T], count: int = 1) -> T:
-    """All of them, with a turn for others before each ``count``; return what they do.
+    """Run all steps, and serve others before each ``count`` steps; return their result.
 
-    :raises Exception: as a step does.
+    :raises Exception: from a step.
     """
     while True:
         await anyio.lowlevel.checkpoint()

@@ -1,4 +1,4 @@
-"""Opening and closing a gateway's store and state."""
+"""Opens and closes a gateway's store and state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from kgw_core.background import told
+from kgw_core.background import brief
 from kgw_core.spi.context import StoreContext
 from kgw_core.spi.storage import LogStore
 from kgw_core.state.promised import PromisedState
@@ -17,16 +17,19 @@ logger = logging.getLogger("kgw")
 
 
 class StartError(Exception):
-    """The gateway cannot start; the message is what the user reads."""
+    """The gateway cannot start. The message is for the user."""
 
 
 class StopError(Exception):
-    """The gateway has stopped, and not all of it in order; the message is what the user reads."""
+    """The gateway has stopped, but a part of it failed to. The message is for the user."""
 
 
 class Stores:
-    """``store`` and ``state``. ``serves`` is to be set before a client may be answered: until then a gateway
-    that ends leaves everything as it was."""
+    """The ``store`` and the ``state``.
+
+    ``serves`` is set before the first client may be answered. A gateway that stops before that leaves
+    everything as it was.
+    """
 
     def __init__(self, store: LogStore, state: PromisedState) -> None:
         self.store = store
@@ -36,10 +39,10 @@ class Stores:
 
     @asynccontextmanager
     async def opened(self, context: StoreContext) -> AsyncIterator[None]:
-        """Both, open; on leaving each is closed, whatever becomes of the other.
+        """Open both. On leaving the block each is closed, even if closing the other fails.
 
         :raises StartError: one cannot be opened.
-        :raises StopError: one could not be closed, and nothing else was wrong.
+        :raises StopError: one could not be closed, and there was no other error.
         """
         store, state = f"storage {self.store.name}", f"state {self.state.name}"
         try:
@@ -65,5 +68,5 @@ class Stores:
             try:
                 await (store.close() if self.serves else store.abandon())
             except Exception as error:
-                self._unclosed.append(f"{what} could not be closed: {told(error)}")
+                self._unclosed.append(f"{what} could not be closed: {brief(error)}")
                 logger.error(self._unclosed[-1], exc_info=error)

@@ -1,7 +1,7 @@
-"""Work that would hold the event loop for long, in threads: two at a time for the whole gateway.
+"""Runs long work in threads, two at a time for the whole gateway.
 
-Threads take turns with the event loop (every 5 ms), so many at once would make it wait as if they ran on it;
-and what each of them may take of memory counts as many times as there are threads.
+Threads alternate with the event loop every 5 ms, so many threads would delay it as if they ran on it. Also,
+each thread may take the memory of its work.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _limiter: RunVar[anyio.CapacityLimiter] = RunVar("kgw_workers")
 
 
 async def in_thread(function: Callable[..., T], *args: object) -> T:
-    """``function(*args)``, when its turn comes. What it raises is raised."""
+    """Run ``function(*args)`` in a thread when one is free. :raises Exception: from the function."""
     try:
         limiter = _limiter.get()
     except LookupError:
@@ -30,5 +30,5 @@ async def in_thread(function: Callable[..., T], *args: object) -> T:
         _limiter.set(limiter)
     try:
         return await anyio.to_thread.run_sync(function, *args, limiter=limiter)
-    except KafkaError as error:  # its frames would hold what was looked at until the garbage is collected
+    except KafkaError as error:  # its frames would keep the data alive until a garbage collection
         raise error.with_traceback(None) from None

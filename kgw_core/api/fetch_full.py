@@ -149,7 +149,7 @@ class FullFetch(Fetch):
         parts: dict[Key, Part] = {}
         with_data: dict[Key, Part] = {}  # these had their turn, and are read last next time
         for part, answer in zip(self._parts, answers, strict=True):
-            part.told(answer)
+            part.sent(answer)
             (with_data if answer.records else parts)[part.topic, part.asked.partition] = part
             yield
         parts |= with_data

@@ -49,5 +49,5 @@ class IncrementalFetch(Fetch):
                 topics[-1].partitions.append(answer)
                 if answer.records:
                     session.move_to_end(part)
-            part.told(answer)
+            part.sent(answer)
         return FetchResponse(0, 0, session.id, topics, endpoints)

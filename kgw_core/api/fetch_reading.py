@@ -210,7 +210,7 @@ class Fetch:
             if (
                 log is not None
                 and log.high_watermark == part.quiet
-                and log.start == part.told_start
+                and log.start == part.sent_start
                 and log.leader_epoch == part.epoch
                 and log.ready
             ):
@@ -243,7 +243,7 @@ class Fetch:
             if (
                 log is not None
                 and log.high_watermark == part.quiet
-                and log.start == part.told_start
+                and log.start == part.sent_start
                 and log.leader_epoch == part.epoch
                 and log.ready
             ):

@@ -1,1 +1,1 @@
-"""The configs of this broker: what its settings make of them, and what is set at run time."""
+"""The configs of this broker by Kafka's names: those of its settings, and those set at run time."""

@@ -1,9 +1,9 @@
-"""Broker configs that are set at run time: kept in the state, told and applied (KIP-226).
+"""Kafka's DynamicBrokerConfig: broker configs that are set at run time, stored in the state (KIP-226).
 
 Each of the two resources, this broker and all brokers (the name ""), is one key of the state, so a change is
-there whole or not at all. Changes are made one at a time: checked, committed, then applied. What is told and
-in force changes only when the commit has succeeded. One whose outcome is not known yet holds up those after
-it; who asked for either is answered with REQUEST_TIMED_OUT when it takes too long.
+atomic. Changes are made one at a time: checked, committed, then applied. The configs in force change only
+after the commit. A change whose outcome is unknown delays later ones; the clients of both get
+REQUEST_TIMED_OUT when it takes too long.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from kgw_core.topics.values import DYNAMIC_BROKER_CONFIG, DYNAMIC_DEFAULT_BROKER
 logger = logging.getLogger("kgw")
 
 PREFIX = b"configs/broker/"
-"""The resource's name follows; the value is a JSON object of texts."""
+"""The prefix of the keys. The resource's name follows; the value is a JSON object of texts."""
 
 ALL = ""
-"""The name of the resource that stands for all brokers."""
+"""The name of the resource for all brokers."""
 
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -38,9 +38,9 @@ _decode = msgspec.json.Decoder(dict[str, str]).decode
 class DynamicConfigs:
     """The configs of this broker, whose own resource is ``name``.
 
-    ``static`` is what the gateway's settings give. ``seconds`` is how long a change may take until whoever
-    asked for it is answered. ``apply`` is called after each change and brings it about. With ``background``
-    the health shows where the outcome of a change cannot be found out.
+    ``static`` has the configs of the gateway's settings. ``seconds`` is the timeout of a change for its
+    client. ``apply`` is called after each change and applies it. With ``background``, its Health shows a
+    change whose outcome is unknown.
     """
 
     def __init__(
@@ -59,35 +59,35 @@ class DynamicConfigs:
         self._writer = StateWriter(state, spawn, "configs", background)
         self._spawn = spawn
         self._seconds = seconds
-        self._turn = anyio.Semaphore(1)  # not a Lock: the task that ends a turn need not have begun it
+        self._turn = anyio.Semaphore(1)  # not a Lock, as another task may release it
         self._sources = {name: DYNAMIC_BROKER_CONFIG, ALL: DYNAMIC_DEFAULT_BROKER_CONFIG}  # strongest first
-        self._taken = False  # whether nobody else changes what was read
+        self._taken = False  # whether the fence is taken, so that no other writer changes the configs
         self._values: dict[str, Mapping[str, str]] = {each: {} for each in self._sources}
 
     @property
     def levels(self) -> list[Level]:
-        """Where configs come from, the strongest first."""
+        """The levels of the configs, the strongest first."""
         return self._levels(self._values)
 
     @property
     def typed(self) -> dict[str, Value]:
-        """What is set at run time, the value that counts by its name."""
+        """The effective values of the dynamic configs by name."""
         return dynamic_configs.typed([self.level(name) for name in self._sources])
 
     def level(self, name: str) -> Level:
-        """What is set on the resource ``name``."""
+        """The configs that are set on the resource ``name``."""
         return Level(self._sources[name], self._values[name])
 
     def _levels(self, values: Mapping[str, Mapping[str, str]]) -> list[Level]:
         return [*(Level(source, values[name]) for name, source in self._sources.items()), self.static]
 
     async def load(self) -> None:
-        """Take over what was kept. What can no more be is logged, and left out.
+        """Read the stored configs. Those that are no longer valid are logged and ignored.
 
-        A state that can be read and not written, as on a full disk, keeps no gateway from starting: it is
-        taken over, and read again, before the first change.
+        A gateway also starts if the state can be read but not written, as on a full disk. The fence is then
+        taken, and the configs are read again, before the first change.
 
-        :raises KafkaError: the state cannot say.
+        :raises KafkaError: the state cannot be read.
         """
         try:
             await self._writer.take_over()
@@ -102,14 +102,14 @@ class DynamicConfigs:
             if entry is None:
                 continue
             try:
-                kept, problems = dynamic_configs.usable(_decode(entry.value))
+                valid, problems = dynamic_configs.usable(_decode(entry.value))
             except msgspec.DecodeError as error:
-                kept, problems = {}, [str(error)]
+                valid, problems = {}, [str(error)]
             for problem in problems:
                 logger.error("a config of %s is left out: %s", _called(name), problem)
-            self._values[name] = kept
-            if kept:
-                logger.info("configs of %s, set at run time: %s", _called(name), _shown(kept))
+            self._values[name] = valid
+            if valid:
+                logger.info("configs of %s, set at run time: %s", _called(name), _shown(valid))
 
     async def alter(
         self,
@@ -118,12 +118,12 @@ class DynamicConfigs:
         *,
         check_only: bool = False,
     ) -> None:
-        """Set on the resource ``name`` what ``change`` makes of what is set, or only check that.
+        """Replace the configs of the resource ``name`` by ``change(configs)``, or only validate the change.
 
-        :raises InvalidRequest: as :func:`kgw_core.topics.dynamic_configs.checked`, or what ``change`` raises.
+        :raises InvalidRequest: as :func:`kgw_core.topics.dynamic_configs.checked`.
         :raises KafkaStorageError: the state failed, and nothing has changed.
         :raises NotController: another gateway has taken over the state; nothing has changed.
-        :raises RequestTimedOut: it takes too long; the change may still be done.
+        :raises RequestTimedOut: the change takes too long; it may still be made.
         """
         with anyio.move_on_after(self._seconds):
             await self._turn.acquire()
@@ -140,7 +140,7 @@ class DynamicConfigs:
         check_only: bool,
         outcome: Pending[None],
     ) -> None:
-        """Check, commit and apply, however long that takes; ends the turn."""
+        """Check, commit and apply a change, however long that takes, and release the semaphore."""
         try:
             await self._take_over()
             wanted = change(self._values[name])
@@ -176,7 +176,7 @@ class DynamicConfigs:
             raise KafkaStorageError(f"the state failed: {error!r}") from error
 
     async def stop(self) -> None:
-        """Return when what is under way is written."""
+        """Return when all changes are written."""
         await self._writer.drained()
 
 

@@ -1,4 +1,4 @@
-"""Kafka's broker configs as the gateway's own settings give them: what Kafka reads from server.properties."""
+"""Kafka's static broker configs (its server.properties), derived from the gateway's own settings."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kgw_core.topics.values import STATIC_BROKER_CONFIG
 
 
 def static_level(config: Config, given: Collection[str] = ()) -> Level:
-    """What the settings set: values that are not Kafka's defaults, and those of the settings ``given``.
+    """The static level: values that differ from Kafka's defaults, and those of the settings ``given``.
 
-    ``given`` are settings that somebody wrote down, as ``topics.num_partitions``.
+    ``given`` are the settings that somebody wrote down, as ``topics.num_partitions``.
     """
     values = {
         name: text
@@ -25,7 +25,7 @@ def static_level(config: Config, given: Collection[str] = ()) -> Level:
 
 
 def broker_values(config: Config) -> dict[str, str]:
-    """What Kafka's broker configs are here, from the gateway's settings; sizes in bytes, times in ms."""
+    """The values of Kafka's broker configs by name, from the settings: sizes in bytes, times in ms."""
     limits, groups = config.limits, config.groups
     per_address = limits.max_connections_per_address
     values = {

@@ -1,20 +1,21 @@
-"""Fetch sessions (KIP-227): what clients asked and were told before, so that neither has to be said again.
+"""Fetch sessions (KIP-227): they remember what a client asked for and knows, so that a Fetch has only
+changes.
 
-Pure: no I/O and no clock; ``now`` is handed in, in seconds of a clock that never goes back. Kafka's rules
+This module does no I/O and reads no clock. ``now`` is in seconds of a monotonic clock. Kafka's rules
 (``FetchManager``, ``FetchSessionCacheShard``):
 
-1. A full fetch of epoch 0 begins a session: a random id above 0. The next fetch has epoch 1, each later one
-   the next, and after 2^31-1 comes 1. Another epoch is an error, and changes nothing.
-2. A session belongs to no connection: whoever has its id and epoch goes on with it.
-3. It speaks of topics either by name or by id, for as long as it lives.
-4. Where there are ``max_sessions``, a new one takes the place of the one that was used least recently, if
-   that was over :data:`EVICTION_SECONDS` ago; else of the smallest of those begun over
-   :data:`EVICTION_SECONDS` ago, if that has fewer partitions. Else it is not begun: the client gets id 0
-   and goes on with full fetches.
-5. It ends when it has no partition left, or when a full fetch names it.
+1. A full fetch of epoch 0 begins a session with a random id above 0. The next fetch has epoch 1, each later
+   one the next epoch, and 1 follows 2^31-1. A wrong epoch is an error and changes nothing.
+2. A session belongs to no connection: any client with its id and epoch may continue it.
+3. A session names topics either by name or by id, as long as it exists.
+4. If there are ``max_sessions``, a new session replaces the least recently used one, if its last use was more
+   than :data:`EVICTION_SECONDS` ago; else the smallest session that began more than :data:`EVICTION_SECONDS`
+   ago, if that has fewer partitions. Else no session begins: the client gets id 0 and continues with full
+   fetches.
+5. A session ends when it has no partition left, or when a full fetch names it.
 
-Not Kafka's: ``max_partitions`` over all sessions, which bounds their memory. A session that would go past it
-is not begun, and one that grows past it ends.
+Kafka has no ``max_partitions``. It limits the partitions of all sessions, and so their memory. A session that
+would exceed it does not begin, and one that grows past it ends.
 """
 
 from __future__ import annotations
@@ -30,63 +31,64 @@ from kgw_core.topics.catalog import TopicState
 from kgw_core.wire.messages.fetch import FetchPartition, FetchTopic, ForgottenTopic, PartitionData
 
 EVICTION_SECONDS = 120.0
-"""Kafka's MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS, which is no setting there either."""
+"""Kafka's MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS, a constant there, too."""
 
 NO_SESSION = 0
 FIRST_EPOCH = 1
 LAST_EPOCH = 2**31 - 1
 
 Key: TypeAlias = tuple[str | bytes, int]
-"""Topic, by name or by its 16-byte id, and partition."""
+"""The topic's name or 16-byte id, and the partition."""
 
 
 class Part:
-    """One partition of a fetch: what is asked of it and, in a session, what the client knows of it.
+    """One partition of a fetch (Kafka's CachedPartition): what is asked and, in a session, what the client
+    knows.
 
-    ``state`` and ``log`` are what the topic was found to be, None until it is. ``told_end`` and
-    ``told_start`` are the high watermark and log start offset of the last answer that had the partition; the
-    end is -1 after an error, so that its going away is told.
+    ``state`` and ``log`` are those of the topic, or None until it is found. ``sent_end`` and ``sent_start``
+    are the high watermark and log start offset in the last answer with this partition. After an error
+    ``sent_end`` is -1, so that the next answer has the partition again.
 
-    While ``quiet`` is the log's high watermark there is nothing to read and nothing to tell, unless the log's
-    start or its leader epoch have moved from ``told_start`` and ``epoch``. -1: it has to be looked at.
+    While ``quiet`` equals the log's high watermark, there is nothing to read or to send, unless the log's
+    start or leader epoch differ from ``sent_start`` and ``epoch``. With -1 the partition has to be read.
     """
 
-    __slots__ = ("asked", "epoch", "log", "quiet", "state", "told_end", "told_start", "topic")
+    __slots__ = ("asked", "epoch", "log", "quiet", "sent_end", "sent_start", "state", "topic")
 
     def __init__(self, topic: str | bytes, asked: FetchPartition) -> None:
         self.topic = topic
         self.asked = asked
         self.state: TopicState[PartitionLog] | None = None
         self.log: PartitionLog | None = None
-        self.told_end = -1
-        self.told_start = -1
+        self.sent_end = -1
+        self.sent_start = -1
         self.quiet = -1
         self.epoch = -1
 
     def is_news(self, answer: PartitionData) -> bool:
-        """Whether ``answer`` says what the client does not know: data, an error, or that offsets moved."""
+        """Whether ``answer`` is new to the client: it has data, an error or other offsets."""
         return (
             bool(answer.records)
             or answer.error_code != 0
-            or answer.high_watermark != self.told_end
-            or answer.log_start_offset != self.told_start
+            or answer.high_watermark != self.sent_end
+            or answer.log_start_offset != self.sent_start
             or answer.diverging_epoch is not None
         )
 
-    def told(self, answer: PartitionData) -> None:
-        """The client knows what ``answer`` says."""
+    def sent(self, answer: PartitionData) -> None:
+        """Remember that the client knows ``answer``."""
         end = answer.high_watermark
-        self.told_start = answer.log_start_offset
+        self.sent_start = answer.log_start_offset
         if answer.error_code or answer.records or answer.diverging_epoch is not None:
-            self.told_end = -1 if answer.error_code else end
+            self.sent_end = -1 if answer.error_code else end
             self.quiet = -1
         else:
-            self.told_end = end
+            self.sent_end = end
             self.quiet = end if self.asked.fetch_offset == end else -1
 
 
 class FetchSession:
-    """One session. ``parts`` are in the order in which they are read. ``epoch`` is that of the next fetch."""
+    """One session. ``parts`` are in the order of reading. ``epoch`` is that of the next fetch."""
 
     __slots__ = ("_listed", "begun", "by_id", "epoch", "id", "parts", "size", "used")
 
@@ -96,11 +98,11 @@ class FetchSession:
         self.parts = parts
         self.epoch = FIRST_EPOCH
         self.begun = self.used = now
-        self.size = len(parts)  # as it is counted
-        self._listed = False  # among those that a larger one may evict
+        self.size = len(parts)  # the counted partitions
+        self._listed = False  # whether a larger session may evict it
 
     def change(self, topics: Sequence[FetchTopic], forgotten: Sequence[ForgottenTopic]) -> None:
-        """Take over what a fetch adds, changes and, after that, forgets."""
+        """Add and change the partitions of a fetch, then remove its forgotten ones."""
         parts = self.parts
         for topic in topics:
             key = topic.topic_id if self.by_id else topic.topic
@@ -117,14 +119,14 @@ class FetchSession:
                 parts.pop((key, partition), None)
 
     def move_to_end(self, part: Part) -> None:
-        """Read the part last from now on: it had its turn."""
+        """Move the part to the end of the reading order."""
         key = part.topic, part.asked.partition
         if self.parts.pop(key, None) is not None:
             self.parts[key] = part
 
 
 class FetchSessions:
-    """All sessions. ``begun`` and ``evicted`` count; ``partitions`` are what all of them have now."""
+    """All sessions. ``begun`` and ``evicted`` count sessions, ``partitions`` those of all sessions now."""
 
     def __init__(self, max_sessions: int = 1000, max_partitions: int = 200_000) -> None:
         self.max_sessions = max_sessions
@@ -133,17 +135,17 @@ class FetchSessions:
         self.evicted = 0
         self.partitions = 0
         self._sessions: OrderedDict[int, FetchSession] = OrderedDict()  # the least recently used first
-        self._by_size: dict[int, dict[int, FetchSession]] = {}  # of those that a larger one may evict
+        self._by_size: dict[int, dict[int, FetchSession]] = {}  # sessions that a larger one may evict
 
     def __len__(self) -> int:
         return len(self._sessions)
 
     def get(self, id: int) -> FetchSession | None:
-        """The session, if there is one, without using it."""
+        """The session, if there is one. This does not count as a use."""
         return self._sessions.get(id)
 
     def begin(self, by_id: bool, parts: dict[Key, Part], now: float) -> int:
-        """Begin a session; return its id, or 0 where there is no room for it."""
+        """Begin a session; return its id, or 0 if there is no room for it."""
         size = len(parts)
         if not self._has_room(size, now):
             return NO_SESSION
@@ -164,11 +166,11 @@ class FetchSessions:
         forgotten: Sequence[ForgottenTopic],
         now: float,
     ) -> FetchSession | None:
-        """Go on with a session, changed as asked; None if that left it empty and so ended it.
+        """Continue a session with the changes of a fetch; None if it has no partition left and ends.
 
-        :raises FetchSessionIdNotFound: there is no such session (any more), or it grew past what is allowed.
-        :raises InvalidFetchSessionEpoch: another epoch is due.
-        :raises FetchSessionTopicIdError: it speaks of topics by name and the fetch by id, or the reverse.
+        :raises FetchSessionIdNotFound: there is no such session, or it has grown past the limit.
+        :raises InvalidFetchSessionEpoch: the epoch is wrong.
+        :raises FetchSessionTopicIdError: the session has topics by name and the fetch by id, or the reverse.
         """
         session = self._sessions.get(id)
         if session is None:
@@ -203,7 +205,7 @@ class FetchSessions:
     # -- room
 
     def _has_room(self, size: int, now: float) -> bool:
-        """Make room for one more session of ``size`` partitions, if that may be."""
+        """Make room for one more session of ``size`` partitions, if possible."""
         if size > self.max_partitions:
             return False
         while self.partitions + size > self.max_partitions:

@@ -29,7 +29,7 @@ from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import Capabilities, LogStore, Topic, TopicPartition
 from kgw_core.topics.catalog import TopicState
-from kgw_core.topics.turns import Turns
+from kgw_core.topics.keyed_locks import KeyedLocks
 
 PRODUCER_EXPIRATION_MS = 86_400_000
 """How long a partition remembers a producer that is silent (Kafka's ``producer.id.expiration.ms``)."""
@@ -94,7 +94,7 @@ class LogManager:
         self.coalescer = Coalescer()
         self.writers = Writers(store, self.coalescer, spawn)
         self.refused = RefusedSequences(self.background, PRODUCER_EXPIRATION_MS, state if durable else None)
-        self.opening, self.changing = Turns(), Turns()  # of logs, each by its partition
+        self.opening, self.changing = KeyedLocks(), KeyedLocks()  # of logs, each by its partition
         self.openers = Openers(spawn)
         self.logs: dict[PartitionLog, None] = {}
         """All that were made and not forgotten."""

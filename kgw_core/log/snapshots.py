@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import anyio.lowlevel
 
-from kgw_core.background import Background, told
+from kgw_core.background import Background, brief
 from kgw_core.log.kept import Kept
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.spi.storage import TopicPartition
@@ -171,7 +171,7 @@ class Snapshots:
                 "what is known of the producers of %d partition(s) could not be kept, so the next start has "
                 "more to read: %s",
                 len(worth),
-                told(error),
+                brief(error),
             )
 
     async def _save(self, logs: Iterable[PartitionLog]) -> None:

@@ -1,9 +1,9 @@
-"""Topics that are made because a client asked for them, and those that are not yet made again.
+"""Kafka's AutoTopicCreationManager: creates topics that clients ask for, but not just after their deletion.
 
-A client that used a topic goes on asking for it when somebody deletes it, and would bring it back, empty,
-before it has seen that it is gone. So for a moment after its deletion a topic is not there, whoever asks;
-creating it by CreateTopics works at once. (Apache Kafka, where creation takes as long, answers the first
-requests for a topic with a retriable error; here one is there with the first answer.)
+A client goes on asking for a topic that was deleted. With auto-creation it would create it again, empty,
+before it sees the deletion. So for a moment after its deletion a topic is not auto-created; CreateTopics
+works at once. (In Apache Kafka the creation itself takes that long, and the first requests get a retriable
+error. Here the topic exists with the first answer.)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HOLD_SECONDS: Final = 1.0
 
 
 class AutoCreation:
-    """Makes topics with ``partitions`` partitions in ``catalog``."""
+    """Creates topics with ``partitions`` partitions in ``catalog``."""
 
     def __init__(self, catalog: Catalog[P], partitions: int, clock: Clock) -> None:
         self._catalog = catalog
@@ -31,7 +31,7 @@ class AutoCreation:
         catalog.on_deleted(self._deleted)
 
     async def ensure(self, name: str) -> None:
-        """Make the topic ``name`` if it is not there.
+        """Create the topic ``name`` if it does not exist.
 
         :raises UnknownTopicOrPartition: it was deleted less than :data:`HOLD_SECONDS` ago.
         :raises KafkaError: as :meth:`Catalog.create <kgw_core.topics.catalog.Catalog.create>`.

@@ -1,7 +1,7 @@
-"""What DescribeConfigs tells of a broker: the configs that admin tools look for, by Kafka's names.
+"""DescribeConfigs of a broker: the configs that admin tools look for, by Kafka's names.
 
-A value is what some level sets, else what holds here whatever the settings say, else Kafka's default, which
-then has no effect: there is no such thing here.
+A value is that of the strongest level, else a fixed value of kgw, else Kafka's default, which has no effect
+here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FAMILIES = {
 
 
 def describe_all_brokers(level: Level, names: Collection[str] | None = None) -> list[ConfigEntry]:
-    """What is told of the resource that stands for all brokers: what is set on it, in the order of names."""
+    """The configs that are set for all brokers (the resource with the empty name), in the order of names."""
     return [
         ConfigEntry(
             name,
@@ -50,43 +50,43 @@ def describe_all_brokers(level: Level, names: Collection[str] | None = None) -> 
 
 
 def describe_broker(levels: Sequence[Level] = (), names: Collection[str] | None = None) -> list[ConfigEntry]:
-    """The entries in the order of their names; ``names`` limits them to these (None or none: all).
+    """The entries in the order of their names. ``names`` selects configs (None or empty: all).
 
-    Names that are not in the table are left out.
+    Unknown names are ignored.
     """
     return [_entry(config, levels) for name, config in BROKER_CONFIGS.items() if not names or name in names]
 
 
 def _entry(config: BrokerConfig, levels: Sequence[Level]) -> ConfigEntry:
-    told = _synonyms(config, levels)
+    found = _synonyms(config, levels)
     sensitive = config.type == PASSWORD
     if sensitive:
-        told = [Synonym(each.name, None, each.source) for each in told]
-    value = told[0].value if told else None
+        found = [Synonym(each.name, None, each.source) for each in found]
+    value = found[0].value if found else None
     definition = DYNAMIC_CONFIGS.get(config.name)
     if definition is not None and value is not None:
         value = to_text(parse(definition, value))
     return ConfigEntry(
         config.name,
         value,
-        told[0].source if told else DEFAULT_CONFIG,
+        found[0].source if found else DEFAULT_CONFIG,
         definition is None,
         sensitive,
         config.type,
         config.doc,
-        tuple(told),
+        tuple(found),
     )
 
 
 def _synonyms(config: BrokerConfig, levels: Sequence[Level]) -> list[Synonym]:
     """What can give the config its value, from the first that has its own name, as Kafka tells it."""
     family = _FAMILIES.get(config.name, [config.name])
-    told = synonyms(family, levels)
+    found = synonyms(family, levels)
     if config.here is not None and config.here != config.default:
-        told.append(Synonym(config.name, config.here, STATIC_BROKER_CONFIG))
+        found.append(Synonym(config.name, config.here, STATIC_BROKER_CONFIG))
     for name in family:
         default = BROKER_CONFIGS[name].default if name in BROKER_CONFIGS else None
         if default is not None:
-            told.append(Synonym(name, default, DEFAULT_CONFIG))
-    own = [number for number, each in enumerate(told) if each.name == config.name]
-    return told[own[0] :] if own else []
+            found.append(Synonym(name, default, DEFAULT_CONFIG))
+    own = [number for number, each in enumerate(found) if each.name == config.name]
+    return found[own[0] :] if own else []

@@ -1,13 +1,13 @@
-"""The topics that there are: the store's, in memory, and the only place that makes, changes or deletes one.
+"""The catalog of topics: the store's topics in memory. Only the catalog creates, changes and deletes topics.
 
-A request looks topics up in ``Catalog.by_name`` and ``Catalog.by_id`` (by 16 bytes), plain dictionaries, and
-finds the same :class:`TopicState` for as long as the topic lives. Changes go to the store first and show
-here when it has them. Rules:
+A request looks a topic up in ``Catalog.by_name`` or ``Catalog.by_id`` (16 bytes), plain dictionaries. It
+finds the same :class:`TopicState` as long as the topic exists. Changes go to the store first, and appear here
+when the store has them. Rules:
 
-1. What is done to one name is done one at a time (and to names that differ in '.' for '_', since only one
-   of them may exist), so that the store sees contract rule 4 kept.
-2. A change that has begun is finished even where its caller is cancelled: store and catalog stay alike.
-3. Where the store fails in a way that leaves open what it did, the catalog asks it and goes by the answer.
+1. Changes of one name are made one at a time, as rule 4 of the store's contract promises. Names that differ
+   only in '.' and '_' count as one, as only one of them may exist.
+2. A change that has begun is completed even if its caller is cancelled, so that store and catalog agree.
+3. If the outcome of a change is unknown, the catalog asks the store and follows its answer.
 4. Names, configs and limits are checked before the store is called.
 """
 
@@ -33,29 +33,29 @@ from kgw_core.errors import (
 from kgw_core.spi.storage import LogStore, Topic, TopicConflict
 from kgw_core.topics.configs import TopicConfigs, usable, validate
 from kgw_core.topics.index import P, TopicIndex, TopicState
+from kgw_core.topics.keyed_locks import KeyedLocks
 from kgw_core.topics.names import check_name, is_hidden, reserved_like, unified
-from kgw_core.topics.turns import Turns
 
 __all__ = ["NO_ID", "Catalog", "TopicState"]
 
 logger = logging.getLogger(__name__)
 
 _TRIES = 5
-"""How often a change of a topic is made anew where others change it at the same time."""
+"""How often a change of a topic is attempted if others change it at the same time."""
 
 NO_ID = UUID(int=0)
-"""The id of a topic that was only planned."""
+"""The id of a topic that was only validated."""
 
 _AT_ONCE = 256
-"""Partitions that are made before others get a turn on the event loop."""
+"""How many partitions are made before the event loop serves others."""
 
 
 class Catalog(TopicIndex[P]):
     """See the module's docstring.
 
-    ``broker_defaults`` are configs of every topic that does not set them; ``max_topics`` and
-    ``max_partitions`` bound what may be created, internal topics and those found at start aside;
-    ``log_factory(state, index)`` makes what stands for a partition, without waiting.
+    ``broker_defaults`` are the configs of all topics that do not set them. ``max_topics`` and
+    ``max_partitions`` limit the creation of topics, except internal ones. ``log_factory(state, index)`` makes
+    the log of a partition, without waiting.
 
     :raises InvalidConfig: ``broker_defaults`` are not valid.
     """
@@ -74,22 +74,22 @@ class Catalog(TopicIndex[P]):
         self.log_factory = log_factory
         self._store = store
         self._plain = TopicConfigs.of({}, self.broker_defaults)
-        self._turns = Turns()
+        self._locks = KeyedLocks()
 
     async def load(self) -> None:
-        """Take over the store's topics; called once, before clients are served.
+        """Read the store's topics. Call this once, before clients are served.
 
-        Configs that are not valid are logged and left out. A topic that Kafka's protocol cannot name is
-        logged and skipped.
+        Invalid configs are logged and ignored. A topic that Kafka's protocol cannot name is logged and
+        skipped.
 
-        :raises KafkaError: the store cannot say.
+        :raises KafkaError: the store cannot list its topics.
         """
         for topic in await self._store.topics():
-            if self._can_be_told_of(topic):
+            if self._is_visible(topic):
                 self._enter(await self._made(topic))
 
-    def _can_be_told_of(self, topic: Topic) -> bool:
-        """Whether a topic that the store has, and the catalog has not, is one for clients."""
+    def _is_visible(self, topic: Topic) -> bool:
+        """Whether clients may see a topic of the store that is not in the catalog."""
         if is_hidden(topic.name):
             return False
         try:
@@ -98,7 +98,7 @@ class Catalog(TopicIndex[P]):
             logger.error("topic %s is skipped: %s", topic.id, error)
             return False
         if topic.partitions <= 0 or topic.name in self.by_name or topic.id.bytes in self.by_id:
-            logger.error("topic %s (%s) is skipped: no partitions, or there twice", topic.name, topic.id)
+            logger.error("topic %s (%s) is skipped: no partitions, or a duplicate", topic.name, topic.id)
             return False
         return True
 
@@ -111,20 +111,20 @@ class Catalog(TopicIndex[P]):
         topic_id: UUID | None = None,
         validate_only: bool = False,
     ) -> TopicState[P]:
-        """Make a topic. With ``validate_only`` only check; the result then is in no catalog and has no id.
+        """Create a topic. With ``validate_only`` the result is in no catalog and has no id.
 
-        ``topic_id`` is drawn at random where it is not given.
+        ``topic_id`` is random by default.
 
-        :raises InvalidTopicException: the name is not allowed, or too like another topic's.
+        :raises InvalidTopicException: the name is not allowed, or collides with another topic's.
         :raises TopicAlreadyExists: the name is taken.
         :raises InvalidConfig: see :func:`~kgw_core.topics.configs.validate`.
-        :raises InvalidPartitions: fewer than one partition.
-        :raises InvalidRequest: ``topic_id`` is another topic's.
-        :raises PolicyViolation: more topics or partitions than there may be.
+        :raises InvalidPartitions: there is not at least one partition.
+        :raises InvalidRequest: ``topic_id`` is taken.
+        :raises PolicyViolation: there would be too many topics or partitions.
         :raises KafkaStorageError: the store failed.
         """
         check_name(name)
-        async with self._turns.of(unified(name)):
+        async with self._locks.of(unified(name)):
             overrides = self._check_new(name, partitions, configs or {}, topic_id)
             if validate_only:
                 planned = Topic(name, topic_id or NO_ID, partitions, overrides)
@@ -137,7 +137,7 @@ class Catalog(TopicIndex[P]):
     async def ensure(
         self, name: str, partitions: int, configs: Mapping[str, str | None] | None = None
     ) -> TopicState[P]:
-        """The topic ``name``, made as said if it is not there. Callers at the same time all get the same.
+        """The topic ``name``; it is created if it does not exist. Concurrent callers get the same topic.
 
         :raises KafkaError: as :meth:`create`, but for TopicAlreadyExists.
         """
@@ -152,13 +152,13 @@ class Catalog(TopicIndex[P]):
             return self.by_name[name]
 
     async def delete(self, key: str | bytes | UUID) -> TopicState[P]:
-        """Delete the topic of that name or id, with all that is in it.
+        """Delete the topic of that name or id with its data.
 
         :raises UnknownTopicOrPartition: no topic has that name.
         :raises UnknownTopicId: no topic has that id.
-        :raises KafkaStorageError: the store failed; the topic is still there.
+        :raises KafkaStorageError: the store failed; the topic still exists.
         """
-        async with self._turns.of(unified(self.find(key).name)):
+        async with self._locks.of(unified(self.find(key).name)):
             state = self.find(key)
             with anyio.CancelScope(shield=True):
                 await self._delete(state)
@@ -171,11 +171,11 @@ class Catalog(TopicIndex[P]):
         *,
         validate_only: bool = False,
     ) -> TopicState[P]:
-        """Replace the topic's overrides with ``change(overrides)``; nobody else changes them in between.
+        """Replace the topic's overrides by ``change(overrides)``, atomically.
 
         :raises UnknownTopicOrPartition: no such topic.
-        :raises InvalidConfig: the new overrides are not valid, or what ``change`` raises.
-        :raises KafkaStorageError: the store failed; the overrides are as before.
+        :raises InvalidConfig: the new overrides are not valid.
+        :raises KafkaStorageError: the store failed; the overrides are unchanged.
         """
 
         def altered(topic: Topic) -> Topic:
@@ -191,11 +191,11 @@ class Catalog(TopicIndex[P]):
         return await self.alter(name, lambda _: configs, validate_only=validate_only)
 
     async def add_partitions(self, name: str, total: int, *, validate_only: bool = False) -> TopicState[P]:
-        """Give the topic ``total`` partitions, more than it has.
+        """Increase the topic's partitions to ``total``.
 
-        :raises UnknownTopicOrPartition: no such topic.
-        :raises InvalidPartitions: ``total`` is not more than there are.
-        :raises PolicyViolation: more partitions than there may be.
+        :raises UnknownTopicOrPartition: there is no such topic.
+        :raises InvalidPartitions: ``total`` is no increase.
+        :raises PolicyViolation: there would be too many partitions.
         :raises KafkaStorageError: the store failed.
         """
 
@@ -212,8 +212,8 @@ class Catalog(TopicIndex[P]):
     async def _change(
         self, name: str, change: Callable[[Topic], Topic], validate_only: bool
     ) -> TopicState[P]:
-        """Make ``change(topic)`` of the topic, again where others have changed it meanwhile."""
-        async with self._turns.of(unified(name)):
+        """Replace the topic by ``change(topic)``. Retry if others have changed it meanwhile."""
+        async with self._locks.of(unified(name)):
             for _ in range(_TRIES):
                 state = self.find(name)
                 topic = change(state.topic)
@@ -228,17 +228,16 @@ class Catalog(TopicIndex[P]):
             raise NotController(f"topic '{name}' was changed by others in each of {_TRIES} tries")
 
     async def refresh(self) -> None:
-        """Take over what others have made, changed or deleted in the store. :raises Exception: it cannot
-        say."""
+        """Apply the changes of others in the store. :raises Exception: the store cannot list its topics."""
         found = {topic.id.bytes: topic for topic in await self._store.topics()}
-        # Those that are gone first: another one may have taken their name.
+        # Deleted topics first, as new ones may have taken their names.
         for state in [state for state in self.by_id.values() if state.id_bytes not in found]:
-            async with self._turns.of(unified(state.name)):
+            async with self._locks.of(unified(state.name)):
                 still = {topic.id for topic in await self._store.topics()}
                 if not state.deleted and state.id not in still:  # made meanwhile
                     await self._leave(state)
         for topic in found.values():
-            async with self._turns.of(unified(topic.name)):
+            async with self._locks.of(unified(topic.name)):
                 known = self.by_id.get(topic.id.bytes)
                 if known is None:
                     await self._adopt(topic.name)
@@ -246,7 +245,7 @@ class Catalog(TopicIndex[P]):
                     await self._take_over(known, topic)
 
     async def set_defaults(self, broker_defaults: Mapping[str, str]) -> None:
-        """Give every topic the configs that it does not set itself; called once at a time.
+        """Change the configs of all topics that do not set them. Calls must not overlap.
 
         :raises InvalidConfig: ``broker_defaults`` are not valid.
         """
@@ -291,7 +290,7 @@ class Catalog(TopicIndex[P]):
         return TopicConfigs.of(overrides, self.broker_defaults) if overrides else self._plain
 
     def _draw_id(self) -> UUID:
-        """A random id that, as Kafka's, never begins with '-' where tools write it in base64."""
+        """A random id. As in Kafka, its base64 never begins with '-'."""
         while True:
             topic_id = uuid4()
             if topic_id.bytes[0] >> 2 != 62 and topic_id.bytes not in self.by_id:
@@ -317,9 +316,9 @@ class Catalog(TopicIndex[P]):
         return state
 
     async def _adopt(self, name: str) -> None:
-        """Take over a topic that somebody else has made in the store."""
+        """Add a topic that another writer has created in the store."""
         for topic in await self._store.topics():
-            if topic.name == name and topic.id.bytes not in self.by_id and self._can_be_told_of(topic):
+            if topic.name == name and topic.id.bytes not in self.by_id and self._is_visible(topic):
                 state = await self._made(topic)
                 self._enter(state)
                 self._tell("created", state)
@@ -349,7 +348,7 @@ class Catalog(TopicIndex[P]):
         self._tell("updated", state)
 
     async def _take_over(self, state: TopicState[P], found: Topic) -> None:
-        """Others have changed the topic: it is as ``found`` now."""
+        """Update a topic that others have changed to ``found``."""
         kept = self._usable(found)
         added = await self._logs(state, state.topic.partitions, found.partitions)
         self._became(state, kept, added)
@@ -369,14 +368,15 @@ class Catalog(TopicIndex[P]):
         await self._leave(state)
 
     async def _stored(self, topic: Topic, error: Exception) -> Topic | None:
-        """What the store has of ``topic`` after ``error``. :raises KafkaStorageError: it cannot say."""
+        """The store's version of ``topic`` after ``error``. :raises KafkaStorageError: the store fails
+        again."""
         try:
             return next((found for found in await self._store.topics() if found.id == topic.id), None)
         except Exception:
             raise _failed("change", topic, error) from error
 
     async def _made(self, topic: Topic) -> TopicState[P]:
-        """The state of a topic that the store has, not yet in the catalog."""
+        """The state of a topic of the store that is not in the catalog yet."""
         kept = self._usable(topic)
         state: TopicState[P] = TopicState(kept, self._effective(kept.configs))
         state.stored = topic

@@ -1,4 +1,4 @@
-"""The operations of IncrementalAlterConfigs on the configs of one resource (KIP-339)."""
+"""Applies the operations of IncrementalAlterConfigs to the configs of one resource (KIP-339)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ SET, DELETE, APPEND, SUBTRACT = range(4)
 OPERATIONS = {SET: "SET", DELETE: "DELETE", APPEND: "APPEND", SUBTRACT: "SUBTRACT"}
 
 MOST_TEXT: Final = 32_767
-"""Bytes of the longest string that a message of the protocol has."""
+"""The most bytes of a string in the protocol."""
 
 Change = tuple[str, int, str | None]
-"""Name of the config, operation, value."""
+"""Name of the config, operation and value."""
 
 
 def applied(
     values: Mapping[str, str], changes: Iterable[Change], items: Callable[[str], Iterable[str]]
 ) -> dict[str, str]:
-    """``values``, texts by name, after ``changes``.
+    """The texts by name after ``changes``.
 
-    ``items(name)`` gives the list that APPEND and SUBTRACT start from, and raises where there is none.
+    ``items(name)`` returns the list to which APPEND and SUBTRACT apply, and raises if the config is no list.
 
-    :raises InvalidRequest: a name twice, a null where a value is needed, an unknown operation.
-    :raises InvalidConfig: a list that has become too long.
-    :raises KafkaError: what ``items`` raises.
+    :raises InvalidRequest: a name occurs twice, a value is null, or an operation is unknown.
+    :raises InvalidConfig: a list has become too long.
+    :raises KafkaError: from ``items``.
     """
     result, seen = dict(values), set()
     for name, operation, text in changes:

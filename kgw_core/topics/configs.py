@@ -1,7 +1,7 @@
-"""Topic configs: checked, resolved to typed values for the hot path, and described for admin tools.
+"""Topic configs: validates them, resolves them to typed values, and describes them for admin tools.
 
-A config's value comes from the topic's own ``overrides``, else from ``broker_defaults`` (what the gateway's
-settings say for every topic), else it is Kafka's default. Both are Kafka's names with values as text;
+A config's value comes from the topic's own ``overrides``, else from ``broker_defaults`` (the gateway's
+settings for all topics), else it is Kafka's default. Both have Kafka's names and values as text.
 ``broker_defaults`` takes topic names (``retention.ms``) and their broker synonyms (``log.retention.hours``).
 """
 
@@ -38,9 +38,9 @@ _BY_BROKER_NAME = {
 
 
 class TopicConfigs:
-    """The effective configs of a topic as plain attributes; nobody changes them, :meth:`of` makes new ones.
+    """The effective configs of a topic as plain, immutable attributes.
 
-    Times are in milliseconds, sizes in bytes, -1 is no limit; a time of 2**63 - 1 is for ever.
+    Times are in milliseconds, sizes in bytes. -1 is no limit, and a time of 2**63 - 1 is for ever.
     """
 
     __slots__ = (
@@ -78,7 +78,7 @@ class TopicConfigs:
     """Whether an append changes more of a batch than its offset and epoch: LogAppendTime or a codec."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
-        """``values``: every config of the table by its name, typed."""
+        """``values`` are the typed values of all configs by name."""
         policy: tuple[str, ...] = values["cleanup.policy"]
         self.compact = "compact" in policy
         self.delete = "delete" in policy
@@ -113,7 +113,7 @@ class TopicConfigs:
     ) -> TopicConfigs:
         """The effective configs.
 
-        :raises InvalidConfig: an unknown name, or a value that is not allowed, in either mapping.
+        :raises InvalidConfig: either mapping has an unknown name or an invalid value.
         """
         return cls(_effective(overrides, broker_defaults))
 
@@ -121,8 +121,8 @@ class TopicConfigs:
 def validate(configs: Mapping[str, str | None], broker_defaults: Mapping[str, str] = _NOTHING) -> None:
     """Return if a topic may have ``configs`` over ``broker_defaults``.
 
-    :raises InvalidConfig: an unknown name, a null, a value that is not allowed, or values that contradict
-        each other; names the config, the value and what is allowed.
+    :raises InvalidConfig: a name is unknown, a value is null or invalid, or values contradict each other. The
+        message has the config, the value and the allowed values.
     """
     nulls = [name for name, text in configs.items() if text is None]
     if nulls:
@@ -137,9 +137,9 @@ def validate(configs: Mapping[str, str | None], broker_defaults: Mapping[str, st
 
 
 def usable(configs: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The part of ``configs`` that can be served, and what is wrong with the rest.
+    """The valid part of ``configs``, and the problems of the rest.
 
-    Values that contradict each other can: defaults may have changed since they were set.
+    Contradicting values count as valid, as the defaults may have changed since they were set.
     """
     kept: dict[str, str] = {}
     problems: list[str] = []
@@ -160,10 +160,10 @@ def altered(
 ) -> dict[str, str]:
     """``overrides`` after the ``changes`` of IncrementalAlterConfigs.
 
-    The result still has to pass :func:`validate`. APPEND and SUBTRACT start from the effective list.
+    The caller passes the result to :func:`validate`. APPEND and SUBTRACT apply to the effective list.
 
-    :raises InvalidConfig: APPEND or SUBTRACT on what is not a list, or an unknown name.
-    :raises InvalidRequest: a name twice, a null where a value is needed, an unknown operation.
+    :raises InvalidConfig: APPEND or SUBTRACT is applied to a config that is no list, or a name is unknown.
+    :raises InvalidRequest: a name occurs twice, a value is null, or an operation is unknown.
     """
 
     def items(name: str) -> Iterable[str]:
@@ -180,13 +180,13 @@ def describe(
     levels: Sequence[Level] = (),
     names: Collection[str] | None = None,
 ) -> list[ConfigEntry]:
-    """What DescribeConfigs and CreateTopics tell of a topic's configs, in the order of their names.
+    """A topic's configs for DescribeConfigs and CreateTopics, in the order of their names.
 
-    ``levels`` are what gives a topic the configs that it does not set itself, by brokers' names. ``names``
-    limits it to these (None or none: all); unknown ones are left out, as Kafka does. Obsolete configs are
-    told of only where they are set or named.
+    ``levels`` have the configs that the topic does not set, by broker names. ``names`` selects configs (None
+    or empty: all). As in Kafka, unknown names are ignored. Obsolete configs appear only if they are set or
+    named.
 
-    :raises InvalidConfig: an override that :func:`validate` would have refused.
+    :raises InvalidConfig: an override is invalid.
     """
     given = _given(topic_defaults(levels))
     entries = []
@@ -195,35 +195,35 @@ def describe(
             continue
         if definition.obsolete and not names and name not in overrides and name not in given:
             continue
-        told = _synonyms(definition, levels)
+        found = _synonyms(definition, levels)
         if name in overrides:
             text = to_text(parse(definition, overrides[name]))
-            told.insert(0, Synonym(name, text, DYNAMIC_TOPIC_CONFIG))
+            found.insert(0, Synonym(name, text, DYNAMIC_TOPIC_CONFIG))
         else:
             text = to_text(given[name][0][2] if name in given else _DEFAULTS[name])
-        source = told[0].source if told else DEFAULT_CONFIG
+        source = found[0].source if found else DEFAULT_CONFIG
         entries.append(
-            ConfigEntry(name, text, source, False, False, definition.type, definition.doc, tuple(told))
+            ConfigEntry(name, text, source, False, False, definition.type, definition.doc, tuple(found))
         )
     return entries
 
 
 def topic_defaults(levels: Sequence[Level]) -> dict[str, str]:
-    """What ``levels`` give to topics that do not set it themselves, by brokers' names."""
+    """The part of ``levels`` that are defaults of topics, by broker names."""
     values = merged(levels)
     return {name: text for name, text in values.items() if name in _BY_BROKER_NAME or name in TOPIC_CONFIGS}
 
 
 def as_broker_configs(broker_defaults: Mapping[str, str]) -> dict[str, str]:
-    """``broker_defaults`` by the names that brokers have for them, as a :class:`~.levels.Level` has them.
+    """``broker_defaults`` by their broker names, as in a :class:`~.levels.Level`.
 
-    :raises InvalidConfig: an unknown name, or a value that is not allowed.
+    :raises InvalidConfig: a name is unknown or a value invalid.
     """
     return {name: text for places in _given(broker_defaults).values() for name, text, _ in places}
 
 
 def _effective(overrides: Mapping[str, str], broker_defaults: Mapping[str, str]) -> dict[str, Value]:
-    """Every config of the table by its name, typed. :raises InvalidConfig: as :func:`validate`."""
+    """The typed values of all configs by name. :raises InvalidConfig: as :func:`validate`."""
     values = dict(_DEFAULTS)
     given = _given(broker_defaults) if broker_defaults else {}
     for name, places in given.items():
@@ -239,7 +239,7 @@ def _effective(overrides: Mapping[str, str], broker_defaults: Mapping[str, str])
 
 
 def _given(broker_defaults: Mapping[str, str]) -> dict[str, list[tuple[str, str, Value]]]:
-    """By topic config: (name at the broker, text, value for the topic) of each that is set, first wins."""
+    """For each topic config: (broker name, text, topic value) of all that set it. The first one counts."""
     given: dict[str, list[tuple[str, str, Value]]] = {}
     for called, text in broker_defaults.items():
         definition, factor = _BY_BROKER_NAME.get(called) or (_definition(called, _BY_BROKER_NAME), 1)
@@ -255,20 +255,20 @@ def _given(broker_defaults: Mapping[str, str]) -> dict[str, list[tuple[str, str,
 
 
 def _synonyms(definition: Definition, levels: Sequence[Level]) -> list[Synonym]:
-    """Where the value can come from but for the topic itself.
+    """The synonyms of a config except the topic's own value.
 
-    The default of a config that has several names at the broker (``log.retention.hours`` of
-    ``retention.ms``) is told beside a value that is set, and never alone, as in Kafka.
+    As in Kafka, the default of a config with several broker names (``log.retention.hours`` of
+    ``retention.ms``) appears only beside a value that is set.
     """
     names = [name for name, _ in definition.synonyms] or [definition.name]
-    told = synonyms(names, levels)
-    if definition.synonyms and (told or len(names) == 1):
+    found = synonyms(names, levels)
+    if definition.synonyms and (found or len(names) == 1):
         name, factor = definition.synonyms[-1]
         default = _DEFAULTS[definition.name]
         if factor != 1 and isinstance(default, int):
             default //= factor
-        told.append(Synonym(name, to_text(default), DEFAULT_CONFIG))
-    return told
+        found.append(Synonym(name, to_text(default), DEFAULT_CONFIG))
+    return found
 
 
 def _definition(name: str, others: Iterable[str] = ()) -> Definition:

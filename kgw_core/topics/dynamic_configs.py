@@ -1,9 +1,8 @@
-"""Which broker configs change at run time, and what they may be: those of Kafka's that have an effect here.
+"""Kafka's dynamic broker configs: those that have an effect here, and the validation of changes.
 
-Kafka's rules (KIP-226): a change concerns this broker, or all brokers of the cluster where its name is empty.
-One name or value that is not allowed refuses the whole change, as INVALID_REQUEST, but for lists that are
-none: INVALID_CONFIG. Kafka takes names that it does not know, and those without an effect; here they are
-refused.
+Kafka's rules (KIP-226): a change is for this broker, or for all brokers if the name is empty. One invalid
+name or value refuses the whole change with INVALID_REQUEST, and APPEND or SUBTRACT on a config that is no
+list with INVALID_CONFIG. Kafka accepts unknown names and names without an effect; kgw refuses them.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ PRODUCER_EXPIRATION = "producer.id.expiration.ms"
 
 
 def _default_of_topics(definition: Definition) -> Definition:
-    """The broker config that stands in for a topic's, under the same rules but for log.retention.ms."""
+    """The broker config that is the default of a topic config. Its rules are the same, except for
+    log.retention.ms."""
     name = definition.synonyms[0][0]
     forever = name == "log.retention.ms"
     return Definition(
@@ -59,16 +59,16 @@ _ALL = (
 DYNAMIC_CONFIGS: dict[str, Definition] = {
     definition.name: definition for definition in sorted(_ALL, key=lambda each: each.name)
 }
-"""By broker's name, in the order of names."""
+"""The definitions by broker name, in the order of names."""
 
 
 def altered(values: Mapping[str, str], changes: Iterable[Change], below: Level) -> dict[str, str]:
-    """What is set at run time, after ``changes`` to it; it still has to pass :func:`checked`.
+    """The dynamic configs after ``changes``. The caller passes the result to :func:`checked`.
 
-    APPEND and SUBTRACT start from what is set here, else from what ``below``, the gateway's settings, say.
+    APPEND and SUBTRACT apply to the dynamic value, else to that of ``below``, the gateway's settings.
 
-    :raises InvalidRequest: a name twice, a null where a value is needed, an unknown operation.
-    :raises InvalidConfig: APPEND or SUBTRACT on what is not a list, or is no config.
+    :raises InvalidRequest: a name occurs twice, a value is null, or an operation is unknown.
+    :raises InvalidConfig: APPEND or SUBTRACT is applied to a config that is no list, or a name is unknown.
     """
 
     def items(name: str) -> Iterable[str]:
@@ -84,9 +84,9 @@ def altered(values: Mapping[str, str], changes: Iterable[Change], below: Level) 
 
 
 def checked(values: Mapping[str, str], levels: Sequence[Level]) -> dict[str, str]:
-    """``values`` as they are kept, if they may be set at run time: ``levels`` is what there would be then.
+    """``values`` in their stored form, if they may be set at run time. ``levels`` are those after the change.
 
-    :raises InvalidRequest: a config that does not change at run time, or a value that is not allowed.
+    :raises InvalidRequest: a config cannot change at run time, or a value is invalid.
     """
     refused = sorted(set(values).difference(DYNAMIC_CONFIGS))
     if refused:
@@ -94,32 +94,32 @@ def checked(values: Mapping[str, str], levels: Sequence[Level]) -> dict[str, str
             f"Cannot update these configs dynamically: [{', '.join(refused)}]{_why(refused)}"
         )
     try:
-        kept = {name: to_text(parse(DYNAMIC_CONFIGS[name], text)) for name, text in values.items()}
+        stored = {name: to_text(parse(DYNAMIC_CONFIGS[name], text)) for name, text in values.items()}
         validate({}, topic_defaults(levels))
     except InvalidConfig as error:
         raise InvalidRequest(str(error)) from None
-    return kept
+    return stored
 
 
 def usable(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The part of ``values``, which were kept, that has an effect still; and what is wrong with the rest."""
-    kept: dict[str, str] = {}
+    """The valid part of the stored ``values``, and the problems of the rest."""
+    valid: dict[str, str] = {}
     problems: list[str] = []
     for name, text in values.items():
         try:
-            kept |= checked({name: text}, [])
+            valid |= checked({name: text}, [])
         except InvalidRequest as error:
             problems.append(str(error))
-    return kept, problems
+    return valid, problems
 
 
 def typed(levels: Sequence[Level]) -> dict[str, Value]:
-    """What ``levels`` set at run time: the value that counts, by name."""
+    """The effective dynamic values of ``levels`` by name."""
     return {name: parse(DYNAMIC_CONFIGS[name], text) for name, text in merged(levels).items()}
 
 
 def _why(names: Sequence[str]) -> str:
-    """What helps whoever named a config that does not change."""
+    """A hint for a user who named a config that cannot change at run time."""
     for name in names:
         if name in TOPIC_CONFIGS and TOPIC_CONFIGS[name].synonyms:
             return f": of brokers, {name} is called {TOPIC_CONFIGS[name].synonyms[0][0]}"

@@ -1,4 +1,4 @@
-"""Topics in memory: what is known of one, and the dictionaries that requests look them up in."""
+"""Topics in memory: the state of a topic, and the dictionaries in which requests look topics up."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from kgw_core.topics.names import is_internal, unified
 logger = logging.getLogger(__name__)
 
 P = TypeVar("P")
-"""What stands for a partition: a PartitionLog in the gateway."""
+"""The type of a partition's log: PartitionLog in the gateway."""
 
 
 class TopicState(Generic[P]):
-    """A topic. It stays the same object while the topic lives; ``deleted`` says that it no longer does.
+    """A topic. The object is the same until the topic is deleted, when ``deleted`` becomes true.
 
-    ``partitions[i]`` is what the catalog's ``log_factory`` made for partition ``i``; ``id_bytes`` are the 16
-    bytes of ``id``; ``topic`` has the overrides in ``topic.configs``, ``stored`` is the topic as the store
-    keeps it, with overrides that are left out here.
+    ``partitions[i]`` is the log of partition ``i``, made by the catalog's ``log_factory``. ``id_bytes`` are
+    the 16 bytes of ``id``. ``topic`` has the valid overrides in ``topic.configs``; ``stored`` is the store's
+    version with all overrides.
     """
 
     __slots__ = (
@@ -55,10 +55,10 @@ class TopicState(Generic[P]):
 
 
 class TopicIndex(Generic[P]):
-    """The topics by name and by id, how many there are, and who wants to know of changes.
+    """The topics by name and by id, their counts, and the listeners of changes.
 
-    ``by_name`` and ``by_id`` (16 bytes) are plain dictionaries to read. All methods are immediate.
-    ``max_topics`` and ``max_partitions`` bound what may be added, internal topics aside.
+    ``by_name`` and ``by_id`` (16 bytes) are plain dictionaries to read. No method waits. ``max_topics`` and
+    ``max_partitions`` limit new topics, except internal ones.
     """
 
     def __init__(self, *, max_topics: int, max_partitions: int) -> None:
@@ -67,9 +67,9 @@ class TopicIndex(Generic[P]):
         self.max_topics = max_topics
         self.max_partitions = max_partitions
         self._by_unified: dict[str, list[str]] = {}
-        self._topics = 0  # counted against the limits: what there is and what is being made
+        self._topics = 0  # counted against the limits, with topics that are being created
         self.partition_count = 0
-        """Over all topics that are not internal; read it, never set it."""
+        """The partitions of all topics that are not internal. Read-only."""
         self._listeners: dict[str, list[Callable[[TopicState[P]], object]]] = {
             "created": [],
             "updated": [],
@@ -77,7 +77,7 @@ class TopicIndex(Generic[P]):
         }
 
     def partition(self, tp: TopicPartition) -> P | None:
-        """What stands for a partition, None where there is none."""
+        """The log of a partition, or None."""
         state = self.by_id.get(tp.topic_id.bytes)
         if state is None or not 0 <= tp.partition < len(state.partitions):
             return None
@@ -101,12 +101,12 @@ class TopicIndex(Generic[P]):
         return state
 
     def id_of(self, name: str) -> bytes | None:
-        """The 16 bytes of the id of the topic of that name, None where there is none."""
+        """The 16 bytes of the topic's id, or None if there is no such topic."""
         state = self.by_name.get(name)
         return state.id_bytes if state is not None else None
 
     def on_created(self, callback: Callable[[TopicState[P]], object]) -> None:
-        """Call ``callback`` with each topic that is made from now on, not with those found at start."""
+        """Call ``callback`` with each topic that is created from now on."""
         self._listeners["created"].append(callback)
 
     def on_updated(self, callback: Callable[[TopicState[P]], object]) -> None:
@@ -114,8 +114,8 @@ class TopicIndex(Generic[P]):
         self._listeners["updated"].append(callback)
 
     def on_deleted(self, callback: Callable[[TopicState[P]], object]) -> None:
-        """Call ``callback`` with each topic that is gone: out of the catalog and marked ``deleted``. What it
-        returns is awaited, if it can be, before the name may be taken again."""
+        """Call ``callback`` with each deleted topic, after its removal from the catalog. An awaitable result
+        is awaited before the name may be used again."""
         self._listeners["deleted"].append(callback)
 
     # -- for the catalog
@@ -143,7 +143,7 @@ class TopicIndex(Generic[P]):
         state.partitions = []  # which refer to the topic in turn
 
     def _tell(self, event: str, state: TopicState[P]) -> list[Awaitable[object]]:
-        """Call the listeners; return what they are not done with."""
+        """Call the listeners; return their awaitable results."""
         unfinished: list[Awaitable[object]] = []
         for callback in self._listeners[event]:
             try:
@@ -173,7 +173,7 @@ class TopicIndex(Generic[P]):
 
     @contextmanager
     def _reserved(self, name: str, topics: int, partitions: int) -> Iterator[None]:
-        """Count them while the store works, so that changes at the same time keep to the limits together."""
+        """Count new topics while the store creates them, so that concurrent changes keep the limits."""
         self._count(name, topics, partitions)
         try:
             yield

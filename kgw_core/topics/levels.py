@@ -1,7 +1,7 @@
-"""Where a config's value comes from: the levels that can set it, and what DescribeConfigs tells of them.
+"""Kafka's config sources: the levels that can set a config, and the synonyms for DescribeConfigs.
 
-The strongest level comes first, as Kafka orders the synonyms of a config. Where a level knows a config by
-several names (``log.retention.ms``, ``log.retention.hours``), the first of them that it sets counts.
+The strongest level comes first, as in Kafka's synonyms of a config. If a level has several names of a config
+(``log.retention.ms``, ``log.retention.hours``), the first name that it sets counts.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from kgw_core.topics.values import Synonym
 
 
 class Level(NamedTuple):
-    """``values`` are texts by Kafka's broker names, ``source`` is the code that DescribeConfigs tells."""
+    """A level. ``values`` are texts by Kafka's broker names, ``source`` is the code for DescribeConfigs."""
 
     source: int
     values: Mapping[str, str]
 
 
 def merged(levels: Sequence[Level]) -> dict[str, str]:
-    """The value of each name that any level sets: that of the strongest."""
+    """The value of each name in the strongest level that sets it."""
     values: dict[str, str] = {}
     for level in reversed(levels):
         values |= level.values
@@ -28,7 +28,7 @@ def merged(levels: Sequence[Level]) -> dict[str, str]:
 
 
 def synonyms(names: Sequence[str], levels: Iterable[Level]) -> list[Synonym]:
-    """Each value that a level sets for the config that is known by ``names``, the one that counts first."""
+    """All values that the levels set for the config with these ``names``, the effective one first."""
     return [
         Synonym(name, level.values[name], level.source)
         for level in levels

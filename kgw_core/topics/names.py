@@ -1,24 +1,24 @@
-"""What a topic may be called, and which topics are the gateway's own. The rules are Kafka's."""
+"""Kafka's rules for the names of topics, and the names of internal topics."""
 
 from __future__ import annotations
 
 from kgw_core.errors import InvalidTopicException
 
 MAX_LENGTH = 249
-"""Characters in a topic's name: with "-" and a partition number it is still a file name."""
+"""The most characters of a topic's name, so that with "-" and a partition number it is a valid file name."""
 
 _ALLOWED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 STATE_TOPIC = "__kgw_state"
-"""The topic whose log holds the gateway's own state, where no plugin does. No client sees it."""
+"""The topic of the gateway's own state, if no plugin keeps it. Clients do not see it."""
 
 _INTERNAL = frozenset({"__consumer_offsets", "__transaction_state"})
 _RESERVED = frozenset({STATE_TOPIC, *_INTERNAL})
 
 
 def check_name(name: str) -> None:
-    """Return if a topic may be called ``name``.
+    """Return if ``name`` is valid for a topic.
 
-    :raises InvalidTopicException: it may not, and why.
+    :raises InvalidTopicException: the name is invalid; the message has the reason.
     """
     if not name:
         reason = "the empty string is not allowed"
@@ -34,28 +34,26 @@ def check_name(name: str) -> None:
 
 
 def unified(name: str) -> str:
-    """``name`` as metrics show it, with '_' for '.': two topics may not share it."""
+    """``name`` with '_' for '.', as in the names of metrics. Two topics must not share it."""
     return name.replace(".", "_")
 
 
 def collides(a: str, b: str) -> bool:
-    """Whether topics ``a`` and ``b`` differ at most in '.' for '_', so that only one of them may exist."""
+    """Whether ``a`` and ``b`` differ at most in '.' and '_', so that only one of them may exist."""
     return unified(a) == unified(b)
 
 
 def reserved_like(name: str) -> str | None:
-    """The topic of the gateway's own, or of Kafka's, that ``name`` differs from in '.' for '_' only.
-
-    Whether it is there or not, another one does not take its place.
-    """
+    """The reserved topic of the gateway or of Kafka that ``name`` collides with, also if it does not
+    exist."""
     return next((own for own in _RESERVED if name != own and collides(name, own)), None)
 
 
 def is_internal(name: str) -> bool:
-    """Whether the topic is the gateway's own: hidden from patterns, and not counted against limits."""
+    """Whether the topic is internal: consumers' patterns skip it, and limits do not count it."""
     return name in _INTERNAL or name.startswith("__kgw")
 
 
 def is_hidden(name: str) -> bool:
-    """Whether the topic is kept from clients altogether, and may not be made by one."""
+    """Whether clients can neither see nor create the topic."""
     return name == STATE_TOPIC

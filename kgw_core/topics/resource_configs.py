@@ -1,7 +1,6 @@
-"""What DescribeConfigs tells of consumer groups and of client metrics subscriptions.
+"""DescribeConfigs of consumer groups and of client metrics subscriptions.
 
-Names, types and defaults are Kafka's (4.4.0). Nothing of it can be set here, so the defaults are all there is
-to tell.
+Names, types and defaults are Kafka's (4.4.0). None can be set here, so all have their defaults.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from kgw_core.topics.values import BOOLEAN, DEFAULT_CONFIG, INT, LIST, STRING, C
 
 
 class ResourceConfig(NamedTuple):
-    """One config. ``broker_name`` is the broker config that gives the default, where there is one."""
+    """One config. ``broker_name`` is the broker config that gives its default, or None."""
 
     type: int
     default: str
@@ -24,7 +23,8 @@ class ResourceConfig(NamedTuple):
 def describe_resource(
     configs: dict[str, ResourceConfig], names: Collection[str] | None = None
 ) -> list[ConfigEntry]:
-    """An entry for each of ``configs``, in the order of names; ``names`` limits them (None or none: all)."""
+    """An entry for each of ``configs``, in the order of names. ``names`` selects some (None or empty:
+    all)."""
     return [
         ConfigEntry(
             name,

@@ -6,7 +6,7 @@ import pytest
 from broker_kit import a_client
 
 from kgw_core.errors import CorruptMessage, OffsetOutOfRange, UnknownTopicOrPartition
-from kgw_core.events import _TOLD_MOST, Client, shown
+from kgw_core.events import _MOST_REPORTED, Client, shown
 
 
 def lines(caplog: pytest.LogCaptureFixture, level: int = logging.INFO) -> list[str]:
@@ -51,9 +51,9 @@ def test_a_client_with_ever_new_errors_does_not_fill_the_log_or_the_memory(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     client = a_client()
-    for number in range(_TOLD_MOST + 50):
+    for number in range(_MOST_REPORTED + 50):
         client.sent_error("Metadata", OffsetOutOfRange("x"), f"topic-{number}")
-    assert len(lines(caplog)) == _TOLD_MOST
+    assert len(lines(caplog)) == _MOST_REPORTED
     assert client.unreported == 50
 
 

@@ -169,7 +169,7 @@ def answer(error: int = 0, end: int = 5, start: int = 0, records: Any = b"") -> 
 def test_news(before: PartitionData | None, now: PartitionData, is_news: bool) -> None:
     part = Part("t", FetchPartition(0, fetch_offset=5))
     if before is not None:
-        part.told(before)
+        part.sent(before)
     assert part.is_news(now) is is_news
 
 
@@ -181,5 +181,5 @@ def test_quiet_is_where_nothing_can_be_read_or_told() -> None:
         (answer(records=[b"x"]), -1),
         (answer(6, -1, -1), -1),
     ):
-        part.told(now)
+        part.sent(now)
         assert part.quiet == quiet

@@ -255,7 +255,7 @@ async def test_of_concurrent_creates_of_one_name_one_wins() -> None:
             tasks.start_soon(create)
     assert outcomes.count(TopicAlreadyExists) == 9
     assert store.calls == ["create_topic a"]
-    assert len(catalog._turns) == 0
+    assert len(catalog._locks) == 0
 
 
 async def test_of_concurrent_creates_of_colliding_names_one_wins() -> None:
