@@ -2,16 +2,17 @@
 
 The clients behave as librdkafka does: up to five requests in flight, retries of what the broker says is not
 stored, under a new epoch where it is certain that nothing is, and, the dangerous part, an acknowledgement
-counts for every batch before it. Batches are looked into in threads, records are deleted, and gateways are
-killed.
+counts for every batch before it. Batches are looked into in threads, records and the topic are deleted,
+the topic is made again, and gateways are killed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 from unittest.mock import patch
+from uuid import UUID
 
 import anyio
 from broker_kit import Kit, SlowStore, a_kit, turns, values_of, view
@@ -19,7 +20,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from kgw_core.errors import KafkaError, KafkaStorageError, OutOfOrderSequenceNumber
+from kgw_core.errors import (
+    KafkaError,
+    KafkaStorageError,
+    OutOfOrderSequenceNumber,
+    UnknownTopicOrPartition,
+)
 from kgw_core.log import looking, snapshots
 from kgw_core.log.kept import Kept
 from kgw_core.log.producers import Appended
@@ -116,6 +122,11 @@ class Client:
     def value(self, number: int) -> str:
         return f"{self.producer_id}/{self.partition}/{number}"
 
+    def numbers(self, values: Sequence[bytes | None]) -> list[int]:
+        """Those of its own records among these."""
+        own = self.value(0)[:-1].encode()
+        return [int(value[len(own) :]) for value in values if value and value.startswith(own)]
+
     def produce(self, records: int) -> None:
         self.unsent[self.count] = records
         self.count += records
@@ -131,10 +142,9 @@ class Client:
         data = build_batch(
             rows, producer_id=self.producer_id, producer_epoch=self.epoch, base_sequence=first - self.began
         )
-        log = kit.catalog.by_name["t"].partitions[self.partition]
         value = self.value(first).encode()
         first_time = not self._is_stored(self.partition, value)
-        outcome = self._outcome(lambda: log.append(view(data), False))
+        outcome = self._outcome(lambda: self._append(kit, data))
         self.sent.append((first, records, outcome))
 
         def told(_: object) -> None:
@@ -147,6 +157,13 @@ class Client:
             outcome.then(told)
         else:
             told(outcome)
+
+    def _append(self, kit: Kit, data: bytes | bytearray) -> Any:
+        topic = kit.catalog.by_name.get("t")
+        if topic is None:
+            kit.logs.refused.remember_absent("t", self.partition, [data])  # as Produce does
+            raise UnknownTopicOrPartition("it was deleted")
+        return topic.partitions[self.partition].append(view(data), False)
 
     def begin_epoch(self) -> None:
         """It gives up a batch, waits for what is in flight, and sends the others anew, as nothing of them is
@@ -206,6 +223,9 @@ class ExactlyOnce(RuleBasedStateMachine):
             Client(producer, part, self._is_stored) for producer in PRODUCERS for part in range(PARTITIONS)
         ]
         self.deleted: list[list[bytes | None]] = [[] for _ in range(PARTITIONS)]
+        self.before: list[list[list[bytes | None]]] = [
+            [] for _ in range(PARTITIONS)
+        ]  # of topics that are gone
         self.starts = [0] * PARTITIONS
         self.threads = Threads()
         self.patches = [
@@ -218,6 +238,17 @@ class ExactlyOnce(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.data = self.store_class().inner
+        delete_topic = self.data.delete_topic
+
+        async def deleting(topic_id: UUID) -> None:
+            for partition in range(PARTITIONS):
+                tp = TopicPartition("t", topic_id, partition)
+                values = values_of(self.data.read_now(tp, self.starts[partition], 1 << 20))
+                self.before[partition].append(self.deleted[partition] + values)
+                self.deleted[partition], self.starts[partition] = [], 0
+            await delete_topic(topic_id)
+
+        self.data.delete_topic = deleting  # type: ignore[method-assign]
         self.state = MemoryStateStore()
         self.runner.run(self._start())
 
@@ -238,8 +269,10 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.runner.run(turns())
 
     def _is_stored(self, partition: int, value: bytes) -> bool:
-        log = self.kit.catalog.by_name["t"].partitions[partition]
-        there = values_of(self.data.read_now(log.tp, self.starts[partition], 1 << 20))
+        topic = self.kit.catalog.by_name.get("t")
+        if topic is None:
+            return False
+        there = values_of(self.data.read_now(topic.partitions[partition].tp, self.starts[partition], 1 << 20))
         return value in there or value in self.deleted[partition]
 
     # -- what clients do
@@ -275,6 +308,8 @@ class ExactlyOnce(RuleBasedStateMachine):
     @rule(partition=st.integers(0, PARTITIONS - 1))
     def records_are_deleted(self, partition: int) -> None:
         async def delete() -> None:
+            if "t" not in self.kit.catalog.by_name:
+                return
             log = self.kit.catalog.by_name["t"].partitions[partition]
             if log.ready and log.high_watermark > log.start:
                 self.deleted[partition] += values_of(await log.read(log.start, 1 << 20))
@@ -282,6 +317,29 @@ class ExactlyOnce(RuleBasedStateMachine):
             await turns()
 
         self.runner.run(delete())
+
+    @rule()
+    def the_topic_is_deleted(self) -> None:
+        if "t" in self.kit.catalog.by_name:
+            self.runner.run(self._in_background(self.kit.catalog.delete("t")))
+
+    @rule()
+    def the_topic_is_made_again(self) -> None:
+        if "t" not in self.kit.catalog.by_name and not self.making:
+            self.making = True
+            self.runner.run(self._in_background(self._make()))
+
+    making = False
+
+    async def _make(self) -> None:
+        try:
+            await self.kit.topic(partitions=PARTITIONS)
+        finally:
+            self.making = False
+
+    async def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
+        self.kit.spawn(work)
+        await turns()
 
     # -- what the store does
 
@@ -368,6 +426,7 @@ class ExactlyOnce(RuleBasedStateMachine):
                 while client.hear():
                     pass
                 self.send(number, IN_FLIGHT)
+            self.the_topic_is_made_again()
             if all(client.idle for client in self.clients):
                 return
         raise AssertionError("some batch is refused for ever")
@@ -378,10 +437,12 @@ class ExactlyOnce(RuleBasedStateMachine):
             values = self.deleted[partition] + values_of(await log.read(log.start, 1 << 20))
             for client in self.clients:
                 if client.partition == partition:
-                    mine = [
-                        value for value in values if value and value.startswith(client.value(0)[:-1].encode())
-                    ]
-                    assert mine == [client.value(number).encode() for number in range(client.acknowledged)]
+                    stored = set()
+                    for each in (*self.before[partition], values):
+                        mine = client.numbers(each)
+                        assert mine == sorted(set(mine)), "doubled, or out of order"
+                        stored.update(mine)
+                    assert stored == set(range(client.acknowledged))
                     assert client.acknowledged == client.count
                     assert client.lies == [], "a batch is stored that was said not to be"
         assert self.kit.logs.budget.used == 0
