@@ -51,7 +51,6 @@ name = "{healthy}"
 
 [limits]
 max_partitions = {most}
-max_request_entries = {entries}
 
 [storage]
 {storage}
@@ -199,7 +198,6 @@ def running(
         config = CONFIG.format(
             healthy=HEALTHY,
             most=2 * partitions,
-            entries=2 * partitions,
             storage=STORAGE[storage].format(folder=folder),
         )
         (folder / "kgw.toml").write_text(config + settings)

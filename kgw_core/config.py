@@ -135,8 +135,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     have arrived; else the connection is closed."""
     append_timeout: Timeout = 20.0
     """Time after which a Produce is answered with REQUEST_TIMED_OUT where the storage has not said what came
-    of it; with acks=all not later than the client asks, if it gives a time. The batch may still be stored. A
-    change of a broker's configs waits as long for the state."""
+    of it; with acks=all not later than the client asks, if it gives a time. The batch may still be stored.
+    Of a Produce of thousands of partitions 2,000 are given to the storage at a time, and each has this time.
+    A change of a broker's configs waits as long for the state."""
     drain_timeout: Duration = 10.0
     """Time that requests in flight get to finish when the gateway stops."""
     fetch_max_bytes: PositiveSize = 55 * MiB
@@ -149,8 +150,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     tail_cache: Size = 64 * MiB
     """Memory for the newest records of all topics where the storage is not memory, so that consumers at the
     end do not wait for it; 0 is none."""
-    max_inflated_batch: PositiveSize = 64 * MiB
-    """What one compressed batch may grow to when it is decompressed; a larger one is refused."""
+    max_inflated_batch: Annotated[Size, msgspec.Meta(ge=MiB)] = 64 * MiB
+    """What one compressed batch may grow to when it is decompressed; a larger one is refused. A batch may
+    have a record for each 64 bytes of this. At least 1 MiB, what clients put into a batch by default."""
     max_topics: Count = 10_000
     """Topics that may exist; creating more is refused."""
     max_partitions: Count = 100_000

@@ -13,6 +13,7 @@ id (KIP-516).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Coroutine
 from typing import Any, TypeAlias
 
@@ -87,11 +88,26 @@ async def _append_in_turns(
     request: ProduceRequest, context: RequestContext, refused: Refused
 ) -> ProduceResponse | None:
     """The same for very many partitions: in steps, and in waves that are stored before the next begins. No
-    later request of the connection starts before it is answered."""
-    clock = context.broker.clock
-    deadline = clock.monotonic() + _patience(request, context)
+    later request of the connection starts before it is answered.
+
+    The client's time is for the whole request, the broker's own for each wave: 100,000 partitions are many
+    commits of a storage that is well. After the first wave that is overdue none is waited for.
+    """
+    clock, most = context.broker.clock, context.broker.config.limits.append_timeout
+    deadline = clock.monotonic() + _client_patience(request)
     response = ProduceResponse([])
     waiting: list[Waiting] = []
+
+    async def wait() -> ProduceResponse | None:
+        nonlocal deadline, waiting
+        seconds = max(min(deadline - clock.monotonic(), most), 0.001)
+        wave = Stored(request, response, waiting, context, seconds)
+        waiting = []
+        whole = await wave.whole.wait()
+        if wave.overdue:
+            deadline = clock.monotonic()
+        return whole
+
     count = 0
     for data in request.topic_data:
         topic = TopicProduceResponse(data.name, data.topic_id, [])
@@ -101,23 +117,10 @@ async def _append_in_turns(
             topic.partition_responses.append(_append_part(data, part, context, refused, waiting))
             count += 1
             if len(waiting) >= WAVE:
-                await _stored(request, response, waiting, context, deadline - clock.monotonic())
-                waiting = []
+                await wait()
             elif count % APPENDS == 0:
                 await anyio.lowlevel.checkpoint()
-    if waiting:
-        return await _stored(request, response, waiting, context, deadline - clock.monotonic())
-    return _complete(request, response)
-
-
-async def _stored(
-    request: ProduceRequest,
-    response: ProduceResponse,
-    waiting: list[Waiting],
-    context: RequestContext,
-    seconds: float,
-) -> ProduceResponse | None:
-    return await Stored(request, response, waiting, context, max(seconds, 0.001)).whole.wait()
+    return await wait() if waiting else _complete(request, response)
 
 
 def _append(
@@ -205,15 +208,20 @@ def find_log(data: TopicProduceData, index: int, context: RequestContext) -> Par
 def _patience(request: ProduceRequest, context: RequestContext) -> float:
     """Seconds until the answer tells what is known by then: the client's with acks=all, and never more than
     the broker's own."""
-    most = context.broker.config.limits.append_timeout
-    given = request.acks == -1 and request.timeout_ms > 0  # with none, Kafka waits for its own log as well
-    return min(request.timeout_ms / 1000, most) if given else most
+    return min(_client_patience(request), context.broker.config.limits.append_timeout)
+
+
+def _client_patience(request: ProduceRequest) -> float:
+    """Seconds that the client gives. Kafka applies them to acks=all only, and then waits for its own log
+    where there are none."""
+    return request.timeout_ms / 1000 if request.acks == -1 and request.timeout_ms > 0 else math.inf
 
 
 class Stored:
-    """``whole``: the answer once all of ``waiting`` is done, or after ``seconds`` with what is done then."""
+    """``whole``: the answer once all of ``waiting`` is done, or after ``seconds`` with what is done then; it
+    is ``overdue`` in that case."""
 
-    __slots__ = ("_context", "_open", "_request", "_response", "_seconds", "_timer", "whole")
+    __slots__ = ("_context", "_open", "_request", "_response", "_seconds", "_timer", "overdue", "whole")
 
     def __init__(
         self,
@@ -223,6 +231,7 @@ class Stored:
         context: RequestContext,
         seconds: float,
     ) -> None:
+        self.overdue = False
         self._seconds = seconds
         self._request = request
         self._response = response
@@ -247,6 +256,7 @@ class Stored:
             self._finish()
 
     def _timed_out(self) -> None:
+        self.overdue = True
         error = RequestTimedOut(f"the storage has not said within {self._seconds:g} s what came of it")
         for answer, log in self._open.values():
             answer.error_code = self._context.failed(error, str(log.tp))

@@ -95,7 +95,9 @@ class Writers:
         appends: list[Append] = []
         room = MAX_APPEND_BYTES
         while self._due and room > 0:
-            log = next(iter(self._due))  # those that have been due the longest
+            # In turn the one that has been due the longest, so that none waits for ever, and the newest, so
+            # that a single append does not stand behind thousands of another request.
+            log = next(reversed(self._due) if len(logs) & 1 else iter(self._due))
             del self._due[log]
             if log.queue.waiting and not log.queue.in_flight:
                 flight = log.queue.depart(room)

@@ -176,6 +176,11 @@ def test_all_problems_are_told_at_once_with_file_table_and_key(tmp_path: Path) -
             "min_session_timeout (6s)",
         ),
         (
+            '[limits]\nmax_inflated_batch = "512KiB"',
+            '[limits] max_inflated_batch: expected a size in bytes, such as 1048576 or "1MiB", at least '
+            '1 MiB, got "512KiB"',
+        ),
+        (
             '[[listeners]]\nadvertise = "a:b"',
             '[[listeners]] #1 advertise: "a:b" is not an address: expected "host:port" or "host"',
         ),

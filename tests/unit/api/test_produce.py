@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import Any
 
@@ -21,6 +22,8 @@ from broker_kit import (
 from kgw_storage_memory.store import MemoryStore
 
 from kgw_core import errors
+from kgw_core.api import produce as produce_api
+from kgw_core.broker import RequestContext
 from kgw_core.errors import Unanswerable
 from kgw_core.pending import Pending
 from kgw_core.records import Codec, Record, build_batch
@@ -398,6 +401,80 @@ class TestWaiting:
         (await store.arrived()).release()
         await turns()
         assert log.high_watermark == 1
+
+    async def test_the_brokers_own_time_is_for_each_wave_of_a_large_request(
+        self, slow: Kit, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A storage that is well takes longer for 100,000 partitions than it may for one commit."""
+        answer = await self.large(slow, monkeypatch)
+        for _ in range(4):
+            held = await store.arrived()
+            await slow.clock.advance(slow.config.limits.append_timeout - 1)
+            assert not answer.done
+            held.release()
+            await turns(50)
+        assert self.codes(answer) == [0] * 8
+
+    async def test_after_a_wave_that_is_overdue_none_is_waited_for(
+        self, slow: Kit, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answer = await self.large(slow, monkeypatch)
+        (await store.arrived()).release()
+        await turns(50)
+        await slow.clock.advance(slow.config.limits.append_timeout + 0.1)
+        for _ in range(2):
+            await turns(50)
+            await slow.clock.advance(0.01)
+        await turns(50)
+        assert self.codes(answer) == [0] * 2 + [errors.RequestTimedOut.code] * 6
+        while store.held:
+            store.held[0].release()
+            await turns(50)
+        assert [log.high_watermark for log in slow.catalog.by_name["t"].partitions] == [1] * 8
+
+    async def test_the_clients_time_is_for_the_whole_of_a_large_request(
+        self, slow: Kit, store: SlowStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answer = await self.large(slow, monkeypatch, acks=-1, timeout_ms=30_000)
+        for _ in range(2):
+            held = await store.arrived()
+            await slow.clock.advance(14)
+            held.release()
+            await turns(50)
+        await store.arrived()
+        await slow.clock.advance(2.1)
+        await turns(50)
+        await slow.clock.advance(0.01)
+        await turns(50)
+        assert self.codes(answer) == [0] * 4 + [errors.RequestTimedOut.code] * 4
+        while store.held:
+            store.held[0].release()
+            await turns(50)
+
+    async def large(
+        self, slow: Kit, monkeypatch: pytest.MonkeyPatch, acks: int = 1, timeout_ms: int = 1000
+    ) -> Pending[Any]:
+        """A Produce of eight partitions, two in a wave."""
+        monkeypatch.setattr(produce_api, "WAVE", 2)
+        await slow.topic("t", 8)
+        parts = [PartitionProduceData(at, memoryview(batch("a"))) for at in range(8)]
+        request = ProduceRequest(None, acks, timeout_ms, [TopicProduceData("t", partition_data=parts)])
+        context = RequestContext(slow.broker, slow.client, "Produce", 12, own_bytes=1)
+        context.entries = 2000
+        answer: Pending[Any] = Pending()
+
+        async def run() -> None:
+            outcome = produce_api.handle(request, context)
+            assert inspect.iscoroutine(outcome)
+            answer.resolve(await outcome)
+
+        slow.spawn(run())
+        await turns(50)
+        return answer
+
+    @staticmethod
+    def codes(answer: Pending[Any]) -> list[int]:
+        return [part.error_code for part in answer.result().responses[0].partition_responses]
 
     async def test_a_client_that_goes_away_does_not_take_its_append_along(
         self, slow: Kit, store: SlowStore
