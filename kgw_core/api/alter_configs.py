@@ -1,6 +1,6 @@
-"""AlterConfigs: the configs given replace all that are set on the resource.
+"""AlterConfigs: replaces all configs that are set on a resource.
 
-Behaviour: see :mod:`kgw_core.api.config_resources`. A resource that is there twice fails, both times.
+Behaviour: see :mod:`kgw_core.api.config_resources`. A resource that occurs twice fails, both times.
 
 Versions: v1 throttling before the answer · v2 flexible.
 """
@@ -21,7 +21,7 @@ from kgw_core.wire.messages.alter_configs import (
 
 
 async def handle(request: AlterConfigsRequest, context: RequestContext) -> AlterConfigsResponse:
-    """Replace, or only check, the configs of each resource."""
+    """Replace the configs of each resource, or only validate the change."""
     twice = await repeated(request.resources)
     responses = []
     async for resource in in_turns(request.resources, CHANGES):

@@ -1,8 +1,8 @@
-"""AlterPartitionReassignments: a partition may be assigned to where it is already, and nowhere else.
+"""AlterPartitionReassignments: succeeds only if a partition is assigned to the broker that it is on.
 
 Behaviour:
-- A broker that is not there is INVALID_REPLICA_ASSIGNMENT. One that changes nothing is done at once.
-- Replicas null cancels a reassignment: NO_REASSIGNMENT_IN_PROGRESS, as none ever is.
+- An unknown broker is INVALID_REPLICA_ASSIGNMENT. A reassignment that changes nothing succeeds at once.
+- Null replicas cancel a reassignment: NO_REASSIGNMENT_IN_PROGRESS, as there never is one.
 
 Versions: v1 whether the number of replicas may change.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-from kgw_core.api.large import worked_off
+from kgw_core.api.large import in_steps_if_many
 from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
 from kgw_core.api.replicas import check_replicas
@@ -30,8 +30,8 @@ from kgw_core.wire.messages.alter_partition_reassignments import (
 def handle(
     request: AlterPartitionReassignmentsRequest, context: RequestContext
 ) -> AlterPartitionReassignmentsResponse | Coroutine[Any, Any, AlterPartitionReassignmentsResponse]:
-    """Each partition on its own."""
-    return worked_off(_reassigned(request, context), context)
+    """Answer each partition on its own."""
+    return in_steps_if_many(_reassigned(request, context), context)
 
 
 def _reassigned(

@@ -1,8 +1,8 @@
-"""AlterReplicaLogDirs: a replica stays in the one log dir that the store stands for.
+"""AlterReplicaLogDirs: a replica stays in the single log dir, which is the store.
 
 Behaviour:
-- To move a partition to where it is succeeds and does nothing. Any other dir is LOG_DIR_NOT_FOUND.
-- Of a partition that is asked to go to several dirs the last one counts, as in Kafka.
+- A move to the same dir succeeds and does nothing. Any other dir is LOG_DIR_NOT_FOUND.
+- If a request names several dirs for a partition, the last one counts, as in Kafka.
 
 Versions: v2 flexible.
 """
@@ -26,7 +26,7 @@ from kgw_core.wire.messages.alter_replica_log_dirs import (
 
 
 async def handle(request: AlterReplicaLogDirsRequest, context: RequestContext) -> AlterReplicaLogDirsResponse:
-    """Each partition on its own."""
+    """Answer each partition on its own."""
     here = log_dir(context)
     topics: dict[str, list[AlterReplicaLogDirPartitionResult]] = {}
     wanted = {partition: path async for partition, path in in_turns(_moves(request))}
@@ -45,7 +45,7 @@ async def handle(request: AlterReplicaLogDirsRequest, context: RequestContext) -
 
 
 def _moves(request: AlterReplicaLogDirsRequest) -> Iterator[tuple[tuple[str, int], str]]:
-    """Each partition, and where it is to go."""
+    """Each partition with its new dir."""
     for each in request.dirs:
         for topic in each.topics:
             for index in topic.partitions:

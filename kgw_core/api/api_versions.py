@@ -1,13 +1,14 @@
-"""ApiVersions: what this gateway serves, and what the client says it is.
+"""ApiVersions: the APIs and features of this gateway; the request has the client's software name.
 
 Behaviour:
-- The answer is the registry itself: what has no handler is not in it.
-- Features are those of :mod:`kgw_core.features`; one at level 0 is not in force and not told as finalized.
-- A version newer than ours is answered in v0 with UNSUPPORTED_VERSION and ApiVersions' own entry (KIP-511).
+- The answer has the APIs of the registry, so only those with a handler.
+- Features are those of :mod:`kgw_core.features`. A feature at level 0 is not finalized.
+- A newer version of the request gets the v0 answer with UNSUPPORTED_VERSION and the entry of ApiVersions
+  (KIP-511).
 
-Versions: v3 client software name and version, features (KIP-584) · v4 features that may be at level 0, which
-clients of v3 do not read · v5 cluster and node that the client believes to talk to:
-where they are not ours, REBOOTSTRAP_REQUIRED sends it back to its bootstrap servers (KIP-1242).
+Versions: v3 client software name and version, features (KIP-584) · v4 features at level 0, which clients of
+v3 cannot read · v5 the cluster and node that the client expects: if they are not ours, REBOOTSTRAP_REQUIRED
+sends it back to its bootstrap servers (KIP-1242).
 """
 
 from __future__ import annotations
@@ -62,12 +63,12 @@ def handle(request: ApiVersionsRequest, context: RequestContext) -> ApiVersionsR
 
 
 def entry(api: Api) -> ApiVersion:
-    """What ApiVersions tells of one API."""
+    """The entry of one API."""
     return ApiVersion(api.key, *api.versions)
 
 
 def unsupported(api: Api) -> ApiVersionsResponse:
-    """The v0 answer to a version that is not served."""
+    """The v0 answer to a request of a version that is not served."""
     return ApiVersionsResponse(UnsupportedVersion.code, [entry(api)])
 
 

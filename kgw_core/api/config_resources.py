@@ -1,7 +1,7 @@
-"""The resources that have configs, and the rules of changing them: shared by the APIs about configs.
+"""The resources with configs, and the rules of their changes, for all APIs about configs.
 
-Topics' configs can be changed, and those of brokers that have an effect here. For the others the answer is
-Kafka's for a config that is read-only, and to delete what is not set does nothing, as in Kafka.
+Topic configs can change, and broker configs that have an effect here. Other configs are refused as Kafka
+refuses read-only ones. As in Kafka, deleting a config that is not set does nothing.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
 _NUMBER = re.compile(r"[-+]?[0-9]{1,10}")
 RESOURCE_TYPES = (TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP)
 MOST_CHANGES = 1000
-"""Configs of one resource in a request: more are unknown, or there twice."""
+"""The most configs of one resource in a request. If there are more, some are unknown or occur twice."""
 
 Resource: TypeAlias = AlterConfigsResource | IncrementalAlterConfigsResource
 
 
 async def repeated(resources: Iterable[Resource]) -> set[tuple[int, str]]:
-    """Type and name of those that are there more than once."""
+    """The type and name of resources that occur more than once."""
     seen: set[tuple[int, str]] = set()
     twice: set[tuple[int, str]] = set()
     async for resource in in_turns(resources):
@@ -62,10 +62,12 @@ async def change(
     replace: bool,
     check_only: bool,
 ) -> None:
-    """Change the configs of one resource, or only check. ``replace``: what is not named is no longer set.
+    """Change the configs of one resource, or only validate. ``replace``: configs that are not named are
+    deleted.
 
-    :raises InvalidRequest: an unknown type or operation, a config twice, a null, or what cannot be changed.
-    :raises InvalidConfig: a config or a value that is none.
+    :raises InvalidRequest: a type or operation is unknown, a config occurs twice, a value is null, or a
+        config cannot change.
+    :raises InvalidConfig: a config is unknown or a value invalid.
     :raises KafkaError: as :meth:`kgw_core.topics.catalog.Catalog.alter`.
     """
     if len(changes) > MOST_CHANGES:
@@ -143,7 +145,7 @@ def _change_loggers(name: str, changes: Sequence[Change], context: RequestContex
 
 
 def _set(changes: Sequence[Change]) -> list[str]:
-    """The configs that would be set: to delete what is not set does nothing."""
+    """The configs that would be set. Deleting a config that is not set does nothing."""
     return [name for name, operation, _ in changes if operation != DELETE]
 
 

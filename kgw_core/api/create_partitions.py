@@ -1,11 +1,12 @@
-"""CreatePartitions: each topic gets more partitions, or fails, on its own.
+"""CreatePartitions: increases the partitions of topics. Each topic succeeds or fails on its own.
 
 Behaviour:
-- ``count`` is how many there shall be in all; as many or fewer than there are is INVALID_PARTITIONS.
+- ``count`` is the new total. If it is no increase, the answer is INVALID_PARTITIONS.
 - Assignments are one list of brokers for each new partition.
-- At most :data:`MOST` partitions a topic and request, and no more in all than ``limits.max_partitions``.
+- A request may add at most :data:`MOST` partitions to a topic, and ``limits.max_partitions`` limits all
+  topics.
 
-Versions: v1 throttling before the answer · v2 flexible · v3 tells of quotas, which there are none of here.
+Versions: v1 throttling before the answer · v2 flexible · v3 quota errors, which do not occur here.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from kgw_core.wire.messages.create_partitions import (
 )
 
 MOST = 10_000
-"""Partitions that one request may add to a topic (Kafka's limit)."""
+"""The most partitions that one request may add to a topic (Kafka's limit)."""
 
 
 async def handle(request: CreatePartitionsRequest, context: RequestContext) -> CreatePartitionsResponse:
-    """Add to, or only check, each topic."""
+    """Add partitions to each topic, or only validate the change."""
     times = Counter(topic.name for topic in request.topics)
     results = []
     each_once = {topic.name: topic for topic in request.topics}.values()

@@ -1,11 +1,11 @@
 """CreateTopics: each topic succeeds or fails on its own.
 
 Behaviour:
-- -1 partitions or replicas mean the broker's default. A manual assignment counts its partitions.
-- A replication factor above 1 is what one gateway cannot give: taken as 1 where ``topics.replication_factor``
-  is "accept" (clients written for clusters then work), refused where it is "strict". A manual assignment that
-  names brokers which are not there is refused in both.
-- A config may be there more than once: the last one counts.
+- -1 partitions or replicas are the broker's default. A manual assignment sets the number of partitions.
+- One gateway cannot have a replication factor above 1. With ``topics.replication_factor`` "accept" it becomes
+  1, so that clients written for clusters work; with "strict" it is refused. A manual assignment with unknown
+  brokers is always refused.
+- If a config occurs more than once, the last one counts.
 
 Versions: v1 validate only · v4 defaults by -1 (KIP-464) · v5 configs in the answer (KIP-525) · v7 topic ids.
 """
@@ -40,11 +40,11 @@ from kgw_core.wire.messages.create_topics import (
 
 
 async def handle(request: CreateTopicsRequest, context: RequestContext) -> CreateTopicsResponse:
-    """Create, or only check, each topic."""
+    """Create each topic, or only validate it."""
     names = Counter(topic.name for topic in request.topics)
     results = []
     for topic in {topic.name: topic for topic in request.topics}.values():
-        await anyio.lowlevel.checkpoint()  # a store that is immediate lets nobody else have a turn
+        await anyio.lowlevel.checkpoint()  # an immediate store never yields to the event loop
         result = CreatableTopicResult(topic.name, error_message=None)
         results.append(result)
         try:
@@ -62,7 +62,7 @@ async def _create(
 ) -> None:
     catalog = context.broker.catalog
     check_name(topic.name)
-    if topic.name in catalog.by_name:  # before all else: who asks for what is there need not ask it rightly
+    if topic.name in catalog.by_name:  # before all other checks, as in Kafka
         raise TopicAlreadyExists(f"Topic '{topic.name}' already exists.")
     given = await _configs(topic)
     partitions = await _partitions(topic, context)
@@ -70,7 +70,7 @@ async def _create(
     result.topic_id = state.id_bytes
     result.num_partitions = state.topic.partitions
     result.replication_factor = 1
-    result.configs = [  # what was given is told as it was
+    result.configs = [  # with the values of the request
         CreatableTopicConfigs(
             entry.name, given.get(entry.name, entry.value), entry.read_only, entry.source, entry.sensitive
         )
@@ -79,7 +79,7 @@ async def _create(
 
 
 async def _configs(topic: CreatableTopic) -> dict[str, str | None]:
-    """The topic's configs by name: of one that is there more than once the last counts, but a null stays."""
+    """The topic's configs by name. The last of several values counts, but a null stays."""
     configs: dict[str, str | None] = {}
     async for config in in_turns(topic.configs):
         if configs.get(config.name, "") is not None:
@@ -88,7 +88,7 @@ async def _configs(topic: CreatableTopic) -> dict[str, str | None]:
 
 
 async def _partitions(topic: CreatableTopic, context: RequestContext) -> int:
-    """How many partitions the topic is to have, all that concerns replicas checked."""
+    """Check the replicas; return the number of partitions."""
     settings = context.broker.config.topics
     if topic.assignments:
         if topic.num_partitions != -1 or topic.replication_factor != -1:

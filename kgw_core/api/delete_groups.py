@@ -1,4 +1,4 @@
-"""DeleteGroups: forget groups that have no members, with their offsets; each succeeds or fails alone.
+"""DeleteGroups: deletes groups without members, and their offsets. Each group succeeds or fails on its own.
 
 Versions: v1 throttle time · v2 flexible · v3 error messages.
 """

@@ -1,10 +1,10 @@
 """DeleteRecords: raises the log start offset of partitions.
 
 Behaviour:
-- -1 is the high watermark: everything. Below the start nothing happens. Above the high watermark, or any
-  other negative number, is OFFSET_OUT_OF_RANGE.
-- A topic that is only compacted refuses (POLICY_VIOLATION), an internal one too (INVALID_TOPIC_EXCEPTION).
-- Where a partition is named twice the last one counts.
+- -1 is the high watermark, so it deletes all records. An offset below the start does nothing. One above the
+  high watermark, or another negative number, is OFFSET_OUT_OF_RANGE.
+- A topic that is only compacted refuses with POLICY_VIOLATION, an internal one with INVALID_TOPIC_EXCEPTION.
+- If a partition occurs twice, the last one counts.
 
 Versions: v1 throttling before the answer · v2 flexible.
 """

@@ -1,6 +1,6 @@
-"""DeleteTopics: by name, or by id from v6 on; each topic succeeds or fails on its own.
+"""DeleteTopics: by name, or from v6 on by id. Each topic succeeds or fails on its own.
 
-A topic that is named twice stays, also where it is named by its name and by its id.
+A topic that occurs twice is not deleted, also if once by its name and once by its id.
 
 Versions: v5 error messages · v6 topic ids (KIP-516).
 """
@@ -32,7 +32,7 @@ def _asked(request: DeleteTopicsRequest, version: int) -> list[DeleteTopicState]
 
 
 async def handle(request: DeleteTopicsRequest, context: RequestContext) -> DeleteTopicsResponse:
-    """Delete each topic that is named once."""
+    """Delete each topic that occurs once."""
     catalog = context.broker.catalog
     results = []
     asked = _asked(request, context.version)
@@ -54,8 +54,8 @@ async def handle(request: DeleteTopicsRequest, context: RequestContext) -> Delet
 async def _resolved(
     asked: Iterable[DeleteTopicState], catalog: Catalog[PartitionLog]
 ) -> AsyncIterator[tuple[DeleteTopicState, KafkaError | None]]:
-    """What is to be deleted, and what is refused before anything is: a topic that is named twice, whether by
-    its name, its id, or one of each. It is told once."""
+    """The topics to delete, and the refusals: a topic that occurs twice, by its name, its id or both, has
+    one."""
     names: Counter[str] = Counter()
     ids: Counter[bytes] = Counter()
     async for topic in in_turns(asked):

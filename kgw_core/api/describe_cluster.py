@@ -1,7 +1,6 @@
-"""DescribeCluster: the brokers, from :mod:`kgw_core.placement`.
+"""DescribeCluster: the brokers of :mod:`kgw_core.placement`.
 
-Versions: v1 endpoint type (KIP-919): 1 brokers, 2 controllers, which
-clients cannot reach here · v2 fenced brokers.
+Versions: v1 endpoint type (KIP-919): 1 brokers, 2 controllers, which are not served · v2 fenced brokers.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ BROKERS, CONTROLLERS = 1, 2
 
 
 def handle(request: DescribeClusterRequest, context: RequestContext) -> DescribeClusterResponse:
-    """The cluster as this client can reach it."""
+    """The cluster with the addresses for this client."""
     if request.endpoint_type == CONTROLLERS:
         raise MismatchedEndpointType("this listener is for brokers, not for controllers")
     if request.endpoint_type != BROKERS:

@@ -1,11 +1,10 @@
-"""DescribeConfigs: of topics, of this broker, and of what else may have configs.
+"""DescribeConfigs: the configs of topics, of this broker and of other resources.
 
 Behaviour:
-- Unknown names among the keys are left out, as Kafka does. Unknown resources fail on their own, but an
-  unknown resource type fails the whole request.
-- The broker "" stands for all brokers: what is set for them at run time is told.
-- There are no loggers, and no configs set on a group or a client metrics subscription: of these the defaults
-  are told.
+- Unknown config names are ignored, as in Kafka. Unknown resources fail on their own, but an unknown resource
+  type fails the whole request.
+- The broker "" has the configs that are set for all brokers at run time.
+- There are no loggers. Groups and client metrics subscriptions have only default configs.
 
 Versions: v1 sources and synonyms · v3 types and documentation.
 """
@@ -45,16 +44,16 @@ from kgw_core.wire.messages.describe_configs import (
 )
 
 Known: TypeAlias = dict[tuple[int, str, tuple[str, ...]], list[DescribeConfigsResourceResult]]
-"""What has been put together for a request: one that asks for the same ten thousand times has it once."""
+"""The entries made for a request, so that a resource that occurs ten thousand times is described once."""
 
 _PIECE = 20
-"""Resources whose configs are put together before others get their turn: some 0.2 ms each."""
+"""How many resources are described (0.2 ms each) before the event loop serves others."""
 
 
 def handle(
     request: DescribeConfigsRequest, context: RequestContext
 ) -> DescribeConfigsResponse | Coroutine[Any, Any, LargeAnswer]:
-    """Each resource's configs; a large answer where they are many."""
+    """Describe each resource; many of them make a large answer."""
     if len(request.resources) > _PIECE:
         return large(partial(_in_turns, request, context))
     for resource in request.resources:
@@ -63,7 +62,7 @@ def handle(
 
 
 def _check_type(resource: DescribeConfigsResource) -> None:
-    """:raises InvalidRequest: there is no such type, which fails the whole request."""
+    """Check the resource types. :raises InvalidRequest: one is unknown, which fails the whole request."""
     if resource.resource_type not in RESOURCE_TYPES:
         raise InvalidRequest(
             f"Unexpected resource type {resource.resource_type} for resource {resource.resource_name}"

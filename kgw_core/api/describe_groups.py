@@ -1,8 +1,8 @@
-"""DescribeGroups: who is in a group, and who has which part.
+"""DescribeGroups: the members of groups and their assignments.
 
 Behaviour:
-- Metadata is told of a stable group only, and assignments until the next generation begins, as Kafka does.
-- A group that is not there is in state Dead, and from v6 on GROUP_ID_NOT_FOUND as well (KIP-1043).
+- As in Kafka, only a stable group has metadata, and assignments stay until the next generation begins.
+- An unknown group has the state Dead, and from v6 on also GROUP_ID_NOT_FOUND (KIP-1043).
 
 Versions: v1 throttle time · v3 authorized operations (KIP-430) · v4 group.instance.id · v5 flexible ·
 v6 error messages.
@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from kgw_core.api.group_errors import code_of
-from kgw_core.api.large import worked_off
+from kgw_core.api.large import in_steps_if_many
 from kgw_core.api.operations import ALTER_CONFIGS, DELETE, DESCRIBE, DESCRIBE_CONFIGS, READ, bits
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -35,7 +35,7 @@ def handle(
     request: DescribeGroupsRequest, context: RequestContext
 ) -> DescribeGroupsResponse | Coroutine[Any, Any, DescribeGroupsResponse]:
     """Describe each group."""
-    return worked_off(_groups(request, context), context)
+    return in_steps_if_many(_groups(request, context), context)
 
 
 def _groups(

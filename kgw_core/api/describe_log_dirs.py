@@ -1,11 +1,11 @@
-"""DescribeLogDirs: how many bytes each partition takes, in the one log dir that the store stands for.
+"""DescribeLogDirs: the size of each partition in the single log dir, which is the store.
 
 Behaviour:
-- The dir is called after the store. How much room it has nobody can say: -1, "unknown".
-- Topics null means all; partitions that are not there are left out.
-- A store that fails makes the dir fail, with KAFKA_STORAGE_ERROR.
+- The dir has the store's name. Its total and free bytes are unknown (-1).
+- Null topics mean all topics. Unknown partitions are left out.
+- If the store fails, the dir has KAFKA_STORAGE_ERROR.
 
-Versions: v2 flexible · v3 an error for the whole · v4 bytes in all and free (KIP-827) · v5 cordoned dirs.
+Versions: v2 flexible · v3 an error for the whole · v4 total and free bytes (KIP-827) · v5 cordoned dirs.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from kgw_core.wire.messages.describe_log_dirs import (
 )
 
 AT_ONCE = 64
-"""Partitions whose size is asked for at the same time."""
+"""How many sizes are requested from the store at a time."""
 
 
 def log_dir(context: RequestContext) -> str:
-    """What the one log dir is called: a path, as tools expect one, of the store's name."""
+    """The name of the log dir: a path with the store's name, as tools expect a path."""
     return f"/kgw/{context.broker.logs.store.name}"
 
 
 async def handle(
     request: DescribeLogDirsRequest, context: RequestContext
 ) -> DescribeLogDirsResponse | LargeAnswer:
-    """The sizes of the partitions that are asked for."""
+    """Return the sizes of the partitions."""
     logs = await _wanted(request, context)
     if len(logs) > MANY:
         return LargeAnswer(partial(_described, logs, context))
@@ -53,7 +53,7 @@ async def _described(logs: list[PartitionLog], context: RequestContext) -> Descr
         piece = logs[at : at + AT_ONCE]
         for log, size in zip(piece, await _measured(piece, context), strict=True):
             if isinstance(size, UnknownTopicOrPartition):
-                continue  # deleted meanwhile
+                continue  # the topic was deleted meanwhile
             if isinstance(size, Exception):
                 failure = size if isinstance(size, KafkaError) else KafkaStorageError(f"{log.tp}: {size}")
                 code = context.failed(failure, str(log.tp))
@@ -83,7 +83,7 @@ async def _wanted(request: DescribeLogDirsRequest, context: RequestContext) -> l
 
 
 async def _measured(logs: list[PartitionLog], context: RequestContext) -> list[int | Exception]:
-    """The size of each log, or why it is not known."""
+    """The size of each log, or the error."""
     store = context.broker.logs.store
     sizes: list[int | Exception] = [0] * len(logs)
 

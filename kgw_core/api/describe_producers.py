@@ -1,8 +1,8 @@
 """DescribeProducers: the producers that a partition remembers (KIP-664).
 
-Behaviour: ``lastTimestamp`` is when the gateway took the producer's last batch. After a restart it is the
-largest timestamp in the batch, or the time of the restart where that cannot be when it came. No transaction
-is open, so there is no coordinator epoch and no start offset.
+Behaviour: ``lastTimestamp`` is the time at which the gateway took the producer's last batch. After a restart
+it is the batch's largest timestamp, or the time of the restart if that is impossible. There are no
+transactions, so there is no coordinator epoch and no start offset.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NONE = -1
 
 
 async def handle(request: DescribeProducersRequest, context: RequestContext) -> DescribeProducersResponse:
-    """Each partition's producers, in the order of their ids."""
+    """Return each partition's producers, in the order of their ids."""
     topics = []
     pace = Pace()
     for topic in request.topics:

@@ -1,12 +1,12 @@
-"""DescribeQuorum: who decides about the cluster's metadata, which is the gateway alone.
+"""DescribeQuorum: the quorum of the cluster's metadata, which is this gateway alone.
 
 Behaviour:
-- The one partition of ``__cluster_metadata`` is led by the controller, its only voter; there are no
-  observers, and nobody lags behind. Anything else is UNKNOWN_TOPIC_OR_PARTITION, as in Kafka for all that a
-  request names when it names more.
-- There is no metadata log. Its end and high watermark are the version of the last commit to the gateway's
-  own state (groups, committed offsets, dynamic configs): they rise with each change.
-- The endpoint of the controller is the one that this client can dial, under the name of its listener.
+- The controller is the leader and the only voter of the single partition of ``__cluster_metadata``. There are
+  no observers. Other partitions are UNKNOWN_TOPIC_OR_PARTITION; as in Kafka, one of them fails all in the
+  request.
+- There is no metadata log. Its end and high watermark are the version of the last commit to the gateway's own
+  state (groups, committed offsets, dynamic configs), so they rise with each change.
+- The controller's endpoint is the address for this client, with the name of its listener.
 
 Versions: v1 times of the last fetch (KIP-836) · v2 directory ids, endpoints, error messages (KIP-853).
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-from kgw_core.api.large import worked_off
+from kgw_core.api.large import in_steps_if_many
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError, UnknownTopicOrPartition
@@ -36,13 +36,13 @@ TOPIC = "__cluster_metadata"
 def handle(
     request: DescribeQuorumRequest, context: RequestContext
 ) -> DescribeQuorumResponse | Coroutine[Any, Any, DescribeQuorumResponse]:
-    """The quorum of one."""
+    """Return the quorum of this gateway."""
     if len(request.topics) == 1 and len(request.topics[0].partitions) == 1:
         (topic,) = request.topics
         if (topic.topic_name, topic.partitions[0].partition_index) == (TOPIC, 0):
             return _quorum(context)
     error = UnknownTopicOrPartition("This server does not host this topic-partition.")
-    return worked_off(_refused(request, error, context), context)
+    return in_steps_if_many(_refused(request, error, context), context)
 
 
 def _quorum(context: RequestContext) -> DescribeQuorumResponse:

@@ -1,11 +1,11 @@
-"""DescribeTopicPartitions: topics with their partitions, a page at a time (KIP-966).
+"""DescribeTopicPartitions: topics with their partitions, one page at a time (KIP-966).
 
 Behaviour:
-- No topics named means all. They come sorted by name, each once.
-- A page holds at most ``responsePartitionLimit`` partitions, from 1 to :data:`MOST`; what comes next is in
-  the cursor, which may name a topic that is not there. Topics that are not there take no room.
-- A cursor has to name one of the topics that are asked for, if any are; at a partition that the topic
-  does not have, it comes with none.
+- A request without topics means all topics. They are sorted by name, and each occurs once.
+- A page has at most ``responsePartitionLimit`` partitions, from 1 to :data:`MOST`. The cursor names the next
+  one, and may name an unknown topic. Unknown topics do not count.
+- If the request names topics, its cursor has to name one of them. If its partition does not exist, the topic
+  comes without partitions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Generator, Iterator
 from heapq import merge
 from typing import Any
 
-from kgw_core.api.large import STEP, worked_off
+from kgw_core.api.large import STEP, in_steps_if_many
 from kgw_core.api.operations import TOPIC_OPERATIONS
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -29,14 +29,14 @@ from kgw_core.wire.messages.describe_topic_partitions import (
 )
 
 MOST = 2000
-"""Partitions in one answer (Kafka's max.request.partition.size.limit)."""
+"""The most partitions of one answer (Kafka's max.request.partition.size.limit)."""
 
 
 def handle(
     request: DescribeTopicPartitionsRequest, context: RequestContext
 ) -> DescribeTopicPartitionsResponse | Coroutine[Any, Any, DescribeTopicPartitionsResponse]:
-    """The page that begins at the cursor."""
-    return worked_off(_page(request, context), context)
+    """Return the page that begins at the cursor."""
+    return in_steps_if_many(_page(request, context), context)
 
 
 def _page(
@@ -62,7 +62,7 @@ def _page(
         first = cursor_partition if name == cursor_topic else 0
         topic, following = _describe(name, first, room, context)
         if topic.error_code and everything:
-            continue  # deleted while others were described
+            continue  # the topic was deleted meanwhile
         topics.append(topic)
         if following is not None:
             response.next_cursor = DescribeTopicPartitionsResponseCursor(name, following)
@@ -117,7 +117,7 @@ def _describe(
 def refuse(
     request: DescribeTopicPartitionsRequest, error: KafkaError, context: RequestContext
 ) -> DescribeTopicPartitionsResponse:
-    """``error`` for every topic that was named."""
+    """``error`` for every topic of the request."""
     return DescribeTopicPartitionsResponse(
         topics=[DescribeTopicPartitionsResponseTopic(error.code, topic.name) for topic in request.topics]
     )

@@ -1,8 +1,8 @@
-"""ElectLeaders: nothing to elect, as the one replica of every partition leads it already.
+"""ElectLeaders: no election is ever needed, as the only replica of each partition leads it.
 
 Behaviour:
-- Preferred and unclean elections alike: ELECTION_NOT_NEEDED for each partition that is asked for.
-- Partitions null means all; then those that need no election are left out, so every topic comes empty.
+- Each partition of a request has ELECTION_NOT_NEEDED, in preferred and unclean elections.
+- Null partitions mean all. As partitions without a need for an election are left out, all topics are empty.
 
 Versions: v1 type of the election, an error for the whole (KIP-460) · v2 flexible.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-from kgw_core.api.large import worked_off
+from kgw_core.api.large import in_steps_if_many
 from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -31,13 +31,13 @@ PREFERRED, UNCLEAN = 0, 1
 def handle(
     request: ElectLeadersRequest, context: RequestContext
 ) -> ElectLeadersResponse | Coroutine[Any, Any, ElectLeadersResponse]:
-    """Why there is no election."""
+    """The error of a partition: there is no election."""
     if request.election_type not in (PREFERRED, UNCLEAN):
         raise InvalidRequest(f"Unknown election type {request.election_type}")
     if request.topic_partitions is None:
         names = sorted(context.broker.catalog.by_name)
         return ElectLeadersResponse(0, 0, [ReplicaElectionResult(name) for name in names])
-    return worked_off(_results(request.topic_partitions, context), context)
+    return in_steps_if_many(_results(request.topic_partitions, context), context)
 
 
 def _results(

@@ -1,16 +1,16 @@
-"""Fetch: batches from some partitions, waiting for more where there is too little.
+"""Fetch: batches from some partitions; it waits if there are too few bytes.
 
 Behaviour:
-- How partitions are read, in which order and within which limits: :mod:`kgw_core.api.fetch_reading`.
-- A fetch of epoch 0 begins a session if there is room for one (KIP-227), one of epoch -1 does not, and both
-  end the session that they name. Later fetches of a session name what changes and get what changed:
-  :mod:`kgw_core.fetching.sessions`. A session that loses its last partition ends, answered with session id 0.
-- Every partition has one replica, the leader: no preferred read replica is named, whatever the client's rack.
+- :mod:`kgw_core.api.fetch_reading` has the order and the limits of reading.
+- A fetch of epoch 0 begins a session if there is room (KIP-227), one of epoch -1 does not. Both end the
+  session that they name. Later fetches of a session have only changes, and so have their answers:
+  :mod:`kgw_core.fetching.sessions`. A session without partitions ends, and the answer has session id 0.
+- Every partition has one replica, the leader. So no preferred read replica is ever named.
 
 Versions: v0 and v1 get message sets of format v0, v2 and v3 of v1 · v4 v2 batches, isolation level · v5 log
 start offset · v7 sessions · v9 leader epoch · v11 rack · v12 flexible, truncation detection · v13 topics by
-id · v15 replica state · v16 the new leader and its address with errors that mean another one leads · v18
-high watermark of a follower.
+id · v15 replica state · v16 the leader and its address in NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH ·
+v18 high watermark of a follower.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from kgw_core.wire.messages.fetch import (
 )
 
 BEGIN, NO_MORE = 0, -1
-"""Session epochs of full fetches: one that begins a session, and one that ends it or has none."""
+"""The session epochs of full fetches: BEGIN begins a session, NO_MORE ends one or has none."""
 
 
 def handle(
     request: FetchRequest, context: RequestContext
 ) -> FetchResponse | Pending[FetchResponse] | Coroutine[Any, Any, FetchResponse]:
-    """Read now what is in memory, wait where there is too little; else in a task.
+    """Answer from memory at once, or wait for more bytes; else read in a task.
 
-    :raises KafkaError: what is wrong with the session that the request names.
+    :raises KafkaError: the session of the request is wrong.
     """
     response = _read(request, context)
     return response if context.version >= FIRST_V2 else converted(request, response, context)

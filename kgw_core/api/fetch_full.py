@@ -1,4 +1,4 @@
-"""A full Fetch: every partition that it is asked for, and perhaps the beginning of a session."""
+"""A full Fetch: reads every partition of the request, and may begin a session."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from kgw_core.wire.messages.fetch import (
 
 
 def _merge(request: FetchRequest, by_id: bool) -> None:
-    """Leave each partition once in the request, in its first place and as it is asked for last, and no topic
-    without partitions."""
+    """Keep each partition once, at its first position with its last values, and drop topics without
+    partitions."""
     topics = request.topics
     if all(topic.partitions for topic in topics):
         seen = {
@@ -65,12 +65,12 @@ def _regroup(request: FetchRequest, by_id: bool, once: dict[Key, tuple[FetchTopi
 
 
 class FullFetch(Fetch):
-    """Answers for all partitions of the request, in its order; begins a session where ``begins``.
+    """Answers all partitions of the request, in its order, and begins a session if ``begins``.
 
-    A partition that is asked for twice is answered once, as it was asked for last.
+    A partition that occurs twice has one answer, for its last values.
 
-    Which partition is read first rotates from one full fetch of a connection to the next, so that a small
-    max_bytes starves none.
+    The first partition to read rotates between the full fetches of a connection, so that a small max_bytes
+    starves none.
     """
 
     __slots__ = ("_begins", "_parts", "_session_parts", "_turn")
@@ -113,13 +113,13 @@ class FullFetch(Fetch):
         first = self._turn % len(parts)
         return parts[first:] + parts[:first]
 
-    async def _told(self) -> FetchResponse:
+    async def _response_in_steps(self) -> FetchResponse:
         if self._many and self._begins:
             self._session_parts = await taking_turns(self._told_parts(self._in_order()), STEP)
         return self._response()
 
     def _in_order(self) -> list[PartitionData]:
-        """The answers from the order of reading back to that of the request."""
+        """The answers in the order of the request."""
         answers = self._answers
         if len(answers) > 1:
             first = len(answers) - self._turn % len(answers)
@@ -145,9 +145,9 @@ class FullFetch(Fetch):
         return broker.fetch_sessions.begin(self._context.version >= BY_ID, parts, broker.clock.monotonic())
 
     def _told_parts(self, answers: list[PartitionData]) -> Generator[None, None, dict[Key, Part]]:
-        """The parts of a session that begins, which know what the client is told now."""
+        """The parts of a new session, which remember this answer."""
         parts: dict[Key, Part] = {}
-        with_data: dict[Key, Part] = {}  # these had their turn, and are read last next time
+        with_data: dict[Key, Part] = {}  # these had records, and are read last next time
         for part, answer in zip(self._parts, answers, strict=True):
             part.sent(answer)
             (with_data if answer.records else parts)[part.topic, part.asked.partition] = part

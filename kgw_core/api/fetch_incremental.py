@@ -1,4 +1,4 @@
-"""A Fetch of a session: what has changed, read from those logs alone that have moved."""
+"""A Fetch of a session: reads only logs that have changed, and answers only changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from kgw_core.wire.messages.fetch import (
 
 
 class IncrementalFetch(Fetch):
-    """Answers for those partitions of a session that have news; those that had data are read last then."""
+    """Answers the partitions of a session that have changed. Partitions with records are read last next
+    time."""
 
     __slots__ = ("_epoch", "_session")
 

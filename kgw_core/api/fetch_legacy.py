@@ -1,6 +1,6 @@
-"""Answers to Fetch v0-v3, whose clients know message formats v0 and v1 only: batches converted down.
+"""Down-conversion of batches for Fetch v0-v3, whose clients know only message formats v0 and v1.
 
-It happens off the event loop, a partition at a time, after the batches were read as for any other fetch.
+It runs in a worker thread, one partition at a time, after the batches were read as for any other fetch.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ FIRST_V2 = 4
 _FIRST_V1 = 2
 
 _GROWTH = 4
-"""How many times as large records may be in the old formats: 26 bytes at least, here 7."""
+"""How many times larger a record may be in the old formats: at least 26 bytes instead of 7."""
 
 
 async def converted(
     request: FetchRequest, response: FetchResponse | Pending[FetchResponse], context: RequestContext
 ) -> FetchResponse:
-    """``response`` with message sets in the place of batches.
+    """``response`` with message sets instead of batches.
 
-    A partition whose batches cannot be converted (zstd; ``message.downconversion.enable = false``) gets the
-    error, as in Kafka.
+    As in Kafka, a partition whose batches cannot be converted (zstd; ``message.downconversion.enable =
+    false``) has an error.
     """
     if isinstance(response, Pending):
         response = await response.wait()

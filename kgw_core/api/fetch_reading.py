@@ -1,16 +1,17 @@
-"""A Fetch at work: it reads partitions in turn, waits for more where there is too little, and answers.
+"""Kafka's DelayedFetch: reads the partitions of a Fetch in turn, waits if there are too few bytes, and
+answers.
 
-What full fetches (:mod:`kgw_core.api.fetch_full`) and those of a session
-(:mod:`kgw_core.api.fetch_incremental`) have in common:
+Common rules of full fetches (:mod:`kgw_core.api.fetch_full`) and of fetches of a session
+(:mod:`kgw_core.api.fetch_incremental`):
 
-- Whole batches only. The response's and each partition's max_bytes hold, but the first batch of the first
-  partition that has any is given even where it is larger (KIP-74).
-- Less than min_bytes, nothing that failed and max_wait left: the answer waits for appends to the partitions,
-  and then reads anew. A topic that is not there does not hurry the answer, unless there is no other: as in
-  Kafka, so that a client that goes on asking for it does not ask all the time. One that was made again does:
-  its id is not the one that the client has.
-- Truncation detection (KIP-595): an offset past the end of the epoch that the client fetched last is
-  answered with that end, if the log knows it. It knows its own epoch only.
+- The answer has whole batches only. It keeps the max_bytes of the response and of each partition, but the
+  first batch of the first partition with records is returned even if it is larger (KIP-74).
+- If there are fewer than min_bytes, no partition failed, and max_wait is not over, the answer waits for
+  appends to the partitions, and then reads again. As in Kafka an unknown topic does not end the wait, unless
+  there is no other topic: a client that keeps asking for it would ask all the time. A topic that was created
+  again ends the wait, as its id is not the client's.
+- Truncation detection (KIP-595): an offset past the end of the client's last fetched epoch is answered with
+  that end, if the log knows it. It knows only its own epoch.
 """
 
 from __future__ import annotations
@@ -50,14 +51,14 @@ from kgw_core.wire.messages.fetch import (
 )
 
 PARTS = 2000
-"""A fetch of more parts is read in steps."""
+"""A fetch with more parts is read in steps."""
 BY_ID = 13
 LEADERS = 16
 READ_COMMITTED = 1
 
 
 class Fetch:
-    """One Fetch request. ``_looked``: the parts that the last read looked at; ``_answers``: theirs."""
+    """One Fetch request. ``_looked`` are the parts of the last read, ``_answers`` their answers."""
 
     __slots__ = (
         "_answers",
@@ -77,38 +78,38 @@ class Fetch:
         self._request = request
         self._context = context
         self._budget = min(request.max_bytes, context.broker.config.limits.fetch_max_bytes)
-        self._least = min(request.min_bytes, self._budget)  # more than max_bytes never comes
-        self._many = False  # so many parts that others get their turn while they are read
+        self._least = min(request.min_bytes, self._budget)  # there are never more than max_bytes
+        self._many = False  # so many parts that they are read in steps
 
     def _begin(self) -> None:
         self._total = 0  # bytes read
         self._left = self._budget
-        self._hurry = False  # an error, or an epoch that diverges
-        self._readable = False  # some partition can be waited for
+        self._hurry = False  # whether a part has an error or a diverging epoch
+        self._readable = False  # whether there is a partition to wait for
         self._looked: list[Part] = []
         self._answers: list[PartitionData] = []
 
-    # -- what the two kinds do each in its way
+    # -- for the subclasses
 
     def _order(self) -> Iterable[Part]:
         """The parts in the order of reading."""
         raise NotImplementedError
 
     def _response(self) -> FetchResponse:
-        """The answer from what was read last."""
+        """The answer of the last read."""
         raise NotImplementedError
 
     async def _prepare(self) -> None:
-        """What has to be done first, where there are very many parts."""
+        """The preparation of a fetch with very many parts."""
 
-    async def _told(self) -> FetchResponse:
-        """The answer, in steps where it is about very many parts."""
+    async def _response_in_steps(self) -> FetchResponse:
+        """The answer, made in steps if there are very many parts."""
         return self._response()
 
     # -- the ways to an answer
 
     def start(self) -> FetchResponse | Pending[FetchResponse] | None:
-        """Read now and wait where there is too little; None where that has to be waited for."""
+        """Read at once, and wait if there are too few bytes; None if the read itself has to wait."""
         if self._many or not self._read_now():
             return None
         if self.satisfied:
@@ -136,12 +137,12 @@ class Fetch:
             pending.fail(error)
 
     def _room_for_answer(self) -> AbstractAsyncContextManager[None]:
-        """A turn at what answers that are being read may take in all, held until this one is handed over."""
+        """Bytes of the budget of all answers that are read from stores, held until this answer is sent."""
         most = sum(max(part.asked.partition_max_bytes, 1) for part in self._order())
         return self._context.broker.logs.answers.hold(max(min(self._budget, most), 1))
 
     async def run(self, answer: Pending[FetchResponse]) -> None:
-        """The same for any store; ends without an answer where that is abandoned."""
+        """The same for any store. It ends without an answer if the client disconnects."""
         more: Pending[bool] = Pending()
         answer.on_abandon = lambda: more.resolve(False)
         try:
@@ -151,7 +152,7 @@ class Fetch:
                 while not self.satisfied and self._outrun():
                     await self._read()
                 if self.satisfied:
-                    answer.resolve(await self._told())
+                    answer.resolve(await self._response_in_steps())
                     return
                 waiting = self._wait(lambda: more.resolve(True))
             try:
@@ -161,12 +162,12 @@ class Fetch:
                 waiting.leave()
             async with self._room_for_answer():
                 await self._read()
-                answer.resolve(await self._told())
+                answer.resolve(await self._response_in_steps())
         except Exception as error:
             answer.fail(error)
 
     def _outrun(self) -> bool:
-        """Whether a log has grown since it was read, while others were: no append would wake the fetch."""
+        """Whether a log has grown while others were read. Then no append would wake the fetch."""
         read = {
             id(part): answer.high_watermark for part, answer in zip(self._looked, self._answers, strict=True)
         }
@@ -177,7 +178,7 @@ class Fetch:
 
     @property
     def satisfied(self) -> bool:
-        """Whether the last read brought enough, or something that should be told at once."""
+        """Whether the last read has enough bytes, or something to answer at once."""
         request = self._request
         return (
             self._total >= self._least
@@ -188,9 +189,9 @@ class Fetch:
         )
 
     def _wait(self, complete: Callable[[], object]) -> WaitingFetch:
-        """Call ``complete()`` when there is enough, or the client's max_wait is over."""
+        """Call ``complete()`` when there are enough bytes, or max_wait is over."""
         request, logs = self._request, self._context.broker.logs
-        self._answers = []  # what they hold of the store need not be held
+        self._answers = []  # the wait needs no data of the store
         return WaitingFetch(
             [part.log for part in self._order() if part.log is not None],
             max(self._least - self._total, 1),
@@ -203,7 +204,8 @@ class Fetch:
     # -- reading
 
     def _read_now(self) -> bool:
-        """Read what may have news from memory; False if a log has to be opened, or its store waited for."""
+        """Read the changed parts from memory; False if a log has to be opened, or a store has to be
+        awaited."""
         self._begin()
         for part in self._order():
             log = part.log
@@ -263,7 +265,7 @@ class Fetch:
                 self._fail(part, log, error)
 
     def _look(self, part: Part) -> PartitionLog | None:
-        """The part's log, if there is one; else its answer is the error."""
+        """The part's log, or None after answering with an error."""
         self._looked.append(part)
         log = part.log
         if log is None or part.state is None or part.state.deleted:
@@ -288,7 +290,7 @@ class Fetch:
             state = catalog.by_name.get(topic)
             if state is None:
                 raise UnknownTopicOrPartition(f"there is no topic '{topic}'")
-        elif before is not None and before.deleted:  # Kafka keeps the name that it has found for an id
+        elif before is not None and before.deleted:  # as in Kafka, the name that was found for the id stays
             if before.name in catalog.by_name:
                 raise InconsistentTopicId(f"topic '{before.name}' no longer has the id {topic.hex()}")
             raise UnknownTopicOrPartition(f"topic '{before.name}' was deleted")
@@ -303,7 +305,7 @@ class Fetch:
         return state.partitions[partition]
 
     def _room(self, asked: FetchPartition, log: PartitionLog) -> int:
-        """How many bytes may be read; -1 where there is no room, nor an offset that reading would refuse."""
+        """How many bytes may be read; -1 if there is no room and the offset is valid."""
         most = min(self._left, asked.partition_max_bytes)
         if most > 0:
             return most
@@ -312,7 +314,7 @@ class Fetch:
         return -1
 
     def _diverges(self, part: Part, log: PartitionLog) -> bool:
-        """Compare the client's epochs with the log's; answer and return True where its log is another."""
+        """Compare the client's epochs with the log's. If they diverge, answer and return True."""
         asked = part.asked
         if asked.current_leader_epoch >= 0:
             log.check_epoch(asked.current_leader_epoch)
@@ -329,13 +331,13 @@ class Fetch:
         return True
 
     def _fill(self, part: Part, log: PartitionLog, runs: Sequence[Run]) -> None:
-        """Answer with what was read, if there is room for it."""
+        """Answer with the runs that were read, if there is room for them."""
         records: bytes | list[Buffer] = b""
         if runs:
             records = [run.data for run in runs]
             size = sum(map(len, records))
             if self._total and size > min(self._left, part.asked.partition_max_bytes):
-                records = b""  # only the first may be larger than what is left
+                records = b""  # only the first batch may be larger than the room
             else:
                 self._total += size
                 self._left -= size
@@ -363,7 +365,7 @@ class Fetch:
 
     def _fail(self, part: Part, log: PartitionLog, error: Exception) -> None:
         answer = self._error(part, error)
-        answer.aborted_transactions = None  # as where there is no transaction to tell of
+        answer.aborted_transactions = None  # as without transactions
         self._answers.append(answer)
         self._hurry = True
         if self._context.version >= LEADERS and isinstance(error, NotLeaderOrFollower | FencedLeaderEpoch):
@@ -378,7 +380,7 @@ class Fetch:
         return PartitionData(part.asked.partition, code, -1, records=b"")
 
     def _endpoints(self) -> list[NodeEndpoint]:
-        """Where the leaders are that answers name."""
+        """The addresses of the leaders in the answers."""
         if self._context.version < LEADERS or not self._hurry:
             return []
         named = [answer.current_leader for answer in self._answers]

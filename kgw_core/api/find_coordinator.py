@@ -1,8 +1,8 @@
-"""FindCoordinator: who coordinates a group, from :mod:`kgw_core.placement`.
+"""FindCoordinator: the coordinator of a group, from :mod:`kgw_core.placement`.
 
 Behaviour:
-- Transactions do not exist here yet: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which every client takes as
-  fatal (others make some retry until their time is up), with a message that says why.
+- Transactions are not served yet: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, with a message that says so. All
+  clients treat this error as fatal; with others some retry until a timeout.
 
 Versions: v1 key types · v3 flexible · v4 several keys (KIP-699) · v6 share groups, not served.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-from kgw_core.api.large import worked_off
+from kgw_core.api.large import in_steps_if_many
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import InvalidRequest, KafkaError, TransactionalIdAuthorizationFailed
@@ -31,11 +31,11 @@ NO_TRANSACTIONS = "transactions are not supported by this gateway"
 def handle(
     request: FindCoordinatorRequest, context: RequestContext
 ) -> FindCoordinatorResponse | Coroutine[Any, Any, FindCoordinatorResponse]:
-    """The coordinator of one key, or from v4 on of each."""
+    """Return the coordinator of one key, or from v4 on of each key."""
     if context.version < BATCHED:
         node = _coordinator(request.key, request.key_type, context)
         return FindCoordinatorResponse(0, 0, None, node.id, node.host, node.port)
-    return worked_off(_coordinators(request, context), context)
+    return in_steps_if_many(_coordinators(request, context), context)
 
 
 def _coordinators(

@@ -1,4 +1,4 @@
-"""Error codes of group APIs: those that belong to every rebalance are not worth a line in the log."""
+"""Error codes of group APIs. Those of every normal rebalance are not logged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUTINE = (RebalanceInProgress, MemberIdRequired)
 
 
 def code_of(error: Exception | None, context: RequestContext, where: str) -> int:
-    """The code of ``error``, reported unless it is routine; 0 for none."""
+    """The code of ``error``, or 0 for None. The error is reported unless it is routine."""
     if error is None:
         return 0
     if isinstance(error, ROUTINE):

@@ -1,7 +1,8 @@
-"""Heartbeat: a member of a group lives.
+"""Heartbeat: renews the session of a group's member.
 
 Behaviour:
-- Answered at once, from memory; while groups are being loaded with success, as clients know no better.
+- The answer comes at once, from memory. While groups are being loaded it is success, as clients expect no
+  error for that.
 
 Versions: v1 throttle time · v3 group.instance.id (KIP-345) · v4 flexible.
 """
@@ -16,7 +17,7 @@ from kgw_core.wire.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
 
 
 def handle(request: HeartbeatRequest, context: RequestContext) -> HeartbeatResponse:
-    """Prolong the member's session."""
+    """Renew the member's session."""
     try:
         context.broker.groups.heartbeat(
             request.group_id, request.generation_id, request.member_id, request.group_instance_id

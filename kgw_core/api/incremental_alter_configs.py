@@ -1,7 +1,7 @@
 """IncrementalAlterConfigs: sets, deletes, appends to and subtracts from single configs (KIP-339).
 
-Behaviour: see :mod:`kgw_core.api.config_resources`. APPEND and SUBTRACT are for lists, and start from the
-value in effect. A resource that is there twice fails, both times.
+Behaviour: see :mod:`kgw_core.api.config_resources`. APPEND and SUBTRACT are for lists, and apply to the
+effective value. A resource that occurs twice fails, both times.
 
 Versions: v1 flexible.
 """
@@ -23,7 +23,7 @@ from kgw_core.wire.messages.incremental_alter_configs import (
 async def handle(
     request: IncrementalAlterConfigsRequest, context: RequestContext
 ) -> IncrementalAlterConfigsResponse:
-    """Make, or only check, each resource's changes."""
+    """Make the changes of each resource, or only validate them."""
     twice = await repeated(request.resources)
     responses = []
     async for resource in in_turns(request.resources, CHANGES):

@@ -1,12 +1,12 @@
-"""InitProducerId: an id for an idempotent producer.
+"""InitProducerId: a new id for an idempotent producer.
 
 Behaviour:
-- Each call gives a new id with epoch 0, also where an idempotent producer names the id it had (v3 on,
-  KIP-360): only transactional producers go on with theirs.
+- Each call returns a new id with epoch 0, also if an idempotent producer sends its old id (v3 on, KIP-360).
+  Only transactional producers keep their id.
 - COORDINATOR_LOAD_IN_PROGRESS while the state gives no ids (:mod:`kgw_core.producer_ids`).
-- With a transactional id: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, fatal to every client (see FindCoordinator).
+- With a transactional id: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, fatal to all clients (see FindCoordinator).
 
-Versions: v3 id and epoch to go on with · v4 PRODUCER_FENCED · v5 TRANSACTION_ABORTABLE.
+Versions: v3 the producer's old id and epoch · v4 PRODUCER_FENCED · v5 TRANSACTION_ABORTABLE.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kgw_core.wire.messages.init_producer_id import InitProducerIdRequest, InitP
 def handle(
     request: InitProducerIdRequest, context: RequestContext
 ) -> InitProducerIdResponse | Coroutine[Any, Any, InitProducerIdResponse]:
-    """A producer id and epoch: now, unless the state has to be asked."""
+    """Return a producer id and epoch: at once, unless a new block of ids is needed."""
     if request.transactional_id == "":
         raise InvalidRequest("the transactional id must not be empty")
     if request.transactional_id is not None:

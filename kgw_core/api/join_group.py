@@ -1,9 +1,9 @@
-"""JoinGroup: take part in a group's next generation; answered when that is complete.
+"""JoinGroup: joins a group's next generation. The answer comes when the generation is complete.
 
 Behaviour:
-- A new dynamic member gets its id with MEMBER_ID_REQUIRED first and joins with it (v4 on, KIP-394).
-- A static member that was restarted takes its old place without a rebalance (v5 on, KIP-345); told to skip
-  the assignment where it leads (v9, KIP-814).
+- A new dynamic member first gets its id with MEMBER_ID_REQUIRED, and joins with it (v4 on, KIP-394).
+- A restarted static member takes its old place without a rebalance (v5 on, KIP-345). If it leads, it has to
+  skip the assignment (v9, KIP-814).
 
 Versions: v1 rebalance timeout, which is the session timeout in v0 · v4 member id required · v5
 group.instance.id · v6 flexible · v7 protocol type · v8 reason (KIP-800) · v9 skip_assignment.
@@ -30,7 +30,7 @@ SKIP_ASSIGNMENT = 9
 
 
 def handle(request: JoinGroupRequest, context: RequestContext) -> Pending[JoinGroupResponse]:
-    """Join; the answer waits for the others."""
+    """Join. The answer waits for the other members."""
     join = Join(
         request.group_id,
         request.member_id,

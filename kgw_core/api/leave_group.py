@@ -1,8 +1,8 @@
-"""LeaveGroup: members go, at once, so that nobody has to wait for the end of their sessions.
+"""LeaveGroup: removes members at once, so that the others need not wait for their sessions to expire.
 
 Behaviour:
-- From v3 on several members, each with an outcome of its own (KIP-345); an admin tool names static members
-  by their instance id alone. Very many go some hundred at a time.
+- From v3 on a request has several members, each with an outcome of its own (KIP-345). An admin tool names
+  static members by their instance id alone. Very many members are removed some hundred at a time.
 
 Versions: v1 throttle time · v3 several members · v4 flexible · v5 reasons (KIP-800).
 """
@@ -36,7 +36,7 @@ Outcomes: TypeAlias = list[KafkaError | None]
 def handle(
     request: LeaveGroupRequest, context: RequestContext
 ) -> Pending[LeaveGroupResponse] | Coroutine[Any, Any, LeaveGroupResponse]:
-    """Take the members out."""
+    """Remove the members."""
     if context.entries > MANY:
         return _in_turns(request, context)
     leaving = _leaving(request.members) if context.version >= SEVERAL else [Leaving(request.member_id)]

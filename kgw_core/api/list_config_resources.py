@@ -1,8 +1,8 @@
-"""ListConfigResources: the names of what has configs (KIP-1142).
+"""ListConfigResources: the names of resources with configs (KIP-1142).
 
 Behaviour:
-- No types asked for means all. A type that there is none of is UNSUPPORTED_VERSION.
-- Client metrics subscriptions and groups with configs of their own: there are none here.
+- A request without types means all types. An unknown type is UNSUPPORTED_VERSION.
+- There are no client metrics subscriptions, and no groups with configs of their own.
 
 Versions: v0 is ListClientMetricsResources: client metrics only · v1 every type.
 """
@@ -21,7 +21,7 @@ from kgw_core.wire.messages.list_config_resources import (
 
 
 def handle(request: ListConfigResourcesRequest, context: RequestContext) -> ListConfigResourcesResponse:
-    """The resources of the types that are asked for."""
+    """Return the resources of the requested types."""
     if context.version == 0:
         return ListConfigResourcesResponse()
     wanted = set(request.resource_types or RESOURCE_TYPES)

@@ -1,7 +1,7 @@
-"""ListGroups: all groups there are.
+"""ListGroups: all groups.
 
 Behaviour:
-- Filters by state (v4) and by type (v5) take any case; a type or state that is none finds nothing.
+- Filters by state (v4) and by type (v5) ignore case. An unknown type or state matches no group.
 
 Versions: v1 throttle time · v3 flexible · v4 states (KIP-518) · v5 types (KIP-848).
 """
@@ -24,7 +24,7 @@ from kgw_core.wire.messages.list_groups import ListedGroup, ListGroupsRequest, L
 def handle(
     request: ListGroupsRequest, context: RequestContext
 ) -> ListGroupsResponse | Coroutine[Any, Any, LargeAnswer]:
-    """List those that the filters let through."""
+    """List the groups that match the filters."""
     coordinator = context.broker.groups.coordinator
     try:
         coordinator.groups.check("", may_be_empty=True)

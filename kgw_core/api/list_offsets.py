@@ -1,17 +1,19 @@
-"""ListOffsets: where a partition's log starts and ends, and which offset a time has.
+"""ListOffsets: the start and end of a partition's log, and offsets by time.
 
 Behaviour:
-- -2 earliest and -1 latest (the last stable offset under read_committed) answer at once.
-- A time, and -3 (the record with the largest timestamp), look into the store.
-- -4 earliest local is the log start; -5 latest tiered and -6 earliest pending upload have no offset, as
+- -2 (earliest) and -1 (latest; the last stable offset under read_committed) are answered at once.
+- A time, and -3 (the record with the largest timestamp), are looked up in the store.
+- -4 (earliest local) is the log start. -5 (latest tiered) and -6 (earliest pending upload) have no offset, as
   there is no tiered storage.
-- The leader epoch in an answer is that of the record's batch, for the latest offset the log's.
-- A partition that is named twice in a request gets one answer, INVALID_REQUEST; a topic that is, one entry.
-- v0 lists offsets downwards, as Kafka up to 3.x did: starts of segments, the log's end first. A time asks for
-  segments that were not written to after it. The log is one segment here, and a time ends it: the first
-  offset that was written after that, and the log start; nothing if all was.
+- The leader epoch of an answer is that of the record's batch; for the latest offset it is the log's.
+- A partition that occurs twice in a request has one answer, INVALID_REQUEST. A topic that occurs twice has
+  one entry.
+- v0 lists offsets downwards, as Kafka up to 3.x did: the starts of segments, with the log's end first. For a
+  time it has the segments that were not written to after that time. Here the log is one segment that ends at
+  the time: the answer is the first offset that was written later, and the log start; or nothing if all was
+  written later.
 
-Versions: v1 is the first with one offset a partition · v2 isolation level · v4 leader epoch · v7 -3
+Versions: v1 is the first with one offset for each partition · v2 isolation level · v4 leader epoch · v7 -3
 (KIP-734) · v8 -4 (KIP-405) · v9 -5 (KIP-1005) · v11 -6 (KIP-1023).
 """
 
@@ -54,13 +56,13 @@ SINCE = {
     LATEST_TIERED: 9,
     EARLIEST_PENDING_UPLOAD: 11,
 }
-"""The version from which on each special timestamp may be asked for."""
+"""The first version with each special timestamp."""
 
 
 def handle(
     request: ListOffsetsRequest, context: RequestContext
 ) -> ListOffsetsResponse | Coroutine[Any, Any, ListOffsetsResponse]:
-    """Answer at once where nothing has to be looked up in the store, and not very much is asked."""
+    """Answer at once, unless the store is needed or the request has many entries."""
     if context.entries > MANY:
         return _in_turns(request, context)
     response, lookups = at_once(_answers(request, context))
@@ -75,7 +77,7 @@ async def _in_turns(request: ListOffsetsRequest, context: RequestContext) -> Lis
 def _answers(
     request: ListOffsetsRequest, context: RequestContext
 ) -> Generator[None, None, tuple[ListOffsetsResponse, list[Lookup]]]:
-    """What is known of each partition, in steps; and what has to be looked up for it."""
+    """Answer each partition as far as it is known, in steps; return the look-ups that are needed."""
     wanted: dict[str, dict[int, ListOffsetsPartition | None]] = {}
     for topic in request.topics:
         partitions = wanted.setdefault(topic.name, {})
@@ -104,7 +106,7 @@ def _answers(
 
 
 class Lookup(NamedTuple):
-    """One partition that is asked for, what it is answered, and its log."""
+    """A partition of the request, its answer, and its log."""
 
     asked: ListOffsetsPartition
     answer: ListOffsetsPartitionResponse
@@ -112,7 +114,7 @@ class Lookup(NamedTuple):
 
 
 def _check_version(timestamp: int, context: RequestContext) -> None:
-    """:raises UnsupportedVersion: ``timestamp`` is a special one that this version does not have."""
+    """Check a timestamp. :raises UnsupportedVersion: this version does not have the special ``timestamp``."""
     if context.version < SINCE.get(timestamp, 0) or timestamp < EARLIEST_PENDING_UPLOAD:
         raise UnsupportedVersion(
             f"timestamp {timestamp} cannot be asked for in ListOffsets v{context.version}"
@@ -156,7 +158,7 @@ async def _look_up(
 
 
 async def _segments_before(log: PartitionLog, timestamp: int) -> list[int]:
-    """What v0 is answered for a time (ms). An empty segment is older than every time."""
+    """The offsets of a v0 answer for a time (ms). An empty segment is older than every time."""
     before = await log.written_before(timestamp + 1)
     if before > log.start:
         return [before, log.start]
@@ -164,7 +166,7 @@ async def _segments_before(log: PartitionLog, timestamp: int) -> list[int]:
 
 
 def _answered(lookup: Lookup, request: ListOffsetsRequest, context: RequestContext) -> bool:
-    """Answer what the log knows, if it is open; whether that was it."""
+    """Answer from the log if it is open. Return whether the answer is complete."""
     asked, _, log = lookup
     if not log.ready:
         return False

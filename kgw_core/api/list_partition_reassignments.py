@@ -1,4 +1,4 @@
-"""ListPartitionReassignments: none, ever: a partition has one replica, which stays where it is."""
+"""ListPartitionReassignments: always empty, as the only replica of a partition never moves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kgw_core.wire.messages.list_partition_reassignments import (
 def handle(
     request: ListPartitionReassignmentsRequest, context: RequestContext
 ) -> ListPartitionReassignmentsResponse:
-    """No reassignments; topics that are not there are no error, as in Kafka."""
+    """Return no reassignments. As in Kafka, unknown topics are no error."""
     return ListPartitionReassignmentsResponse(error_message=None)
 
 

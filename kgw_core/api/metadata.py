@@ -1,14 +1,14 @@
-"""Metadata: brokers, and topics with their partitions; may create topics.
+"""Metadata: the brokers, and topics with their partitions. It may create topics.
 
 Behaviour:
-- v0 means all topics by an empty list, v1 on by a null one, and none by an empty one.
-- A topic that is named twice, or by its name and its id, is told once; those that are not there come last.
-- A topic that is not there is created if the client allows it (v4 on) and ``topics.auto_create`` is on,
-  unless it was deleted a moment ago (:mod:`kgw_core.topics.auto_creation`).
-- The broker's address is the one that the client can dial (``listeners.advertise``, else the one it dialled).
+- In v0 an empty list means all topics. From v1 on null means all, and an empty list none.
+- A topic that occurs twice, or by its name and its id, has one entry. Unknown topics come last.
+- An unknown topic is created if the client allows it (v4 on) and ``topics.auto_create`` is on, unless it was
+  deleted a moment ago (:mod:`kgw_core.topics.auto_creation`).
+- The broker's address is ``listeners.advertise``, else the address that the client dialled.
 
-Versions: v2 cluster id · v4 auto-creation asked for · v7 leader epochs · v10 topic ids, v12 asked for by id ·
-v13 rebootstrap.
+Versions: v2 cluster id · v4 allow auto-creation · v7 leader epochs · v10 topic ids, v12 requests by id · v13
+rebootstrap.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from kgw_core.wire.messages.metadata import (
 
 BY_ID = 12
 HAVE_ID = (10, 11)
-"""These versions have a place for an id, which no broker takes (KAFKA-12701)."""
+"""These versions have a field for topic ids, which no broker accepts (KAFKA-12701)."""
 
 
 def handle(
     request: MetadataRequest, context: RequestContext
 ) -> MetadataResponse | Coroutine[Any, Any, MetadataResponse | LargeAnswer]:
-    """The cluster and the topics asked for; a coroutine where topics are to be created first, or are many."""
+    """Return the cluster and the topics: in a coroutine if topics have to be created first, or are many."""
     catalog = context.broker.catalog
     wanted = request.topics
     if context.version in HAVE_ID and any(
@@ -77,20 +77,20 @@ def _handed_over(
 
 
 class _Found:
-    """What there is of the topics that were asked for, each once: ``states`` by name, and in ``missing``, by
-    name or id, entries that tell of an error."""
+    """The topics of a request, each once: ``states`` by name, and in ``missing`` entries with errors, by name
+    or id."""
 
     __slots__ = ("context", "failures", "missing", "request", "states")
 
     def __init__(self, request: MetadataRequest, context: RequestContext) -> None:
         self.request = request
         self.context = context
-        self.failures: dict[str | None, KafkaError] = {}  # of topics that could not be created, by name
+        self.failures: dict[str | None, KafkaError] = {}  # of creations, by topic
         self.states: dict[str, TopicState[PartitionLog]] = {}
         self.missing: dict[str | bytes, MetadataResponseTopic] = {}
 
     def look(self, topic: MetadataRequestTopic) -> None:
-        """Look for one topic."""
+        """Look up one topic."""
         name, id = topic.name, topic.topic_id
         try:
             if name is None or id != ZERO_UUID:
@@ -138,7 +138,7 @@ async def _create_first(found: _Found, wanted: list[MetadataRequestTopic]) -> Me
     for name in dict.fromkeys(topic.name for topic in wanted):
         if name is None or name in context.broker.catalog.by_name:
             continue
-        await anyio.lowlevel.checkpoint()  # a store that is immediate lets nobody else have a turn
+        await anyio.lowlevel.checkpoint()  # an immediate store never yields to the event loop
         try:
             await context.broker.auto_creation.ensure(name)
         except KafkaError as error:

@@ -1,13 +1,13 @@
-"""OffsetCommit: a group's place in its partitions.
+"""OffsetCommit: commits a group's offsets.
 
 Behaviour:
-- All partitions of a request are one write, those of a very large one several. A partition or topic that is
-  not there, or metadata that is too long, fails alone.
-- A member's commit is a sign of life, like a heartbeat.
-- Without generation and member id (always in v0) it is a consumer that manages its partitions itself, or an
-  admin tool: allowed while the group has no members.
+- All partitions of a request are one write; those of a very large request are several. An unknown partition
+  or topic, or metadata that is too long, fails alone.
+- A member's commit renews its session, like a heartbeat.
+- A client without generation and member id (always in v0) is a consumer that assigns its partitions itself,
+  or an admin tool. It may commit while the group has no members.
 
-Versions: v1 generation and member, a timestamp in v1 only · v2 to v4 a retention · v6 leader epochs · v7
+Versions: v1 generation and member, a timestamp in v1 only · v2 to v4 a retention time · v6 leader epochs · v7
 group.instance.id · v8 flexible · v9 GROUP_ID_NOT_FOUND · v10 topics by id (KIP-848).
 """
 
@@ -43,7 +43,7 @@ Places: TypeAlias = list[tuple[str, int, Committed]]
 def handle(
     request: OffsetCommitRequest, context: RequestContext
 ) -> OffsetCommitResponse | Pending[OffsetCommitResponse] | Coroutine[Any, Any, OffsetCommitResponse]:
-    """Check each partition, then write those that are right."""
+    """Check each partition, then write the valid ones."""
     if context.entries > MANY:
         return _in_turns(request, context)
     committed: Places = []
@@ -70,7 +70,7 @@ def handle(
 
 
 async def _in_turns(request: OffsetCommitRequest, context: RequestContext) -> OffsetCommitResponse:
-    """The same in steps: so many partitions are checked and written, then others have their turn."""
+    """The same in steps: some partitions are checked and written, then the event loop serves others."""
     committed: Places = []
     accepted: list[OffsetCommitResponsePartition] = []
     steps = _checked(request, context, committed, accepted)
@@ -101,8 +101,8 @@ def _checked(
     committed: Places,
     accepted: list[OffsetCommitResponsePartition],
 ) -> Generator[None, None, OffsetCommitResponse]:
-    """Check each partition, in steps. What is to be committed goes into ``committed``, and into ``accepted``
-    which entries of the response stand for it."""
+    """Check each partition, in steps. Valid offsets go into ``committed``, and their entries of the response
+    into ``accepted``."""
     broker, by_id = context.broker, context.version >= BY_ID
     now_ms = broker.clock.time_ms()
     expires_ms = now_ms + request.retention_time_ms if request.retention_time_ms != -1 else -1
@@ -135,7 +135,7 @@ def _checked(
 def _commit(
     committed: Places, request: OffsetCommitRequest, context: RequestContext
 ) -> Pending[KafkaError | None]:
-    """:raises KafkaError: the group refuses it."""
+    """Write the offsets. :raises KafkaError: the group refuses them."""
     return context.broker.groups.commit(
         request.group_id,
         request.generation_id_or_member_epoch,
@@ -147,7 +147,7 @@ def _commit(
 
 
 def utf16_length(text: str) -> int:
-    """How long ``text`` is for Kafka, in code units of UTF-16."""
+    """The length of ``text`` as Kafka counts it, in code units of UTF-16."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 

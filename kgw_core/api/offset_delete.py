@@ -1,8 +1,8 @@
-"""OffsetDelete: forget committed offsets (KIP-496).
+"""OffsetDelete: drops committed offsets (KIP-496).
 
 Behaviour:
-- Offsets of topics that the group's members subscribe to stay: GROUP_SUBSCRIBED_TO_TOPIC. A group with
-  members that are no consumers keeps all: NON_EMPTY_GROUP.
+- Offsets of topics that the group's members subscribe to are kept: GROUP_SUBSCRIBED_TO_TOPIC. A group with
+  members that are no consumers keeps all its offsets: NON_EMPTY_GROUP.
 
 Versions: v0.
 """
@@ -23,7 +23,7 @@ from kgw_core.wire.messages.offset_delete import (
 
 
 async def handle(request: OffsetDeleteRequest, context: RequestContext) -> OffsetDeleteResponse:
-    """Drop them; where they are very many, in several writes."""
+    """Drop the offsets; very many of them in several writes."""
     topics = []
     found: list[tuple[str, OffsetDeleteResponsePartition]] = []
     pace = Pace()
@@ -49,7 +49,7 @@ async def handle(request: OffsetDeleteRequest, context: RequestContext) -> Offse
         except GroupIdNotFound:
             if not at:
                 raise
-            break  # with the offsets before these all of the group has gone
+            break  # the group was dropped with its last offset
         if error is not None:
             return OffsetDeleteResponse(code_of(error, context, request.group_id))
     return OffsetDeleteResponse(0, 0, topics)
@@ -69,7 +69,7 @@ async def _drop(
 
 
 def refuse(request: OffsetDeleteRequest, error: KafkaError, context: RequestContext) -> OffsetDeleteResponse:
-    """``error``, and nothing of the partitions."""
+    """``error``, without partitions."""
     return OffsetDeleteResponse(error.code)
 
 

@@ -1,10 +1,11 @@
-"""OffsetFetch: how far groups have come.
+"""OffsetFetch: the committed offsets of groups.
 
 Behaviour:
-- A partition without a committed offset has offset -1 and no error, also in a group that is not there.
-- No list of topics means all that the group has committed (v2 on).
-- An error of the group stands in every partition in v0 and v1, at the top from v2 on, at the group from v8.
-- With require_stable a partition whose offset an open transaction will change is UNSTABLE_OFFSET_COMMIT.
+- A partition without a committed offset has offset -1 and no error, also in an unknown group.
+- Null topics mean all committed offsets of the group (v2 on).
+- An error of the group is in every partition in v0 and v1, at the top from v2 on, and at the group from v8
+  on.
+- With require_stable, a partition whose offset an open transaction changes has UNSTABLE_OFFSET_COMMIT.
 
 Versions: v2 all topics · v5 leader epochs · v6 flexible · v7 require_stable (KIP-447) · v8 several groups
 (KIP-709) · v9 member epochs (KIP-848) · v10 topics by id.
@@ -45,15 +46,15 @@ BY_ID = 10
 def handle(
     request: OffsetFetchRequest, context: RequestContext
 ) -> OffsetFetchResponse | Coroutine[Any, Any, LargeAnswer]:
-    """Look the offsets up; in steps where they are very many."""
+    """Look the offsets up; very many of them in steps."""
     steps = _looked_up(request, context)
-    if context.entries > MANY or _told_of_all(request, context) > MANY:
+    if context.entries > MANY or _count_all(request, context) > MANY:
         return large(partial(taking_turns, steps, STEP))
     return at_once(steps)
 
 
-def _told_of_all(request: OffsetFetchRequest, context: RequestContext) -> int:
-    """How many offsets the groups have of which all are asked for."""
+def _count_all(request: OffsetFetchRequest, context: RequestContext) -> int:
+    """The number of committed offsets of the groups with null topics."""
     if context.version >= GROUPS:
         names = [asked.group_id for asked in request.groups if asked.topics is None]
     else:
@@ -110,7 +111,7 @@ def _group(
         known = group.offsets.get(name, {}) if group is not None else {}
         now = catalog.by_name.get(name)
         places = ((index, known.get(index)) for index in topic.partition_indexes)
-        # What was committed for a topic of this name that was deleted since is about to be dropped.
+        # An offset of a deleted topic of this name is about to be dropped.
         partitions = (
             (index, place if place is None or now is None or place.topic_id == now.id_bytes else None)
             for index, place in places
@@ -167,7 +168,7 @@ def _failed(asked: OffsetFetchRequestGroup, code: int) -> OffsetFetchResponseGro
 def _single(
     group: OffsetFetchResponseGroup, context: RequestContext
 ) -> Generator[None, None, OffsetFetchResponse]:
-    """The answer of before v8, with one group at the top."""
+    """The answer before v8, with one group at the top."""
     if group.error_code and context.version >= ERROR_AT_TOP:
         return OffsetFetchResponse(0, [], group.error_code)
     topics = []

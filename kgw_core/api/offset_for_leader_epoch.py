@@ -1,11 +1,11 @@
-"""OffsetForLeaderEpoch: where a leader epoch ends, so that a client sees whether its records are still there.
+"""OffsetForLeaderEpoch: the end of a leader epoch, by which a client detects truncation of its records.
 
 Behaviour:
-- Answers with the largest epoch up to the one asked for, and the offset after its last record; -1 and -1
-  where the epoch is newer than the log's (KIP-320).
+- The answer has the largest epoch up to the requested one, and the offset after its last record. It is -1 and
+  -1 if the epoch is newer than the log's (KIP-320).
 - The epochs are those of the store's bounds and batches.
 
-Versions: v1 the epoch in the answer · v2 the epoch that the client believes in · v3 replica id · v4 flexible.
+Versions: v1 the epoch in the answer · v2 the client's current epoch · v3 replica id · v4 flexible.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kgw_core.wire.messages.offset_for_leader_epoch import (
 async def handle(
     request: OffsetForLeaderEpochRequest, context: RequestContext
 ) -> OffsetForLeaderEpochResponse:
-    """The end of each epoch."""
+    """Return the end of each epoch."""
     topics = []
     pace = Pace()
     for topic in request.topics:

@@ -1,4 +1,4 @@
-"""Which operations a client may do, as a bit field (KIP-430): bit n stands for Kafka's AclOperation n."""
+"""The authorized operations of a client as a bit field (KIP-430): bit n is Kafka's AclOperation n."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def bits(*operations: int) -> int:
 
 
 TOPIC_OPERATIONS = bits(READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS)
-"""All that can be done with a topic: what everybody may where nobody has to say who he is."""
+"""All operations on a topic. Without authentication every client has them."""
 
 CLUSTER_OPERATIONS = bits(
     CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE
 )
-"""All that can be done with the cluster."""
+"""All operations on the cluster."""

@@ -1,4 +1,4 @@
-"""Finding the log of a partition that a request names."""
+"""Looks up the log of a request's partition."""
 
 from __future__ import annotations
 

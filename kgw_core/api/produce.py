@@ -1,10 +1,10 @@
-"""Produce: append one record batch to each of some partitions.
+"""Produce: appends one record batch to each of some partitions.
 
 Behaviour:
-- Each partition succeeds or fails on its own; answers wait for the store, whatever acks asks for but 0.
-- acks=0 is never answered; an error then closes the connection, as the only way to tell the client.
-- Topics are never created here; clients ask Metadata first.
-- The log start offset is told beside an error, too, wherever the log is known.
+- Each partition succeeds or fails on its own. Except with acks=0, the answer waits for the store.
+- A request with acks=0 is never answered. An error then closes the connection, the only sign for the client.
+- Produce never creates topics; clients ask Metadata first.
+- The answer has the log start offset also beside an error, if the log is known.
 
 Versions: v0 to v2 carry message sets of formats v0 and v1, stored as v2 · v3 one v2 batch (KIP-98) · v5 log
 start offset · v7 zstd (KIP-110) · v8 record errors (KIP-467) · v10 current leader (KIP-951) · v13 topics by
@@ -52,9 +52,9 @@ from kgw_core.wire.messages.produce import (
 BY_ID = 13
 ZSTD = 7
 APPENDS = 50
-"""Partitions that a Produce of very many appends to before others get their turn."""
+"""How many partitions of a large Produce are appended to before the event loop serves others."""
 WAVE = 2000
-"""Partitions of such a Produce that wait for the storage at a time."""
+"""How many partitions of a large Produce wait for the storage at a time."""
 Waiting: TypeAlias = tuple[Pending[Appended], PartitionProduceResponse, PartitionLog]
 _NO_RECORDS = memoryview(b"")
 _NOTHING_REFUSED: Refused = {}
@@ -63,7 +63,7 @@ _NOTHING_REFUSED: Refused = {}
 def handle(
     request: ProduceRequest, context: RequestContext
 ) -> ProduceResponse | Pending[ProduceResponse] | Coroutine[Any, Any, ProduceResponse | None] | None:
-    """Append each partition's batch; the answer waits for those that the store makes wait."""
+    """Append each partition's batch. The answer waits for the store."""
     if request.acks not in (-1, 0, 1):
         raise InvalidRequiredAcks(f"acks must be -1, 0 or 1, not {request.acks}")
     if context.version >= FIRST_V2:
@@ -71,7 +71,7 @@ def handle(
             return _append_in_turns(request, context, _NOTHING_REFUSED)
         return _append(request, context, _NOTHING_REFUSED)
     if is_large(request):
-        if not context.own_bytes:  # the frame is gone when this call returns
+        if not context.own_bytes:  # the frame's bytes are gone when this call returns
             for data in request.topic_data:
                 for part in data.partition_data:
                     part.records = part.records and memoryview(bytearray(part.records))
@@ -87,14 +87,14 @@ async def _append_converted(request: ProduceRequest, context: RequestContext) ->
 async def _append_in_turns(
     request: ProduceRequest, context: RequestContext, refused: Refused
 ) -> ProduceResponse | None:
-    """The same for very many partitions: in steps, and in waves that are stored before the next begins. No
-    later request of the connection starts before it is answered.
+    """The same for very many partitions: in steps, and in waves, each of which is stored before the next
+    begins. No later request of the connection starts before the answer.
 
-    The client's time is for the whole request, the broker's own for each wave: 100,000 partitions are many
-    commits of a storage that is well. After the first wave that is overdue none is waited for.
+    The client's timeout is for the whole request, and limits.append_timeout for each wave, as 100,000
+    partitions are many commits also of a healthy storage. After an overdue wave none is awaited.
     """
     clock, most = context.broker.clock, context.broker.config.limits.append_timeout
-    deadline = clock.monotonic() + _client_patience(request)
+    deadline = clock.monotonic() + _client_timeout(request)
     response = ProduceResponse([])
     waiting: list[Waiting] = []
 
@@ -134,7 +134,7 @@ def _append(
             topics.append(TopicProduceResponse(data.name, data.topic_id, partitions))
     response = ProduceResponse(topics)
     if waiting:
-        return Stored(request, response, waiting, context, _patience(request, context)).whole
+        return Stored(request, response, waiting, context, _timeout(request, context)).whole
     return _complete(request, response)
 
 
@@ -145,7 +145,8 @@ def _append_part(
     refused: Refused,
     waiting: list[Waiting],
 ) -> PartitionProduceResponse:
-    """Append to one partition; what is not known yet comes into its answer later, by way of ``waiting``."""
+    """Append to one partition. If the append waits, ``waiting`` gets it, and the answer is completed
+    later."""
     answer = PartitionProduceResponse(part.index, 0, -1)
     log: PartitionLog | None = None
     try:
@@ -164,7 +165,7 @@ def _append_part(
             and records[ATTRIBUTES_AT + 1] & CODEC_MASK == Codec.ZSTD
         ):
             raise UnsupportedCompressionType(f"zstd needs Produce v{ZSTD}, this is v{context.version}")
-        # A frame is worth keeping for a batch that fills at least half of it.
+        # A batch keeps the frame if it fills at least half of it.
         stable = 2 * len(records) >= context.own_bytes > 0
         outcome = log.append(records, stable)  # type: ignore[arg-type] # decoded as memoryview
     except Exception as error:
@@ -182,7 +183,7 @@ def _append_part(
 
 
 def _complete(request: ProduceRequest, response: ProduceResponse) -> ProduceResponse | None:
-    """What is answered now that all is known."""
+    """The answer when all outcomes are known."""
     if request.acks:
         return response
     _check_unanswered(response)
@@ -190,7 +191,11 @@ def _complete(request: ProduceRequest, response: ProduceResponse) -> ProduceResp
 
 
 def find_log(data: TopicProduceData, index: int, context: RequestContext) -> PartitionLog:
-    """The log of one partition of a request. :raises UnknownTopicOrPartition: :raises UnknownTopicId:"""
+    """The log of one partition of a request.
+
+    :raises UnknownTopicOrPartition: there is no such topic name or partition.
+    :raises UnknownTopicId: there is no such topic id.
+    """
     catalog = context.broker.catalog
     if context.version < BY_ID:
         topic = catalog.by_name.get(data.name)
@@ -205,21 +210,19 @@ def find_log(data: TopicProduceData, index: int, context: RequestContext) -> Par
     return topic.partitions[index]
 
 
-def _patience(request: ProduceRequest, context: RequestContext) -> float:
-    """Seconds until the answer tells what is known by then: the client's with acks=all, and never more than
-    the broker's own."""
-    return min(_client_patience(request), context.broker.config.limits.append_timeout)
+def _timeout(request: ProduceRequest, context: RequestContext) -> float:
+    """Seconds until the answer: the client's timeout, but at most limits.append_timeout."""
+    return min(_client_timeout(request), context.broker.config.limits.append_timeout)
 
 
-def _client_patience(request: ProduceRequest) -> float:
-    """Seconds that the client gives. Kafka applies them to acks=all only, and then waits for its own log
-    where there are none."""
+def _client_timeout(request: ProduceRequest) -> float:
+    """The client's timeout in seconds. As in Kafka it counts only with acks=all, and 0 is none."""
     return request.timeout_ms / 1000 if request.acks == -1 and request.timeout_ms > 0 else math.inf
 
 
 class Stored:
-    """``whole``: the answer once all of ``waiting`` is done, or after ``seconds`` with what is done then; it
-    is ``overdue`` in that case."""
+    """Kafka's DelayedProduce. ``whole`` is the answer when all of ``waiting`` are done, or after ``seconds``;
+    then it is ``overdue``."""
 
     __slots__ = ("_context", "_open", "_request", "_response", "_seconds", "_timer", "overdue", "whole")
 
@@ -261,7 +264,7 @@ class Stored:
         for answer, log in self._open.values():
             answer.error_code = self._context.failed(error, str(log.tp))
             answer.error_message = str(error)
-            if self._seconds == self._context.broker.config.limits.append_timeout:  # not only the client's
+            if self._seconds == self._context.broker.config.limits.append_timeout:  # not the client's
                 self._context.broker.logs.overdue(log, error)
         self._open.clear()
         self._finish()
@@ -295,7 +298,7 @@ def _fail(
 
 
 def _check_unanswered(response: ProduceResponse) -> None:
-    """acks=0: nothing is answered. :raises Unanswerable: an error, which only the close can tell."""
+    """acks=0: there is no answer. :raises Unanswerable: there is an error, so the connection has to close."""
     for topic in response.responses:
         for answer in topic.partition_responses:
             if answer.error_code:

@@ -1,8 +1,8 @@
-"""Message sets of formats v0 and v1 in a Produce v0-v2, made into v2 batches before they are appended.
+"""Up-conversion of message sets (formats v0 and v1) in a Produce v0-v2 to v2 batches.
 
-Kafka stores them as v2 as well, since 3.0. Up to :data:`LARGE` bytes that happens at once; more, and what is
-compressed, in a worker thread. (The connection starts nothing else meanwhile: only Produces from v3 on
-overlap, so an old client's sets stay in order.)
+Kafka also stores them as v2, since 3.0. Up to :data:`LARGE` uncompressed bytes are converted at once, others
+in a worker thread. The connection starts no other request meanwhile, as only Produces from v3 on overlap. So
+an old client's sets stay in order.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ FIRST_V2 = 3
 """Produce versions below this one carry message sets."""
 
 LARGE = 8 << 10
-"""Message sets of more bytes than this in one request leave the event loop (about 5 us a record)."""
+"""Message sets with more bytes than this in one request are converted in a thread (about 5 us a record)."""
 
 _LEGACY_ATTRIBUTES_AT = 17
 
 Refused: TypeAlias = Mapping[int, "KafkaError | None"]
-"""By ``id`` of the partition's data: why it is not appended; None where there is nothing to append."""
+"""By the ``id`` of the partition's data: the error, or None if there is nothing to append."""
 
 
 def is_large(request: ProduceRequest) -> bool:
-    """Whether converting takes long enough to leave the event loop."""
+    """Whether the conversion is long enough for a thread."""
     sets = [part.records for topic in request.topic_data for part in topic.partition_data if part.records]
     return sum(map(len, sets)) > LARGE or any(
         len(each) > _LEGACY_ATTRIBUTES_AT and each[_LEGACY_ATTRIBUTES_AT] & CODEC_MASK for each in sets
@@ -38,9 +38,9 @@ def is_large(request: ProduceRequest) -> bool:
 
 
 def convert(request: ProduceRequest, max_inflated: int) -> Refused:
-    """Put v2 batches in the place of the request's message sets.
+    """Replace the request's message sets by v2 batches.
 
-    ``max_inflated``: the most bytes a set may decompress to.
+    ``max_inflated`` is the most bytes that a set may inflate to.
     """
     refused: dict[int, KafkaError | None] = {}
     for topic in request.topic_data:
@@ -49,17 +49,17 @@ def convert(request: ProduceRequest, max_inflated: int) -> Refused:
                 if not _convert_part(part, max_inflated):
                     refused[id(part)] = None
             except KafkaError as error:
-                refused[id(part)] = error.with_traceback(None)  # whose frames hold what was inflated
+                refused[id(part)] = error.with_traceback(None)  # frames hold the inflated bytes
     return refused
 
 
 async def convert_in_thread(request: ProduceRequest, max_inflated: int) -> Refused:
-    """:func:`convert`, off the event loop."""
+    """:func:`convert` in a worker thread."""
     return await workers.in_thread(convert, request, max_inflated)
 
 
 def _convert_part(part: PartitionProduceData, max_inflated: int) -> bool:
-    """False if the set is empty."""
+    """Convert one set. Return False if it is empty."""
     records = part.records
     if not records:
         return False
@@ -70,4 +70,4 @@ def _convert_part(part: PartitionProduceData, max_inflated: int) -> bool:
             raise MessageTooLarge(str(error)) from None
         part.records = memoryview(batch)
         return bool(batch)
-    return True  # Kafka takes a v2 batch from old versions as well
+    return True  # as in Kafka, old versions may carry a v2 batch

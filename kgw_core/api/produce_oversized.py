@@ -1,7 +1,7 @@
-"""Finds the partitions of a Produce that is too large, while its bytes pass, to refuse each of them.
+"""Finds the partitions of a Produce that is too large while its bytes are dropped, to refuse each partition.
 
-The answer has to name every partition. The Java client waits for one that is not named until its
-delivery.timeout.ms, and then fails its batch as one that may be stored.
+The answer has to name every partition. The Java client waits for a missing one until its delivery.timeout.ms,
+and then fails the batch as one that may be stored.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ TRANSACTIONAL, FLEXIBLE, BY_ID = 3, 9, 13
 MOST_PARTITIONS: Final = 1000
 """A request with more partitions is not followed to its end."""
 MOST_KEPT: Final = 48 << 10
-"""The most bytes that its topics may take."""
+"""The most bytes of the request's topics."""
 MOST_TAGS: Final = 10
 """The most tagged fields in one place; no version has any."""
 _TOPIC: Final = 256
 """Bytes of a topic beside its name."""
 
 Steps: TypeAlias = Generator[int, bytes, None]
-"""Each yield asks for a number of bytes; a negative number asks to skip them."""
+"""Each yield requests a number of bytes; a negative number skips them."""
 
 
 class Walk:

@@ -1,7 +1,7 @@
-"""Which APIs are served, in which versions, by which handlers: the one place that knows.
+"""The registry of the served APIs, their versions and handlers.
 
-ApiVersions, the version check of the dispatcher and ``docs/reference/api-versions.md`` all come from here,
-and this comes from the ``API`` that each module of :mod:`kgw_core.api` declares beside its handler.
+It collects the ``API`` that each module of :mod:`kgw_core.api` declares beside its handler. ApiVersions, the
+dispatcher's version check and ``docs/reference/api-versions.md`` come from it.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ _KEYS = {api.name: api.key for api in index.APIS.values()}
 class Api:
     """One served API.
 
-    ``handle(request, context)`` gives the response, a Pending of it, a coroutine that returns it, or
-    None where the client expects no answer. Hot handlers are plain functions: a coroutine costs a task.
-    ``refuse(request, error, context)`` gives the response for an error that concerns the whole request. It
-    only reads, as it runs in a thread where the request has very many entries.
+    ``handle(request, context)`` returns the response, a Pending of it, a coroutine that returns it, or None
+    if the client expects no answer. Hot handlers are plain functions, as a coroutine costs a task.
+    ``refuse(request, error, context)`` returns the response for an error of the whole request. It must change
+    nothing, as it may run in a thread.
     """
 
     name: str

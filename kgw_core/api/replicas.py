@@ -1,4 +1,4 @@
-"""Manual assignments of replicas to brokers, as in CreateTopics, CreatePartitions and reassignments."""
+"""Checks manual assignments of replicas in CreateTopics, CreatePartitions and reassignments."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kgw_core.errors import InvalidReplicaAssignment
 def check_replicas(replicas: list[int], context: RequestContext) -> None:
     """Return if a partition may be assigned to the brokers ``replicas``.
 
-    ``topics.replication_factor = "accept"`` changes nothing here: it is about a plain number.
+    ``topics.replication_factor = "accept"`` has no effect here, as it is about a plain number.
 
-    :raises InvalidReplicaAssignment: none, one twice, or one that is not there.
+    :raises InvalidReplicaAssignment: there is no broker, one occurs twice, or one is unknown.
     """
     if not replicas:
         raise InvalidReplicaAssignment("The manual partition assignment includes an empty replica list.")

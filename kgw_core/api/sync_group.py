@@ -1,7 +1,7 @@
-"""SyncGroup: the leader brings the assignment of a generation, everybody gets its own part.
+"""SyncGroup: the leader sends the assignments of a generation, and each member gets its own.
 
 Behaviour:
-- Answered when the leader's assignment is written; members that the leader left out get an empty one.
+- The answer comes when the leader's assignments are written. Members without one get an empty assignment.
 - Protocol type and name have to be those of the generation (v5, KIP-559).
 
 Versions: v1 throttle time · v3 group.instance.id (KIP-345) · v4 flexible · v5 protocol type and name.
@@ -21,7 +21,7 @@ WITH_PROTOCOL = 5
 
 
 def handle(request: SyncGroupRequest, context: RequestContext) -> Pending[SyncGroupResponse]:
-    """Get the assignment; the answer waits for the leader."""
+    """Sync. The answer waits for the leader."""
     if context.version >= WITH_PROTOCOL and (request.protocol_type is None or request.protocol_name is None):
         raise InconsistentGroupProtocol("SyncGroup has to name protocol type and protocol")
     syncing = context.broker.groups.sync(

@@ -1,8 +1,8 @@
-"""UpdateFeatures: the levels of the cluster's features, which do not change while the gateway runs (KIP-584).
+"""UpdateFeatures: feature levels do not change while the gateway runs (KIP-584).
 
 Behaviour:
-- An update to the level that is in force succeeds, any other is INVALID_UPDATE_VERSION, and says why.
-- One update that is refused refuses them all, whether or not they were only to be checked.
+- An update to the level in force succeeds. Any other is INVALID_UPDATE_VERSION with a reason.
+- One refused update refuses all of the request, also with validate only.
 
 Versions: v1 upgrade type and validate only (KIP-778) · v2 no answer for each feature.
 """
@@ -22,7 +22,7 @@ from kgw_core.wire.messages.update_features import (
 
 
 def handle(request: UpdateFeaturesRequest, context: RequestContext) -> UpdateFeaturesResponse:
-    """Check all updates: none that passes changes anything."""
+    """Check all updates. An update that passes changes nothing."""
     features = context.broker.features
     for update in sorted(request.feature_updates, key=lambda update: update.feature):
         try:
