@@ -329,6 +329,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     node_id: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 1
     """This gateway's broker id. Kafka's node.id."""
+    session_timeout: Timeout = 9.0
+    """Where several gateways share their logs: how long after its last sign of life one counts as gone. It
+    gives four in that time. Kafka's broker.session.timeout.ms."""
     rack: str | None = None
     """Where this gateway stands, for clients that fetch from near by. Kafka's broker.rack."""
     cluster_id: Annotated[str, msgspec.Meta(min_length=1)] | None = None

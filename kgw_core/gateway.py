@@ -15,7 +15,7 @@ import anyio
 import anyio.abc
 
 from kgw_core.api import registry
-from kgw_core.background import Background
+from kgw_core.background import Background, brief
 from kgw_core.broker import Broker
 from kgw_core.budget import Budget
 from kgw_core.clock import Clock, SystemClock
@@ -30,15 +30,17 @@ from kgw_core.features import Features
 from kgw_core.fetching.sessions import FetchSessions
 from kgw_core.groups.service import GroupService
 from kgw_core.log.events import CoreEvents
+from kgw_core.log.leading import Leading
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
 from kgw_core.reconfiguring import reconfigure
+from kgw_core.registration import Registrations
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.server import Server
-from kgw_core.server.sockets import bind, is_unix, release, take_connections
+from kgw_core.server.sockets import address_of, bind, is_unix, release, take_connections
 from kgw_core.spi.context import LedgerContext, StoreContext
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.settings import Report, entry
@@ -116,15 +118,16 @@ async def running(
     *,
     report: Report | None = None,
     store: LogStore | None = None,
+    ledger: OffsetLedger | None = None,
     clock: Clock | None = None,
     chosen: Chosen | None = None,
     given: Collection[str] = (),
 ) -> AsyncIterator[Gateway]:
     """Start a gateway. On leaving the block, drain and stop it.
 
-    ``report`` knows the settings' sources, for messages. ``store`` replaces the one that the settings select.
-    ``chosen`` are the plugins, if the settings have been validated already. ``given`` names the settings that
-    somebody wrote down, as ``topics.num_partitions``.
+    ``report`` knows the settings' sources, for messages. ``store`` and ``ledger`` replace those that the
+    settings select. ``chosen`` are the plugins, if the settings have been validated already. ``given`` names
+    the settings that somebody wrote down, as ``topics.num_partitions``.
 
     :raises kgw_core.spi.settings.ConfigError: the settings or a plugin that they select are wrong.
     :raises StartError: the storage cannot be opened, or an address cannot be bound.
@@ -133,7 +136,8 @@ async def running(
     report = report or Report("config")
     if chosen is None:
         chosen = checked(Settings(config, report), storage=store is None)
-    ledger = chosen.ledger.make() if chosen.ledger is not None else CountingLedger()
+    if ledger is None:
+        ledger = chosen.ledger.make() if chosen.ledger is not None else CountingLedger()
     if chosen.storage is not None:
         store = store or chosen.storage.make()
     assert store is not None, "given or chosen"
@@ -201,6 +205,10 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
         config.limits.append_timeout,
         background,
     )
+    registrations = None
+    if ledger.shared:
+        registrations = Registrations(state, background, config.node_id, config.rack, config.session_timeout)
+    placement = Placement(config.node_id, config.rack, ledger, registrations)
     try:
         cluster = await cluster_id(state, config.cluster_id)
         await configs.load()
@@ -255,7 +263,7 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
         auto_creation=AutoCreation(catalog, config.topics.num_partitions, clock),
         logs=logs,
         groups=groups,
-        placement=Placement(config.node_id, config.rack),
+        placement=placement,
         producer_ids=ProducerIds(state, clock),
         clock=clock,
         spawn=spawn,
@@ -275,7 +283,23 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
     )
     tasks.start_soon(logs.upkeep)
     tasks.start_soon(groups.upkeep)
-    if state.capabilities().immediate:
+    leading = None
+    if registrations is not None:
+        leading = Leading(lambda: logs.logs, logs.openers, placement, ledger, background)
+        logs.may_lead = placement.may_lead
+        try:
+            await registrations.register(_advertised(config, parts.sockets))
+        except StartError:
+            raise
+        except Exception as error:
+            raise StartError(f"state {state.name}: cannot register as a broker: {error}") from error
+        registrations.looked += [leading.due, lambda: groups.coordinates(placement.coordinates())]
+        catalog.on_created(lambda _: leading.due())
+        catalog.on_updated(lambda _: leading.due())
+        tasks.start_soon(registrations.run)
+        leading.due()
+        groups.coordinates(placement.coordinates())
+    elif state.capabilities().immediate:
         try:
             await groups.load_once()
         except Exception as error:
@@ -304,7 +328,34 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
             await timeout.step("writing what groups have asked for", groups.stop)
             await server.drain(timeout)
             await timeout.step("writing what was appended", logs.drained)
-            await timeout.step("resigning", ledger.close)
+            if leading is not None and registrations is not None:
+                await timeout.step("resigning", partial(_resigned, leading, registrations))
+            await timeout.step("closing the ledger", ledger.close)
+
+
+def _advertised(config: Config, bound: Bound) -> dict[str, tuple[str, int]]:
+    """Where clients of other gateways find this one, by listener. :raises StartError: one cannot be told."""
+    addresses: dict[str, tuple[str, int]] = {}
+    for listener in config.listeners:
+        host, port = address_of(bound[listener.name][0].getsockname())
+        if listener.advertised is not None:
+            host, given = listener.advertised
+            port = given if given is not None else port
+        elif host in ("0.0.0.0", "::"):
+            raise StartError(
+                f"listener {listener.name} listens on every address, so other gateways cannot tell clients "
+                "where this one is: set advertise"
+            )
+        addresses[listener.name] = host, port
+    return addresses
+
+
+async def _resigned(leading: Leading, registrations: Registrations) -> None:
+    try:
+        await leading.resign()
+        await registrations.leave()
+    except Exception as error:
+        logger.warning("other gateways take over when this one's leases run out: %s", brief(error))
 
 
 async def _awaited(work: Coroutine[Any, Any, None]) -> None:

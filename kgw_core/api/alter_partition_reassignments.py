@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from kgw_core.api.large import in_steps_if_many
-from kgw_core.api.partitions import find_log
+from kgw_core.api.partitions import find_partition
 from kgw_core.api.registry import Api
 from kgw_core.api.replicas import check_replicas
 from kgw_core.broker import RequestContext
@@ -59,7 +59,7 @@ def _reassigned(
 
 
 def _reassign(name: str, asked: ReassignablePartition, context: RequestContext) -> None:
-    log = find_log(context, name, asked.partition_index)
+    log = find_partition(context, name, asked.partition_index)
     if asked.replicas is None:
         raise NoReassignmentInProgress("No partition reassignment is in progress.")
     check_replicas(asked.replicas, context)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from kgw_core.api.describe_log_dirs import log_dir
 from kgw_core.api.large import in_turns
-from kgw_core.api.partitions import find_log
+from kgw_core.api.partitions import find_partition
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError, LogDirNotFound
@@ -36,7 +36,7 @@ async def handle(request: AlterReplicaLogDirsRequest, context: RequestContext) -
         try:
             if path != here:
                 raise LogDirNotFound(f"there is no log dir {path!r}, only {here}")
-            find_log(context, name, index)
+            find_partition(context, name, index)
         except Exception as caught:
             result.error_code = context.caught(caught, f"{name}-{index}").code
     return AlterReplicaLogDirsResponse(

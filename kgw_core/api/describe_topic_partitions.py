@@ -16,9 +16,12 @@ from typing import Any
 
 from kgw_core.api.large import STEP, in_steps_if_many
 from kgw_core.api.operations import TOPIC_OPERATIONS
+from kgw_core.api.partitions import leader_of
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
-from kgw_core.errors import InvalidRequest, KafkaError, UnknownTopicOrPartition
+from kgw_core.errors import InvalidRequest, KafkaError, LeaderNotAvailable, UnknownTopicOrPartition
+from kgw_core.log.partition import PartitionLog
+from kgw_core.placement import Placement
 from kgw_core.topics.names import check_name
 from kgw_core.wire.messages.describe_topic_partitions import (
     DescribeTopicPartitionsRequest,
@@ -98,20 +101,18 @@ def _describe(
     topic.topic_id, topic.is_internal = state.id_bytes, state.is_internal
     placement = context.broker.placement
     end = min(first + room, len(state.partitions))
-    topic.partitions = [
-        DescribeTopicPartitionsResponsePartition(
-            0,
-            index,
-            placement.leader(log.tp),
-            log.leader_epoch,
-            placement.replicas(log.tp),
-            placement.replicas(log.tp),
-            [],
-            [],
-        )
-        for index, log in enumerate(state.partitions[first:end], first)
-    ]
+    topic.partitions = [_partition(log, placement) for log in state.partitions[first:end]]
     return topic, end if end < len(state.partitions) else None
+
+
+def _partition(log: PartitionLog, placement: Placement) -> DescribeTopicPartitionsResponsePartition:
+    leader, epoch = leader_of(log, placement)
+    code = 0 if leader >= 0 else LeaderNotAvailable.code
+    replicas = placement.replicas(log.tp)
+    in_sync, offline = (replicas, []) if leader >= 0 else ([], replicas)
+    return DescribeTopicPartitionsResponsePartition(
+        code, log.tp.partition, leader, epoch, replicas, in_sync, [], [], offline
+    )
 
 
 def refuse(

@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any
 
 from kgw_core.api.large import in_steps_if_many
-from kgw_core.api.partitions import find_log
+from kgw_core.api.partitions import find_partition
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import ElectionNotNeeded, InvalidRequest, KafkaError
@@ -50,7 +50,7 @@ def _results(
         for index in topic.partitions:
             yield
             try:
-                find_log(context, topic.topic, index)
+                find_partition(context, topic.topic, index)
                 raise ElectionNotNeeded("Leader election not needed for topic partition.")
             except KafkaError as error:
                 code = context.failed(error, f"{topic.topic}-{index}")

@@ -22,6 +22,7 @@ from contextlib import AbstractAsyncContextManager
 import anyio.lowlevel
 
 from kgw_core.api.large import STEP
+from kgw_core.api.partitions import find_log, leader_of
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
     FencedLeaderEpoch,
@@ -29,7 +30,6 @@ from kgw_core.errors import (
     KafkaError,
     NotLeaderOrFollower,
     OffsetOutOfRange,
-    UnknownTopicId,
     UnknownTopicOrPartition,
 )
 from kgw_core.fetching.sessions import Part
@@ -37,7 +37,6 @@ from kgw_core.log.partition import PartitionLog
 from kgw_core.log.waiting import WaitingFetch
 from kgw_core.pending import Pending
 from kgw_core.spi.storage import Run
-from kgw_core.topics.catalog import TopicState
 from kgw_core.wire import Buffer
 from kgw_core.wire.messages.fetch import (
     AbortedTransaction,
@@ -268,11 +267,16 @@ class Fetch:
         """The part's log, or None after answering with an error."""
         self._looked.append(part)
         log = part.log
-        if log is None or part.state is None or part.state.deleted:
+        if log is None or part.state is None or part.state.deleted or not log.ready:
             try:
                 part.log = log = self._find(part)
             except KafkaError as error:
                 part.log = None
+                found = self._context.broker.catalog.by_key.get(part.topic)
+                part.state = found or part.state
+                if isinstance(error, NotLeaderOrFollower) and found is not None:
+                    self._fail(part, found.partitions[part.asked.partition], error)
+                    return None
                 answer = self._error(part, error)
                 self._answers.append(answer)
                 if isinstance(error, InconsistentTopicId):
@@ -283,26 +287,15 @@ class Fetch:
         return log
 
     def _find(self, part: Part) -> PartitionLog:
-        catalog = self._context.broker.catalog
-        topic, before = part.topic, part.state
-        state: TopicState[PartitionLog] | None
-        if isinstance(topic, str):
-            state = catalog.by_name.get(topic)
-            if state is None:
-                raise UnknownTopicOrPartition(f"there is no topic '{topic}'")
-        elif before is not None and before.deleted:  # as in Kafka, the name that was found for the id stays
-            if before.name in catalog.by_name:
+        context, topic, before = self._context, part.topic, part.state
+        if before is not None and before.deleted and isinstance(topic, bytes):
+            # as in Kafka, the name that was found for the id stays
+            if before.name in context.broker.catalog.by_name:
                 raise InconsistentTopicId(f"topic '{before.name}' no longer has the id {topic.hex()}")
             raise UnknownTopicOrPartition(f"topic '{before.name}' was deleted")
-        else:
-            state = catalog.by_id.get(topic)
-            if state is None:
-                raise UnknownTopicId(f"there is no topic with id {topic.hex()}")
-        part.state = state
-        partition = part.asked.partition
-        if not 0 <= partition < len(state.partitions):
-            raise UnknownTopicOrPartition(f"{state.name} has {len(state.partitions)} partitions")
-        return state.partitions[partition]
+        log = find_log(context, topic, part.asked.partition)
+        part.state = log.topic
+        return log
 
     def _room(self, asked: FetchPartition, log: PartitionLog) -> int:
         """How many bytes may be read; -1 if there is no room and the offset is valid."""
@@ -369,8 +362,7 @@ class Fetch:
         self._answers.append(answer)
         self._hurry = True
         if self._context.version >= LEADERS and isinstance(error, NotLeaderOrFollower | FencedLeaderEpoch):
-            leader = self._context.broker.placement.leader(log.tp)
-            answer.current_leader = LeaderIdAndEpoch(leader, log.leader_epoch)
+            answer.current_leader = LeaderIdAndEpoch(*leader_of(log, self._context.broker.placement))
 
     def _error(self, part: Part, error: Exception) -> PartitionData:
         name = part.topic if isinstance(part.topic, str) else part.topic.hex()

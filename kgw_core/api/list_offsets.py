@@ -23,13 +23,13 @@ from collections.abc import Coroutine, Generator
 from typing import Any, NamedTuple
 
 from kgw_core.api.large import MANY, STEP, in_turns
+from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
     InvalidRequest,
     KafkaError,
     UnknownServerError,
-    UnknownTopicOrPartition,
     UnsupportedVersion,
 )
 from kgw_core.log.lookup import Found, epoch_at, offset_for_time, offset_of_max_time
@@ -96,7 +96,7 @@ def _answers(
                 if entry is None:
                     raise InvalidRequest(f"{name}-{answer.partition_index} is asked for twice")
                 _check_version(entry.timestamp, context)
-                lookup = Lookup(entry, answer, _find_log(name, entry.partition_index, context))
+                lookup = Lookup(entry, answer, find_log(context, name, entry.partition_index))
                 if not _answered(lookup, request, context):
                     lookups.append(lookup)
             except KafkaError as error:
@@ -119,13 +119,6 @@ def _check_version(timestamp: int, context: RequestContext) -> None:
         raise UnsupportedVersion(
             f"timestamp {timestamp} cannot be asked for in ListOffsets v{context.version}"
         )
-
-
-def _find_log(name: str, index: int, context: RequestContext) -> PartitionLog:
-    state = context.broker.catalog.find(name)
-    if not 0 <= index < len(state.partitions):
-        raise UnknownTopicOrPartition(f"{name} has {len(state.partitions)} partitions, none is {index}")
-    return state.partitions[index]
 
 
 async def _look_up(

@@ -21,11 +21,13 @@ import anyio.lowlevel
 
 from kgw_core.api.large import MANY, LargeAnswer, in_turns, large
 from kgw_core.api.operations import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
+from kgw_core.api.partitions import leader_of
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
     InvalidRequest,
     KafkaError,
+    LeaderNotAvailable,
     UnknownTopicId,
     UnknownTopicOrPartition,
 )
@@ -182,9 +184,11 @@ def _refused(
 
 def _partition(log: PartitionLog, placement: Placement) -> MetadataResponsePartition:
     replicas = placement.replicas(log.tp)
-    return MetadataResponsePartition(
-        0, log.tp.partition, placement.leader(log.tp), log.leader_epoch, replicas, replicas
-    )
+    leader, epoch = leader_of(log, placement)
+    if leader < 0:
+        code = LeaderNotAvailable.code
+        return MetadataResponsePartition(code, log.tp.partition, leader, epoch, replicas, [], replicas)
+    return MetadataResponsePartition(0, log.tp.partition, leader, epoch, replicas, replicas)
 
 
 def _with_partitions(

@@ -1,18 +1,64 @@
-"""Looks up the log of a request's partition."""
+"""Looks up the log of a request's partition: for all requests, and the only place that says
+NOT_LEADER_OR_FOLLOWER."""
 
 from __future__ import annotations
 
 from kgw_core.broker import RequestContext
-from kgw_core.errors import UnknownTopicOrPartition
+from kgw_core.errors import KafkaError, UnknownTopicId, UnknownTopicOrPartition
 from kgw_core.log.partition import PartitionLog
+from kgw_core.placement import Placement
+from kgw_core.spi.ledger import Leader
+from kgw_core.topics.catalog import TopicState
 
 
-def find_log(context: RequestContext, topic: str, partition: int) -> PartitionLog:
-    """The log of ``partition`` of ``topic``.
+def find_log(context: RequestContext, topic: str | bytes, partition: int) -> PartitionLog:
+    """The log of ``partition`` of the topic of that name or id (16 bytes), which this gateway leads or is to
+    lead. It may have to be opened.
 
-    :raises UnknownTopicOrPartition: there is no such topic, or it has no such partition.
+    :raises UnknownTopicOrPartition: no topic has that name, or it has no such partition.
+    :raises UnknownTopicId: no topic has that id.
+    :raises NotLeaderOrFollower: another gateway leads it.
     """
-    logs = context.broker.catalog.find(topic).partitions
+    state = context.broker.catalog.by_key.get(topic)
+    if state is None:
+        raise _no_topic(topic)
+    logs = state.partitions
     if not 0 <= partition < len(logs):
-        raise UnknownTopicOrPartition(f"topic '{topic}' has {len(logs)} partition(s), none is {partition}")
-    return logs[partition]
+        raise _no_partition(state, partition)
+    log = logs[partition]
+    if not log.ready:
+        context.broker.placement.check_leads(log.tp)
+    return log
+
+
+def find_partition(context: RequestContext, topic: str, partition: int) -> PartitionLog:
+    """The same whoever leads it: what is asked is not its log. :raises: as :func:`find_log`."""
+    state = context.broker.catalog.by_name.get(topic)
+    if state is None:
+        raise _no_topic(topic)
+    if not 0 <= partition < len(state.partitions):
+        raise _no_partition(state, partition)
+    return state.partitions[partition]
+
+
+def leader_of(log: PartitionLog, placement: Placement) -> Leader:
+    """Who leads the partition, and the epoch, as clients are told it; -1 and -1 where nobody does."""
+    leader = placement.leader(log.tp)
+    if leader is None:
+        return _NOBODY
+    return leader if leader.epoch >= 0 else Leader(leader.node_id, log.leader_epoch)
+
+
+_NOBODY = Leader(-1, -1)
+
+
+def _no_topic(topic: str | bytes) -> KafkaError:
+    if isinstance(topic, str):
+        return UnknownTopicOrPartition(f"there is no topic '{topic}'")
+    return UnknownTopicId(f"there is no topic with id {topic.hex()}")
+
+
+def _no_partition(topic: TopicState[PartitionLog], partition: int) -> UnknownTopicOrPartition:
+    return UnknownTopicOrPartition(
+        f"topic '{topic.name}' has {len(topic.partitions)} partition(s), none is {partition}"
+    )

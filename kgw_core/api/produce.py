@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 import anyio.lowlevel
 
 from kgw_core.api.large import MANY
+from kgw_core.api.partitions import find_log
 from kgw_core.api.produce_legacy import FIRST_V2, Refused, convert, convert_in_thread, is_large
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -29,8 +30,6 @@ from kgw_core.errors import (
     RequestTimedOut,
     Unanswerable,
     UnknownServerError,
-    UnknownTopicId,
-    UnknownTopicOrPartition,
     UnsupportedCompressionType,
 )
 from kgw_core.log.looking import NamesRecords
@@ -150,7 +149,7 @@ def _append_part(
     answer = PartitionProduceResponse(part.index, 0, -1)
     log: PartitionLog | None = None
     try:
-        log = find_log(data, part.index, context)
+        log = find_log(context, data.name if context.version < BY_ID else data.topic_id, part.index)
         if refused and id(part) in refused:
             error = refused[id(part)]
             if error is not None:
@@ -188,26 +187,6 @@ def _complete(request: ProduceRequest, response: ProduceResponse) -> ProduceResp
         return response
     _check_unanswered(response)
     return None
-
-
-def find_log(data: TopicProduceData, index: int, context: RequestContext) -> PartitionLog:
-    """The log of one partition of a request.
-
-    :raises UnknownTopicOrPartition: there is no such topic name or partition.
-    :raises UnknownTopicId: there is no such topic id.
-    """
-    catalog = context.broker.catalog
-    if context.version < BY_ID:
-        topic = catalog.by_name.get(data.name)
-        if topic is None:
-            raise UnknownTopicOrPartition(f"there is no topic '{data.name}'")
-    else:
-        topic = catalog.by_id.get(data.topic_id)
-        if topic is None:
-            raise UnknownTopicId(f"there is no topic with id {data.topic_id.hex()}")
-    if not 0 <= index < len(topic.partitions):
-        raise UnknownTopicOrPartition(f"{topic.name} has {len(topic.partitions)} partitions, none is {index}")
-    return topic.partitions[index]
 
 
 def _timeout(request: ProduceRequest, context: RequestContext) -> float:

@@ -70,6 +70,8 @@ class GroupService:
         self._background = background or Background(clock, spawn)
         self.writer = StateWriter(store, spawn, "groups", self._background)
         self._dropping = self._background.chore("dropping offsets of deleted topics", self._drop_left)
+        self._coordinates: bool | None = None  # not decided; this gateway is alone
+        self._handing_over = self._background.chore("loading groups", self._hand_over)
         self._deadlines = Tries("deadlines of groups", self._background)
         self._topic_id = topic_id
         self._todo: deque[Effects] = deque()
@@ -335,6 +337,29 @@ class GroupService:
         await self._read()
         self._begin()
 
+    def coordinates(self, does: bool) -> None:
+        """Whether this gateway coordinates the groups from now on, where several could: it loads them, or
+        gives them up. Fencing sees to it that only one writes."""
+        if does != self._coordinates:
+            self._coordinates = does
+            if not does:
+                self._give_up()
+            self._handing_over.due()
+
+    def _give_up(self) -> None:
+        groups = self.coordinator.groups
+        self._run(self.coordinator.stop())
+        groups.stopped, groups.loading, groups.elsewhere = False, True, True
+
+    async def _hand_over(self) -> None:
+        groups = self.coordinator.groups
+        if self._coordinates and groups.loading:
+            groups.elsewhere = False
+            await self.writer.drained()  # what an earlier turn as coordinator has left
+            await self._read()
+            if self._coordinates:
+                self._begin()
+
     async def _read(self) -> None:
         coordinator = self.coordinator
         coordinator.groups.clear()  # an earlier attempt may have failed half-way
@@ -406,6 +431,7 @@ class GroupService:
         if self._timer is not None:
             self._timer.cancel()
         self._run(self.coordinator.stop())
+        await self._handing_over.stop()
         await self._dropping.finish()
         await self.writer.drained()
 

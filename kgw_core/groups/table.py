@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from kgw_core.errors import CoordinatorLoadInProgress, CoordinatorNotAvailable, InvalidGroupId
+from kgw_core.errors import (
+    CoordinatorLoadInProgress,
+    CoordinatorNotAvailable,
+    InvalidGroupId,
+    NotCoordinator,
+)
 from kgw_core.groups.group import Group
 from kgw_core.groups.sizes import MOST_GROUP_ID
 
@@ -10,21 +15,24 @@ from kgw_core.groups.sizes import MOST_GROUP_ID
 class GroupTable(dict[str, Group]):
     """All groups by id.
 
-    ``loading`` is true until all stored groups have been read, ``stopped`` once the gateway stops.
+    ``loading`` is true until all stored groups have been read, ``stopped`` once the gateway stops,
+    ``elsewhere`` while another gateway coordinates groups.
     """
 
-    __slots__ = ("loading", "stopped")
+    __slots__ = ("elsewhere", "loading", "stopped")
 
     def __init__(self) -> None:
         super().__init__()
         self.loading = True
         self.stopped = False
+        self.elsewhere = False
 
     def check(self, group_id: str, *, may_be_empty: bool = False) -> None:
         """Return if requests for this group can be served.
 
         :raises InvalidGroupId: the id is empty or too long.
         :raises CoordinatorNotAvailable: the gateway stops.
+        :raises NotCoordinator: another gateway coordinates groups.
         :raises CoordinatorLoadInProgress: the groups are still being read.
         """
         if not group_id and not may_be_empty:
@@ -33,6 +41,8 @@ class GroupTable(dict[str, Group]):
             raise InvalidGroupId(f"the group id is longer than {MOST_GROUP_ID} bytes")
         if self.stopped:
             raise CoordinatorNotAvailable("the gateway stops")
+        if self.elsewhere:
+            raise NotCoordinator("another broker coordinates groups")
         if self.loading:
             raise CoordinatorLoadInProgress("groups are being loaded")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import anyio
@@ -98,10 +98,17 @@ class LogManager:
         self.openers = Openers(spawn)
         self.logs: dict[PartitionLog, None] = {}
         """All that were made and not forgotten."""
-        self.retention = Retention(store, clock, lambda: self.logs, retention_interval, max_inflated)
+        self.may_lead: Callable[[TopicPartition], bool] | None = None
+        """Whether this gateway leads a partition, or is to; None: all of them."""
+        self.retention = Retention(store, clock, self._own, retention_interval, max_inflated)
         self.compaction = compaction.Compaction(
-            store, self._kept, clock, lambda: self.logs, compaction_interval, max_inflated
+            store, self._kept, clock, self._own, compaction_interval, max_inflated
         )
+
+    def _own(self) -> Iterable[PartitionLog]:
+        """The logs that are this gateway's to look after."""
+        may_lead = self.may_lead
+        return self.logs if may_lead is None else [log for log in self.logs if may_lead(log.tp)]
 
     def kind(self, topic: Topic) -> LogKind:
         """What kind of log the topic's partitions are."""

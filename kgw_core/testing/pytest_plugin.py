@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from kgw_core.config import Config
     from kgw_core.testing.gateway import GatewayThread
 
-pytest.register_assert_rewrite("kgw_core.testing.log_store", "kgw_core.testing.state_store")
+pytest.register_assert_rewrite(
+    "kgw_core.testing.ledger", "kgw_core.testing.log_store", "kgw_core.testing.state_store"
+)
 
 
 @pytest.fixture

@@ -57,13 +57,14 @@ class TopicState(Generic[P]):
 class TopicIndex(Generic[P]):
     """The topics by name and by id, their counts, and the listeners of changes.
 
-    ``by_name`` and ``by_id`` (16 bytes) are plain dictionaries to read. No method waits. ``max_topics`` and
-    ``max_partitions`` limit new topics, except internal ones.
+    ``by_name``, ``by_id`` (16 bytes) and ``by_key`` (both) are plain dictionaries to read. No method waits.
+    ``max_topics`` and ``max_partitions`` limit new topics, except internal ones.
     """
 
     def __init__(self, *, max_topics: int, max_partitions: int) -> None:
         self.by_name: dict[str, TopicState[P]] = {}
         self.by_id: dict[bytes, TopicState[P]] = {}
+        self.by_key: dict[str | bytes, TopicState[P]] = {}
         self.max_topics = max_topics
         self.max_partitions = max_partitions
         self._by_unified: dict[str, list[str]] = {}
@@ -124,12 +125,14 @@ class TopicIndex(Generic[P]):
         self._count(state.name, 1, state.topic.partitions)
         self.by_name[state.name] = state
         self.by_id[state.id_bytes] = state
+        self.by_key[state.name] = self.by_key[state.id_bytes] = state
         self._by_unified.setdefault(unified(state.name), []).append(state.name)
 
     async def _leave(self, state: TopicState[P]) -> None:
         state.deleted = True
         del self.by_name[state.name]
         del self.by_id[state.id_bytes]
+        del self.by_key[state.name], self.by_key[state.id_bytes]
         key = unified(state.name)
         self._by_unified[key].remove(state.name)
         if not self._by_unified[key]:

@@ -6,8 +6,7 @@ Nothing here opens a socket, and nothing sleeps.
 from __future__ import annotations
 
 import asyncio
-import heapq
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -52,69 +51,12 @@ from kgw_core.spi.storage import (
 )
 from kgw_core.state.memory import MemoryStateStore
 from kgw_core.state.promised import PromisedState
+from kgw_core.testing.clock import NOW, ManualClock, turns
 from kgw_core.testing.faults import FaultyStore
 from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog, TopicState
 from kgw_core.wire.base import Message
 from kgw_core.wire.messages.request_header import RequestHeader
-
-NOW = 1_700_000_000_000
-"""What the clock says at first, in ms since the epoch; records have this time unless told otherwise."""
-
-
-async def turns(count: int = 20) -> None:
-    """Let everything run that does not wait for the test."""
-    for _ in range(count):
-        await anyio.lowlevel.checkpoint()
-
-
-# -- time
-
-
-class ManualTimer:
-    def __init__(self, callback: Callable[[], object]) -> None:
-        self.callback = callback
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class ManualClock:
-    """Time that stands still until ``advance``."""
-
-    def __init__(self) -> None:
-        self._seconds = 0.0
-        self._timers: list[tuple[float, int, ManualTimer]] = []
-        self._count = 0
-
-    def time_ms(self) -> int:
-        return NOW + round(self._seconds * 1000)
-
-    def monotonic(self) -> float:
-        return self._seconds
-
-    def call_later(self, seconds: float, callback: Callable[[], object]) -> ManualTimer:
-        timer = ManualTimer(callback)
-        self._count += 1
-        heapq.heappush(self._timers, (self._seconds + seconds, self._count, timer))
-        return timer
-
-    @property
-    def waiting(self) -> int:
-        """Timers that are neither over nor cancelled."""
-        return sum(not timer.cancelled for _, _, timer in self._timers)
-
-    async def advance(self, seconds: float) -> None:
-        """Go on by ``seconds``, call what is due, and let the consequences run."""
-        end = self._seconds + seconds
-        while self._timers and self._timers[0][0] <= end:
-            self._seconds, _, timer = heapq.heappop(self._timers)
-            if not timer.cancelled:
-                timer.callback()
-        self._seconds = end
-        await turns()
-
 
 # -- stores
 
