@@ -200,7 +200,7 @@ class Snapshots:
 async def _taken(log: PartitionLog) -> bytes | None:
     """What is known of the log's producers; None where that has to be put off, or is too much."""
     log.unsaved = 0
-    if log.ready:
+    if log.ready or len(log.producers):  # after a failed append it is closed, and knows what it had
         try:
             return await packed(log.producers, log.high_watermark)
         except Unsettled:

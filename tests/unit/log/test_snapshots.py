@@ -371,6 +371,31 @@ class FaultyState(DurableState):
         return await super().commit(changes, **options)
 
 
+async def test_a_log_that_is_closed_when_its_snapshot_is_due_is_not_left_out() -> None:
+    """An append has failed meanwhile, and nobody has used the log since."""
+    store, state = Durable(), FaultyState()
+    kit = await a_kit(store)
+    log = await opened(kit, state)
+    log.append(view(numbered(7, 0)), False)
+    await turns()
+    state.faults = [KafkaStorageError("not now")]
+    await log.trim(1)
+    await turns()
+    assert not state.faults
+    store.fail("append", KafkaStorageError("not now"))
+    failed = log.append(view(numbered(7, 1)), False)
+    await turns()
+    assert not log.ready
+    with pytest.raises(KafkaStorageError):
+        done(failed)
+    await kit.logs.drained()
+    again = await opened(kit, state)
+    sent = [again.append(view(numbered(7, sequence)), False) for sequence in (0, 1)]
+    await turns()
+    assert [done(each) for each in sent] == [Appended(0), Appended(1)], "the first is known again"
+    await kit.close()
+
+
 FAULTS = [KafkaStorageError("not now"), OSError("disk"), ValueError("a fault")]
 
 
