@@ -1,7 +1,7 @@
-"""One exception class for each Kafka error, carrying its code.
+"""One exception class for each Kafka error, with its code.
 
-Raise one anywhere; it becomes a response in one place (:mod:`kgw_core.api`). The codes, names and
-which of them a client may retry are Kafka's (``org.apache.kafka.common.protocol.Errors``, 4.4.0).
+They are raised where an error is found, and become responses in one place (:mod:`kgw_core.server.responses`).
+The codes, names and retriability are Kafka's (``org.apache.kafka.common.protocol.Errors``, 4.4.0).
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 MOST_SAID: Final = 2000
-"""Characters of a message that are told. A client may have chosen what it names, at any length, and a string
-of a response has at most 32,767 bytes."""
+"""The most characters of a message. It may have names of any length from a client, and a string of a response
+has at most 32,767 bytes."""
 
 
 class KafkaError(Exception):
-    """A failure that a client is told of by its code.
+    """A failure with an error code for the client.
 
-    ``str(error)`` is the message for people: it says what was found, and goes to the client where the
-    response has a place for it. Of a long one it is the beginning.
+    ``str(error)`` is the message for people. It says what was found, and is sent if the response has a field
+    for it. A long message is cut.
     """
 
     code: ClassVar[int] = -1
@@ -30,14 +30,14 @@ class KafkaError(Exception):
 
 
 class Unanswerable(Exception):
-    """A request that gets no answer: the connection is closed, and the message is logged as the reason."""
+    """A request cannot be answered. The connection closes, and the message is logged as the reason."""
 
 
 def forget_frames(error: BaseException | None) -> None:
-    """Drop the tracebacks of an error that was told, and of those that led to it.
+    """Drop the tracebacks of a handled error and of its causes.
 
-    Their frames hold the error in turn, nearly always: without this only CPython's garbage collector frees
-    them, and the request and the records that the frames hold.
+    Their frames mostly refer to the error itself. So without this only CPython's garbage collector would free
+    the frames, with the request and the records in them.
     """
     while error is not None:
         cause = error.__cause__ or error.__context__
@@ -46,7 +46,7 @@ def forget_frames(error: BaseException | None) -> None:
 
 
 NONE = 0
-"""The code that says there was no error."""
+"""The code for no error."""
 
 
 class UnknownServerError(KafkaError):
@@ -767,11 +767,11 @@ class ControllerIdNotRegistered(KafkaError):
 
 
 BY_CODE: dict[int, type[KafkaError]] = {cls.code: cls for cls in KafkaError.__subclasses__()}
-"""Error class by code; 0 (no error) is absent."""
+"""The error classes by code, without 0 (no error)."""
 
 
 def error_name(code: int) -> str:
-    """Kafka's name of an error code, ``NONE`` for 0, ``ERROR_<code>`` for one that is not known."""
+    """Kafka's name of an error code; ``NONE`` for 0, ``ERROR_<code>`` for an unknown one."""
     if code == NONE:
         return "NONE"
     cls = BY_CODE.get(code)

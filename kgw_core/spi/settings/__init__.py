@@ -9,8 +9,8 @@ A plugin's ``Config`` is a msgspec Struct whose fields use these types; so are t
         password: Secret | None = None                      # "text", {env = "NAME"} or {file = "PATH"}
 
 Nested Structs are TOML tables, ``list[Struct]`` and ``tuple[Struct, ...]`` arrays of tables. Ranges are
-``msgspec.Meta(ge=…, gt=…, le=…, lt=…)``. What one type cannot say goes into ``__post_init__``, which
-raises :class:`WrongSettings` with all that it finds, by key, or ``ValueError`` with a message for people.
+``msgspec.Meta(ge=…, gt=…, le=…, lt=…)``. Other rules go into ``__post_init__``, which raises
+:class:`WrongSettings` with all problems by key, or ``ValueError`` with a message for people.
 """
 
 from __future__ import annotations

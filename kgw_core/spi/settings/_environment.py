@@ -1,4 +1,4 @@
-"""Values of environment variables over those of a TOML table."""
+"""Overlays a TOML table with the values of environment variables."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from kgw_core.spi.settings._types import FromEnv
 
 
 def overlay(table: dict[str, Any], env: Mapping[str, str], *, prefix: str, cls: Any) -> list[str]:
-    """Put what ``env`` sets into ``table``, to be read as a ``cls``; return the problems, one line each.
+    """Put the settings of ``env`` into ``table``, which will be read as a ``cls``. Return the problems, one
+    line each.
 
-    ``<prefix>A__B=text`` sets key ``b`` of table ``a``, ``A__0__B`` the same of the first of an array of
-    tables. Without two underscores in a row only keys at the top are set. Other names belong to somebody else
-    (Kubernetes makes KGW_PORT for a service called kgw), unless they look like a setting: that is a problem.
-    An empty text sets nothing.
+    ``<prefix>A__B=text`` sets key ``b`` of table ``a``, and ``A__0__B`` key ``b`` of the first entry of the
+    array ``a``. A name without two underscores in a row sets a key at the top. Other names are ignored, as
+    Kubernetes makes KGW_PORT for a service with the name kgw; but a name that looks like a setting is a
+    problem. An empty text sets nothing.
     """
     found: list[tuple[list[str], str]] = []
     problems = []
@@ -27,15 +28,15 @@ def overlay(table: dict[str, Any], env: Mapping[str, str], *, prefix: str, cls: 
     for variable in ours:
         path = variable.removeprefix(prefix).lower().split("__")
         if len(path) == 1 and path[0] not in tables[""]:
-            told = meant(path[0], tables)
+            mistake = meant(path[0], tables)
         elif f"{path[0]}__0" in tables and not path[1].isdecimal():
-            told = "entries are counted from 0", "__".join((path[0], "0", *path[1:]))
+            mistake = "entries are counted from 0", "__".join((path[0], "0", *path[1:]))
         else:
             found.append((path, variable))
             continue
-        if told:
-            right = prefix + told[1].upper()
-            problems.append(f"environment: {variable}: {told[0]}; did you mean {right}?")
+        if mistake:
+            right = prefix + mistake[1].upper()
+            problems.append(f"environment: {variable}: {mistake[0]}; did you mean {right}?")
     for path, variable in sorted(found, key=lambda item: [part.zfill(4) for part in item[0]]):
         node: Any = table
         for part, following in zip(path, [*path[1:], ""], strict=True):

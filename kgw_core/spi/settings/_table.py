@@ -1,4 +1,4 @@
-"""From a TOML table to a Struct, with all that is wrong in it."""
+"""Reads a TOML table into a Struct, and reports all of its problems."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def read_table(
 ) -> T:
     """Make a ``cls`` (a msgspec Struct) of ``table``.
 
-    ``where`` is the path of the file as the user wrote it, ``name`` the table's name in it (empty: the
-    whole file); both go into messages. Secrets of the form ``{env = …}`` are looked up in ``env``.
+    ``where`` is the path of the file as the user wrote it, ``name`` the table's name in it (empty: the whole
+    file). Both are used in messages. Secrets of the form ``{env = …}`` are looked up in ``env``.
 
-    :raises ConfigError: with all that is wrong, not only the first: wrong types and ranges, missing keys,
-        unknown keys (with the nearest known one), and what ``__post_init__`` refuses.
+    :raises ConfigError: names all problems: wrong types and ranges, missing keys, unknown keys (with the
+        nearest known one), and those of ``__post_init__``.
     """
     report = Report(where)
     result = read_into(report, table, cls, name=name, env=env)
@@ -57,17 +57,17 @@ def read_into(
     name: str = "",
     env: Mapping[str, str] | None = None,
 ) -> T | None:
-    """:func:`read_table` for who has more to say: what is wrong is added to ``report``.
+    """:func:`read_table` for callers with further checks: the problems are added to ``report``.
 
-    The result is what could be made in spite of it: a default stands where a value is wrong, :data:`WRONG`
-    for an entry of an array that could not be made at all; None where ``cls`` could not.
+    The result has a default in place of a wrong value, and :data:`WRONG` in place of an array's entry that
+    cannot be made. It is None if the ``cls`` cannot be made.
     """
     made = _Reader(report, os.environ if env is None else env).struct(table, cls, _At(name))
     return None if made is WRONG else made
 
 
 class _At(NamedTuple):
-    """Which table we are in: in an array of tables its ``number``, ``" #2"``, and its name as ``label``."""
+    """The current table; in an array of tables with its ``number``, ``" #2"``, and its name as ``label``."""
 
     name: str
     number: str = ""
@@ -94,7 +94,7 @@ def _is_struct(tp: Any) -> bool:
 
 
 class _Reader:
-    """Walks a table along a Struct's types; leaves go through msgspec, so that its constraints hold."""
+    """Walks a table along a Struct's types. msgspec converts the leaves, so that its constraints hold."""
 
     def __init__(self, report: Report, env: Mapping[str, str]) -> None:
         self.report = report
@@ -135,7 +135,7 @@ class _Reader:
     def made(
         self, cls: Any, values: dict[str, Any], table: Mapping[str, object], at: _At, *, sound: bool
     ) -> Any:
-        """The Struct, with defaults in place of what it refuses."""
+        """The Struct, with defaults in place of values that it refuses."""
         while True:
             try:
                 return cls(**values)
@@ -143,7 +143,9 @@ class _Reader:
                 names = {field.encode_name: field.name for field in msgspec.structs.fields(cls)}
                 refused = len(values)
                 for key, message, *others in error.problems:
-                    first, *others = sorted((key, *others), key=lambda one: one not in table)  # what is set
+                    first, *others = sorted(
+                        (key, *others), key=lambda one: one not in table
+                    )  # a key that is set
                     self.report.add(
                         at.place(first), message, table.get(first), beside=[at.place(one) for one in others]
                     )
@@ -152,7 +154,7 @@ class _Reader:
                     return WRONG
                 sound = False
             except Exception as error:
-                if not sound:  # it may be about a default, WRONG, or what is required and was refused
+                if not sound:  # a default, WRONG or a missing value may be the reason
                     return WRONG
                 if not isinstance(error, ValueError):
                     raise
@@ -202,8 +204,8 @@ class _Reader:
             return self.mismatch(given, tp, at, key)
         try:
             return self.base / Path(str(given)).expanduser()
-        except RuntimeError:  # "~somebody" whom nobody knows
-            return self.problem(at, key, f"{shown(given)} is in the home of nobody who is known", given)
+        except RuntimeError:  # "~user" with an unknown user
+            return self.problem(at, key, f"{shown(given)} is in the home of an unknown user", given)
 
     def item(self, given: object, tp: Any, at: _At, key: str, number: int) -> Any:
         bare = bare_type(tp)
@@ -241,10 +243,10 @@ class _Reader:
                 except (OSError, UnicodeDecodeError) as error:
                     reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
                     return self.problem(at, key, f"expected {expected(tp)}; {path}: {reason}")
-        return self.problem(at, key, f"expected {expected(tp)}")  # what was given stays unsaid
+        return self.problem(at, key, f"expected {expected(tp)}")  # without the value, which is secret
 
     def configs(self, given: object, tp: Any, at: _At, prefix: str) -> Any:
-        """Flatten ``{"retention": {"ms": 1000}}``, which is what TOML makes of a bare ``retention.ms``."""
+        """Flatten ``{"retention": {"ms": 1000}}``, the TOML value of a bare ``retention.ms``."""
         if not isinstance(given, Mapping):
             return self.mismatch(given, tp, at, prefix)
         flat: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The types that settings are annotated with."""
+"""The types of settings, for annotations."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Duration: TypeAlias = Annotated[float, msgspec.Meta(extra={"kgw": "duration"})]
 """Seconds, a float. In TOML a number of seconds or a text: ``"500ms"``, ``"10m"``, ``"1h30m"``, ``"7d"``."""
 
 KafkaConfigs: TypeAlias = Annotated[dict[str, str], msgspec.Meta(extra={"kgw": "configs"})]
-"""Topic configs by Kafka's names, values as Kafka's text. ``retention.ms = 1000`` and ``"retention.ms" =
+"""Topic configs by Kafka's names, with values as Kafka's text. ``retention.ms = 1000`` and ``"retention.ms" =
 "1000"`` are the same in TOML. Names and values are not checked here."""
 
 Rest: TypeAlias = Annotated[dict[str, object], msgspec.Meta(extra={"kgw": "rest"})]
-"""Takes every key of its table that no other field takes, unchecked."""
+"""Takes all keys of its table that no other field takes, without a check."""
 
 
 class Secret(str):
-    """A text that does not show in ``repr``, hence not in the repr of settings nor in tracebacks' locals.
+    """A text whose ``repr`` hides it, also in the repr of settings and in the locals of tracebacks.
 
-    In TOML the text itself, ``{env = "NAME"}``, or ``{file = "PATH"}``: the file's text without the line
-    end, the path relative to the directory of the config file.
+    In TOML it is the text itself, ``{env = "NAME"}``, or ``{file = "PATH"}``: the file's text without its
+    line end. The path is relative to the directory of the config file.
     """
 
     __slots__ = ()
@@ -34,8 +34,8 @@ class Secret(str):
 
 
 class Given(str):
-    """A text that does not stand in the file and may stand for a number or a boolean. ``source`` is what it
-    is from, in the words of messages."""
+    """A text from elsewhere than the file, which may be a number or a boolean. ``source`` names its source in
+    messages."""
 
     source: str
 
@@ -46,16 +46,16 @@ class Given(str):
 
 
 class FromEnv(Given):
-    """One out of the environment variable ``variable``."""
+    """A text from the environment variable ``variable``."""
 
     def __new__(cls, text: str, variable: str) -> FromEnv:
         return super().__new__(cls, text, f"environment: {variable}")  # type: ignore[return-value]
 
 
 class WrongSettings(ValueError):
-    """What a Struct's ``__post_init__`` raises where settings are wrong that are of the right type.
+    """Raised by a Struct's ``__post_init__`` for values of the right type that are wrong.
 
-    Each problem is the key and the message, then the other keys that the message speaks of, if any::
+    Each problem is a key and a message, then other keys that take part, if any::
 
         raise WrongSettings(("most", "most (3) must be at least least (5)", "least"))
     """
@@ -66,7 +66,7 @@ class WrongSettings(ValueError):
 
 
 class ConfigError(Exception):
-    """Settings that cannot be used. ``str(error)`` is what the user reads: one line a problem."""
+    """The settings cannot be used. ``str(error)`` is for the user: one line for each problem."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))

@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them."""
+"""Parses and formats sizes and durations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0
 
 
 def parse_size(text: str) -> int:
-    """Bytes of ``"64 KiB"``, ``"1.5MB"``, ``"1024"``. :raises ValueError: not a size, or half a byte."""
+    """Bytes of ``"64 KiB"``, ``"1.5MB"``, ``"1024"``. :raises ValueError: no size, or no whole bytes."""
     match = re.fullmatch(r"\s*(\d+)(?:\.(\d+))?\s*([a-zA-Z]*)\s*", text, re.ASCII)
     if match is None or match[3].lower() not in SIZES:
         raise ValueError(text)
@@ -24,7 +24,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of ``"500ms"``, ``"1h30m"``, ``"2.5"``. :raises ValueError: not a duration."""
+    """Seconds of ``"500ms"``, ``"1h30m"``, ``"2.5"``. :raises ValueError: no duration."""
     text = text.strip()
     if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
         return float(text)

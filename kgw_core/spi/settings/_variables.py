@@ -1,4 +1,4 @@
-"""How environment variables spell settings, and what one that sets nothing was likely meant to be."""
+"""The names of settings as environment variables, and hints for misspelt variables."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import msgspec
 from kgw_core.spi.settings._words import bare_type, kind_of
 
 _SERVICE = re.compile(r"(.*_)?(service_(host|port(_\w+)?)|port(_\d+_(tcp|udp|sctp)(_(proto|port|addr))?)?)")
-"""What Kubernetes makes of the name of a service: KGW_PORT, KGW_STORAGE_PORT_8080_TCP_ADDR."""
+"""The variables that Kubernetes makes for a service: KGW_PORT, KGW_STORAGE_PORT_8080_TCP_ADDR."""
 
 ANY = "…"
-"""Among the keys of a table: it may have others, such as a plugin's."""
+"""Stands among the keys of a table that may have other keys, such as a plugin's."""
 _CLOSE = 0.85
-"""Variables of others are not as much like a setting as this."""
+"""A variable that is this similar to a setting counts as misspelt."""
 
 
 def spelt(cls: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Each table as variables spell it (``limits``, ``listeners__0``, empty for the top), and its keys; they
-    may have :data:`ANY` among them."""
+    """Each table by its name in variables (``limits``, ``listeners__0``, empty for the top), and its keys,
+    which may include :data:`ANY`."""
     keys = []
     for field in msgspec.structs.fields(cls):
         tp, kind = bare_type(field.type), kind_of(field.type)
@@ -38,9 +38,9 @@ def spelt(cls: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
 
 
 def meant(name: str, tables: Mapping[str, list[str]]) -> tuple[str, str] | None:
-    """What is wrong with a variable that sets nothing, and which would be right; None where it is not ours.
+    """The problem of a variable that sets nothing, and the right name; None if the variable is not ours.
 
-    ``name`` is in small letters and without the prefix, as the result is.
+    ``name`` and the result are in lower case and without the prefix.
     """
     for table, keys in tables.items():
         if name and name in (table, table.removesuffix("__0")):

@@ -1,4 +1,4 @@
-"""Types and values in words, for messages and for the reference."""
+"""Describes types and values in words, for messages and the reference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kgw_core.spi.settings._units import format_size
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that ``word`` was likely meant to be."""
+    """The entry of ``known`` that is closest to ``word``, or None."""
     import difflib  # only when something is wrong
 
     by_lower = {name.lower(): name for name in known}
@@ -45,12 +45,12 @@ def _metas(tp: Any) -> list[msgspec.Meta]:
 
 
 def kind_of(tp: Any) -> str:
-    """What the ``extra`` of Size, Duration and so on says; empty for other types."""
+    """The kind of Size, Duration and so on; empty for other types."""
     return next((str(meta.extra["kgw"]) for meta in _metas(tp) if meta.extra and "kgw" in meta.extra), "")
 
 
 def fits_length(items: list[Any], tp: Any) -> bool:
-    """Whether an array has as many items as ``Meta(min_length=…, max_length=…)`` of its type wants."""
+    """Whether the length of an array is within ``Meta(min_length=…, max_length=…)`` of its type."""
     return all(
         (meta.min_length or 0) <= len(items) and (meta.max_length is None or len(items) <= meta.max_length)
         for meta in _metas(tp)
@@ -95,7 +95,7 @@ def expected(tp: Any) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as TOML writes it, cut at 60 characters."""
+    """A value in TOML, cut at 60 characters."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):
