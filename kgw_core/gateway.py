@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
 import anyio.abc
@@ -30,14 +30,12 @@ from kgw_core.features import Features
 from kgw_core.fetching.sessions import FetchSessions
 from kgw_core.groups.service import GroupService
 from kgw_core.log.events import CoreEvents
-from kgw_core.log.leading import Leading
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
 from kgw_core.reconfiguring import reconfigure
-from kgw_core.registration import Registrations
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.server import Server
 from kgw_core.server.sockets import address_of, bind, is_unix, release, take_connections
@@ -45,14 +43,16 @@ from kgw_core.spi.context import LedgerContext, StoreContext
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.settings import Report, entry
 from kgw_core.spi.storage import LogStore
-from kgw_core.state import default_state
-from kgw_core.state.promised import PromisedState
 from kgw_core.stores import StartError as StartError
 from kgw_core.stores import StopError as StopError
 from kgw_core.stores import Stores
 from kgw_core.topics.auto_creation import AutoCreation
 from kgw_core.topics.catalog import Catalog, TopicState
 from kgw_core.topics.configs import topic_defaults
+
+if TYPE_CHECKING:
+    from kgw_core.log.leading import Leading
+    from kgw_core.registration import Registrations
 
 logger = logging.getLogger("kgw")
 
@@ -142,9 +142,9 @@ async def running(
         store = store or chosen.storage.make()
     assert store is not None, "given or chosen"
     clock = clock or SystemClock()
-    state = chosen.state.make() if chosen.state is not None else default_state(store)
+    state = chosen.state.make() if chosen.state is not None else None
     context = StoreContext(config.node_id, Background(clock), events=CoreEvents())
-    stores = Stores(store, PromisedState(state))
+    stores = Stores(store, state)
     # Addresses first: if one is in use, the store is not opened.
     async with _bound(config) as socks, stores.opened(context), anyio.create_task_group() as tasks:
         parts = _Parts(config, report, given, stores, ledger, context, socks)
@@ -207,6 +207,9 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
     )
     registrations = None
     if ledger.shared:
+        from kgw_core.registration import Registrations
+
+        _check_shared(ledger, stores)
         registrations = Registrations(state, background, config.node_id, config.rack, config.session_timeout)
     placement = Placement(config.node_id, config.rack, ledger, registrations)
     try:
@@ -285,6 +288,8 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
     tasks.start_soon(groups.upkeep)
     leading = None
     if registrations is not None:
+        from kgw_core.log.leading import Leading
+
         leading = Leading(lambda: logs.logs, logs.openers, placement, ledger, background)
         logs.may_lead = placement.may_lead
         try:
@@ -331,6 +336,18 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
             if leading is not None and registrations is not None:
                 await timeout.step("resigning", partial(_resigned, leading, registrations))
             await timeout.step("closing the ledger", ledger.close)
+
+
+def _check_shared(ledger: OffsetLedger, stores: Stores) -> None:
+    """Return if store and state may have several gateways. :raises StartError: one may not."""
+    if not stores.store.capabilities().fences:
+        raise StartError(
+            f"ledger {ledger.name} is for several gateways, which storage {stores.store.name} cannot fence"
+        )
+    if stores.state.capabilities().immediate:
+        raise StartError(
+            f"ledger {ledger.name} is for several gateways, and state {stores.state.name} is this one's alone"
+        )
 
 
 def _advertised(config: Config, bound: Bound) -> dict[str, tuple[str, int]]:

@@ -8,14 +8,15 @@ is everything itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import blake2b
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kgw_core.errors import CoordinatorNotAvailable, NotLeaderOrFollower
 from kgw_core.events import Client
-from kgw_core.registration import Registrations
 from kgw_core.spi.ledger import Leader, OffsetLedger
 from kgw_core.spi.storage import TopicPartition
+
+if TYPE_CHECKING:
+    from kgw_core.registration import Registrations
 
 
 class Node(NamedTuple):
@@ -116,6 +117,8 @@ class Placement:
         """Of the brokers that live, the one that a partition is for (rendezvous hashing)."""
         if self._registrations is None or not self._registrations.others:
             return self.node_id
+        from hashlib import blake2b  # which a gateway that is alone does not need
+
         key = tp.topic_id.bytes + tp.partition.to_bytes(4, "big")
         return max(
             (self.node_id, *self._registrations.others),

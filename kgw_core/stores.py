@@ -10,7 +10,9 @@ import anyio
 
 from kgw_core.background import brief
 from kgw_core.spi.context import StoreContext
+from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import LogStore
+from kgw_core.state import default_state
 from kgw_core.state.promised import PromisedState
 
 logger = logging.getLogger("kgw")
@@ -25,15 +27,17 @@ class StopError(Exception):
 
 
 class Stores:
-    """The ``store`` and the ``state``.
+    """The ``store`` and the ``state``; without a ``state`` the one that goes with the store, once it is open.
 
     ``serves`` is set before the first client may be answered. A gateway that stops before that leaves
     everything as it was.
     """
 
-    def __init__(self, store: LogStore, state: PromisedState) -> None:
+    state: PromisedState
+
+    def __init__(self, store: LogStore, state: StateStore | None = None) -> None:
         self.store = store
-        self.state = state
+        self._chosen = state
         self.serves = False
         self._unclosed: list[str] = []
 
@@ -44,12 +48,14 @@ class Stores:
         :raises StartError: one cannot be opened.
         :raises StopError: one could not be closed, and there was no other error.
         """
-        store, state = f"storage {self.store.name}", f"state {self.state.name}"
+        store = f"storage {self.store.name}"
         try:
             await self.store.open(context)
         except Exception as error:
             raise StartError(f"{store}: {error}") from error
         try:
+            self.state = PromisedState(self._chosen or default_state(self.store))
+            state = f"state {self.state.name}"
             try:
                 await self.state.open(context)
             except Exception as error:

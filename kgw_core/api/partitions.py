@@ -7,7 +7,6 @@ from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError, UnknownTopicId, UnknownTopicOrPartition
 from kgw_core.log.partition import PartitionLog
 from kgw_core.placement import Placement
-from kgw_core.spi.ledger import Leader
 from kgw_core.topics.catalog import TopicState
 
 
@@ -41,15 +40,13 @@ def find_partition(context: RequestContext, topic: str, partition: int) -> Parti
     return state.partitions[partition]
 
 
-def leader_of(log: PartitionLog, placement: Placement) -> Leader:
+def leader_of(log: PartitionLog, placement: Placement) -> tuple[int, int]:
     """Who leads the partition, and the epoch, as clients are told it; -1 and -1 where nobody does."""
     leader = placement.leader(log.tp)
     if leader is None:
-        return _NOBODY
-    return leader if leader.epoch >= 0 else Leader(leader.node_id, log.leader_epoch)
-
-
-_NOBODY = Leader(-1, -1)
+        return -1, -1
+    node_id, epoch = leader
+    return node_id, epoch if epoch >= 0 else log.leader_epoch
 
 
 def _no_topic(topic: str | bytes) -> KafkaError:

@@ -249,7 +249,8 @@ class LogStore(ABC):
         """Return if the store can serve. :raises KafkaError: why it cannot."""
 
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
-        """What holds for ``topic``; where it is None, for the store as a whole, before ``open`` too."""
+        """What holds for ``topic``; where it is None, for the store as a whole. The core asks when the store
+        is open; the suite asks before that, too, to choose its tests."""
         return Capabilities()
 
     # -- topics

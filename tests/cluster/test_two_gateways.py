@@ -15,12 +15,14 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+from kgw_storage_memory.store import MemoryStore
 from lease_ledger import LeaseLedger
 from shared_store import Shared, SharedStore
 
 from kgw_core.gateway import Gateway, StartError, running
-from kgw_core.spi.storage import Fenced
-from kgw_core.testing.gateway import free_config
+from kgw_core.spi.context import StoreContext
+from kgw_core.spi.storage import Capabilities, Fenced, Topic
+from kgw_core.testing.gateway import free_config, gateway_thread
 
 SECONDS = 40.0
 PARTITIONS = 4
@@ -310,3 +312,39 @@ def test_a_group_goes_on_with_its_offsets_at_the_next_coordinator(tmp_path: Path
         writer.stop()
         for index, values in found.items():
             assert values == writer.acknowledged[index][: len(values)]
+
+
+def test_a_shared_ledger_needs_a_store_that_fences_and_a_state_that_is_shared(tmp_path: Path) -> None:
+    class Unfenced(SharedStore):
+        def capabilities(self, topic: Topic | None = None) -> Capabilities:
+            return Capabilities(durable=True)
+
+    for store, told in (
+        (Unfenced(Shared()), "which storage shared cannot fence"),
+        (MemoryStore(), "state memory is this one's alone"),
+    ):
+        ledger = LeaseLedger(LeaseLedger.Config(tmp_path / "leases"))
+        with (
+            pytest.raises(ExceptionGroup) as refused,
+            start_blocking_portal() as portal,
+            portal.wrap_async_context_manager(running(free_config(), store=store, ledger=ledger)),
+        ):
+            raise AssertionError("it has started")
+        assert refused.group_contains(StartError, match=told)
+
+
+def test_a_store_is_asked_what_it_can_do_when_it_is_open() -> None:
+    """Its engine may have to say."""
+
+    class Asked(MemoryStore):
+        is_open = False
+
+        async def open(self, context: StoreContext | None = None) -> None:
+            self.is_open = True
+
+        def capabilities(self, topic: Topic | None = None) -> Capabilities:
+            assert self.is_open
+            return super().capabilities(topic)
+
+    with gateway_thread(free_config("t:1"), store=Asked()) as gateway:
+        assert AdminClient({"bootstrap.servers": gateway.bootstrap}).list_topics("t", SECONDS).topics["t"]
