@@ -39,8 +39,8 @@ from kgw_core.reconfiguring import reconfigure
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.server import Server
 from kgw_core.server.sockets import address_of, bind, is_unix, release, take_connections
-from kgw_core.spi.context import LedgerContext, StoreContext
-from kgw_core.spi.ledger import OffsetLedger
+from kgw_core.spi.context import StoreContext
+from kgw_core.spi.ledger import LedgerContext, OffsetLedger
 from kgw_core.spi.settings import Report, entry
 from kgw_core.spi.storage import LogStore
 from kgw_core.stores import StartError as StartError

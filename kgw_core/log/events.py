@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kgw_core.log.partition import PartitionLog
-from kgw_core.spi.context import LedgerEvents, StoreEvents
+from kgw_core.spi.context import StoreEvents
+from kgw_core.spi.ledger import LedgerEvents
 from kgw_core.spi.storage import TopicPartition
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from kgw_core.spi.context import LedgerContext
-from kgw_core.spi.ledger import Leader, Leadership, OffsetLedger
+from kgw_core.spi.ledger import Leader, Leadership, LedgerContext, OffsetLedger
 from kgw_core.spi.storage import LogStore, TopicPartition
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kgw_core.background import Background
 from kgw_core.clock import Clock, SystemClock
-
-if TYPE_CHECKING:
-    from kgw_core.spi.state import StateStore
-    from kgw_core.spi.storage import LogStore, TopicPartition
+from kgw_core.spi.topics import TopicPartition
 
 
 class StoreEvents:
@@ -25,17 +22,6 @@ class StoreEvents:
 
     def topics_changed(self) -> None:
         """Others have made, changed or deleted topics."""
-
-
-class LedgerEvents:
-    """What a ledger tells the core by itself. Every call returns at once; all run on the event loop."""
-
-    def committed(self, tp: TopicPartition, high_watermark: int) -> None:
-        """More of the log is committed than the ledger said when it was asked."""
-
-    def lost(self, tp: TopicPartition, epoch: int) -> None:
-        """This gateway leads the log no more; the new leader's epoch is ``epoch``, -1 where it is not
-        known."""
 
 
 def _background() -> Background:
@@ -65,13 +51,3 @@ class StoreContext(PluginContext):
     """What a :class:`~kgw_core.spi.storage.LogStore` gets."""
 
     events: StoreEvents = field(default_factory=StoreEvents)
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerContext(PluginContext):
-    """What an :class:`~kgw_core.spi.ledger.OffsetLedger` gets: also the ``store`` whose logs it is for, and
-    the gateway's ``state``, both open."""
-
-    store: LogStore = field(kw_only=True)
-    state: StateStore = field(kw_only=True)
-    events: LedgerEvents = field(default_factory=LedgerEvents)

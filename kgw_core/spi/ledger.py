@@ -31,12 +31,33 @@ The contract. *The core promises:*
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
 
-from kgw_core.spi.storage import API_VERSION, TopicPartition
+from kgw_core.spi.context import PluginContext
+from kgw_core.spi.state import StateStore
+from kgw_core.spi.storage import API_VERSION, LogStore, TopicPartition
 
-if TYPE_CHECKING:
-    from kgw_core.spi.context import LedgerContext
+
+class LedgerEvents:
+    """What a ledger tells the core by itself. Every call returns at once; all run on the event loop."""
+
+    def committed(self, tp: TopicPartition, high_watermark: int) -> None:
+        """More of the log is committed than the ledger said when it was asked."""
+
+    def lost(self, tp: TopicPartition, epoch: int) -> None:
+        """This gateway leads the log no more; the new leader's epoch is ``epoch``, -1 where it is not
+        known."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerContext(PluginContext):
+    """What an :class:`OffsetLedger` gets: also the ``store`` whose logs it is for, and
+    the gateway's ``state``, both open."""
+
+    store: LogStore = field(kw_only=True)
+    state: StateStore = field(kw_only=True)
+    events: LedgerEvents = field(default_factory=LedgerEvents)
 
 
 class Leader(NamedTuple):

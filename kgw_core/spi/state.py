@@ -47,12 +47,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from kgw_core.errors import KafkaStorageError, MessageTooLarge, NotCoordinator
-
-if TYPE_CHECKING:
-    from kgw_core.spi.context import PluginContext
+from kgw_core.spi.context import PluginContext
 
 API_VERSION = 2
 """The version of this interface; a plugin states the one it was written for."""

@@ -59,18 +59,18 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 from uuid import UUID
 
 from kgw_core.errors import KafkaError
 from kgw_core.records.segments import Run as Run
-
-if TYPE_CHECKING:
-    from kgw_core.spi.context import StoreContext
-    from kgw_core.spi.state import StateStore
+from kgw_core.spi.context import StoreContext
+from kgw_core.spi.state import StateStore
+from kgw_core.spi.topics import Topic as Topic
+from kgw_core.spi.topics import TopicPartition as TopicPartition
 
 API_VERSION = 2
 """The version of this interface; a plugin states the one it was written for."""
@@ -105,41 +105,6 @@ class TopicConflict(Exception):
     def __init__(self, found: Topic) -> None:
         super().__init__(f"topic {found.name} was changed by others")
         self.found = found
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """A topic as the store keeps it. ``configs`` holds only what was set, as Kafka's strings."""
-
-    name: str
-    id: UUID
-    partitions: int
-    configs: Mapping[str, str] = field(default_factory=dict)
-
-
-class TopicPartition:
-    """Names one partition's log. Equal by topic id and partition; the name is for people and paths."""
-
-    __slots__ = ("_hash", "partition", "topic", "topic_id")
-
-    def __init__(self, topic: str, topic_id: UUID, partition: int) -> None:
-        self.topic = topic
-        self.topic_id = topic_id
-        self.partition = partition
-        self._hash = hash((topic_id, partition))
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        if not isinstance(other, TopicPartition):
-            return NotImplemented
-        return self.partition == other.partition and self.topic_id == other.topic_id
-
-    def __repr__(self) -> str:
-        return f"{self.topic}-{self.partition}"
 
 
 class Batch(NamedTuple):

@@ -29,8 +29,7 @@ import pytest
 
 from kgw_core.background import Background
 from kgw_core.errors import UnknownTopicOrPartition
-from kgw_core.spi.context import LedgerContext, LedgerEvents
-from kgw_core.spi.ledger import Leadership, NotLeader, OffsetLedger
+from kgw_core.spi.ledger import Leadership, LedgerContext, LedgerEvents, NotLeader, OffsetLedger
 from kgw_core.spi.state import StateStore
 from kgw_core.spi.storage import Batch, Fenced, LogStore, Topic, TopicPartition
 from kgw_core.state.memory import MemoryStateStore

@@ -13,8 +13,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from kgw_core.spi.context import LedgerContext
-from kgw_core.spi.ledger import Leader, Leadership, NotLeader, OffsetLedger
+from kgw_core.spi.ledger import Leader, Leadership, LedgerContext, NotLeader, OffsetLedger
 from kgw_core.spi.storage import Fenced, TopicPartition
 
 T = TypeVar("T")

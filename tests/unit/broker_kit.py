@@ -37,8 +37,8 @@ from kgw_core.server.connection import Connection
 from kgw_core.server.dispatch import Dispatcher
 from kgw_core.server.responses import Answer
 from kgw_core.server.server import Server
-from kgw_core.spi.context import LedgerContext, StoreContext
-from kgw_core.spi.ledger import OffsetLedger
+from kgw_core.spi.context import StoreContext
+from kgw_core.spi.ledger import LedgerContext, OffsetLedger
 from kgw_core.spi.storage import (
     Append,
     Batch,
