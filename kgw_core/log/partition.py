@@ -60,7 +60,7 @@ _new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python functio
 class PartitionLog(ReadableLog):
     """The log of one partition. Not thread-safe; all of it runs on the event loop."""
 
-    __slots__ = ("_deferred", "_immediate", "_lost", "producers", "queue", "unsaved")
+    __slots__ = ("_deferred", "_immediate", "_lost", "producers", "queue", "snapshot_offset", "unsaved")
 
     def __init__(self, tp: TopicPartition, topic: TopicState[PartitionLog], manager: LogManager) -> None:
         super().__init__(tp, topic, manager)
@@ -68,6 +68,8 @@ class PartitionLog(ReadableLog):
         self.queue = AppendQueue(manager)
         self.unsaved = 0
         """Bytes appended, or read when it was opened, since the last snapshot of the producers."""
+        self.snapshot_offset = -1
+        """Of the last snapshot of the producers that was kept since the log was made."""
         self._immediate = self.kind.immediate  # off while an append's outcome is not known
         self._lost = False  # while it is opened: another gateway has become its leader meanwhile
         self._deferred: Deferred | None = None  # there while anything has to wait
@@ -413,9 +415,15 @@ class PartitionLog(ReadableLog):
 
     # -- what goes
 
+    async def _prepare_trim(self, before: int) -> None:
+        # A crash right after the trim would leave nothing of producers whose batches it deletes.
+        snapshots = self._manager.snapshots
+        if snapshots is not None and self.producers.have_batches_below(before):
+            await snapshots.keep(self)
+
     def _starts_at(self, start: int) -> None:
         super()._starts_at(start)
-        if len(self.producers) and self._manager.snapshots is not None:
+        if self._manager.snapshots is not None and self.snapshot_offset < start and len(self.producers):
             self._manager.snapshot(self)  # the batches that told of them are gone
 
     # -- what store and ledger tell by themselves

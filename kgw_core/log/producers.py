@@ -178,6 +178,14 @@ class Producers:
                 return producer.epoch == epoch and entry.last_sequence == last_sequence
         return True
 
+    def have_batches_below(self, offset: int) -> bool:
+        """Whether some batch that is remembered lies below ``offset``."""
+        return any(
+            isinstance(entry.outcome, Appended) and entry.outcome.base_offset < offset
+            for producer in self._by_id.values()
+            for entry in producer.window
+        )
+
     def take_over(self, producer_id: int, before: Producer) -> None:
         """What the log knew of the producer ``before`` it was read again. What was acknowledged of that
         counts, where batches that were not found have been deleted."""

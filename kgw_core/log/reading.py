@@ -164,6 +164,7 @@ class ReadableLog(ABC):
         if before > self.high_watermark or before < 0:
             raise OffsetOutOfRange(f"cannot delete up to {before}, high watermark is {self.high_watermark}")
         if before > self.start:
+            await self._prepare_trim(before)
             try:
                 async with self.changing():
                     await self._manager.store.trim(self.tp, before, self.leader_epoch)
@@ -175,6 +176,10 @@ class ReadableLog(ABC):
                 raise explained(error, self.tp) from error
             self._starts_at(before)
         return self.start
+
+    @abstractmethod
+    async def _prepare_trim(self, before: int) -> None:
+        """Called before the store drops what lies below ``before``."""
 
     def _starts_at(self, start: int) -> None:
         if start > self.start:  # another trim may have gone further meanwhile

@@ -125,6 +125,7 @@ class Snapshots:
     def __init__(self, kept: Kept, background: Background) -> None:
         self._kept = kept
         self._due: dict[PartitionLog, None] = {}
+        self._saving = anyio.Lock()  # one that was taken before another is not kept after it
         self._keeping = background.chore("keeping snapshots of producers", self._save_due)
 
     async def load(self, tp: TopicPartition, start: int, end: int) -> tuple[Producers, int]:
@@ -160,6 +161,13 @@ class Snapshots:
                 self._due.update(dict.fromkeys(logs))
                 raise
 
+    async def keep(self, log: PartitionLog) -> None:
+        """Keep one of ``log`` now. Where that fails it is tried again in the background."""
+        try:
+            await self._save([log])
+        except Exception:  # told by the background
+            self.due(log)
+
     async def finish(self, logs: Iterable[PartitionLog]) -> None:
         """Keep those of ``logs`` that have grown enough for one, as the gateway stops. A failure is told."""
         await self._keeping.finish()
@@ -176,17 +184,18 @@ class Snapshots:
 
     async def _save(self, logs: Iterable[PartitionLog]) -> None:
         """Keep those of ``logs`` that can be made. :raises Exception: as the state's commit."""
-        values: dict[PartitionLog, bytes] = {}
-        size = 0
-        for log in logs:
-            data = await _taken(log)
-            if data is not None:
-                values[log] = data
-                size += len(data)
-            if size >= MAX_BYTES:
-                await self._put(values)
-                values, size = {}, 0
-        await self._put(values)
+        async with self._saving:
+            values: dict[PartitionLog, bytes] = {}
+            size = 0
+            for log in logs:
+                data = await _taken(log)
+                if data is not None:
+                    values[log] = data
+                    size += len(data)
+                if size >= MAX_BYTES:
+                    await self._put(values)
+                    values, size = {}, 0
+            await self._put(values)
 
     async def _put(self, values: dict[PartitionLog, bytes]) -> None:
         try:
@@ -195,6 +204,8 @@ class Snapshots:
             for log in values:
                 log.unsaved = max(log.unsaved, EVERY_BYTES - RETRY_BYTES)
             raise
+        for log, data in values.items():
+            log.snapshot_offset = _HEAD.unpack_from(data)[1]
 
 
 async def _taken(log: PartitionLog) -> bytes | None:

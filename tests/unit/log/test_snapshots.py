@@ -242,7 +242,7 @@ async def test_a_producer_whose_batches_were_deleted_goes_on_after_a_restart(
 ) -> None:
     """Kafka Streams deletes what it has read all the time. ``kept``: the snapshot after that was."""
     monkeypatch.setattr(snapshots, "WORTH_BYTES", 0)
-    store, state = Durable(), DurableState()
+    store, state = Durable(), FaultyState()
     kit = await a_kit(store)
     log = await opened(kit, state)
     log.append(view(numbered(7, 0)), False)
@@ -253,7 +253,7 @@ async def test_a_producer_whose_batches_were_deleted_goes_on_after_a_restart(
         log.append(view(numbered(7, number)), False)
     await turns()
     if not kept:
-        monkeypatch.setattr(kit.logs, "snapshot", lambda _: None)
+        state.faults = [KafkaStorageError("not now")] * 9
     await log.trim(4)
     await turns()
     again = await opened(kit, state)
@@ -393,6 +393,35 @@ async def test_a_log_that_is_closed_when_its_snapshot_is_due_is_not_left_out() -
     sent = [again.append(view(numbered(7, sequence)), False) for sequence in (0, 1)]
     await turns()
     assert [done(each) for each in sent] == [Appended(0), Appended(1)], "the first is known again"
+    await kit.close()
+
+
+async def test_it_is_kept_before_the_batches_that_tell_of_producers_are_deleted() -> None:
+    """A gateway may be killed before it does anything more."""
+    store, state = Durable(), DurableState()
+    kit = await a_kit(store)
+    log = await opened(kit, state)
+    for number in range(3):
+        log.append(view(numbered(7, number)), False)
+        await turns()
+    kept = []
+    commit = state.commit
+
+    async def noted(changes: Mapping[bytes, bytes | None], **options: Any) -> int:
+        kept.append((await store.bounds(log.tp)).start)
+        return await commit(changes, **options)
+
+    state.commit = noted  # type: ignore[method-assign, assignment]
+    await log.trim(2)
+    await turns()
+    assert kept == [0], "once, and before"
+    await log.trim(3)
+    await turns()
+    assert kept == [0, 2]
+    again = await opened(kit, state)
+    sent = [again.append(view(numbered(7, sequence)), False) for sequence in (0, 2, 3)]
+    await turns()
+    assert [done(each) for each in sent] == [Appended(0), Appended(2), Appended(3)]
     await kit.close()
 
 
