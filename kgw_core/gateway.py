@@ -339,7 +339,7 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
 
 
 def _check_shared(ledger: OffsetLedger, stores: Stores) -> None:
-    """Return if store and state may have several gateways. :raises StartError: one may not."""
+    """Return if store and state allow several gateways. :raises StartError: one does not."""
     if not stores.store.capabilities().fences:
         raise StartError(
             f"ledger {ledger.name} is for several gateways, which storage {stores.store.name} cannot fence"
@@ -351,7 +351,7 @@ def _check_shared(ledger: OffsetLedger, stores: Stores) -> None:
 
 
 def _advertised(config: Config, bound: Bound) -> dict[str, tuple[str, int]]:
-    """Where clients of other gateways find this one, by listener. :raises StartError: one cannot be told."""
+    """The addresses for clients of other gateways, by listener. :raises StartError: a listener has none."""
     addresses: dict[str, tuple[str, int]] = {}
     for listener in config.listeners:
         host, port = address_of(bound[listener.name][0].getsockname())

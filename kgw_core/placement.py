@@ -1,8 +1,8 @@
 """The brokers of the cluster, the leaders of partitions and the coordinators of groups.
 
-The ledger says who leads. Where several gateways share their logs, a partition without a leader is assigned
-to one of the live brokers. Only that one leads it, and until it does, no leader is named. A single gateway
-is everything itself.
+The ledger knows the leaders. If several gateways share their logs, a partition without a leader is assigned
+to one of the live brokers. Only that broker may lead it, and until it does, there is no leader. A single
+gateway leads and coordinates everything.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Node(NamedTuple):
 
 
 class Placement:
-    """``registrations``: None where this gateway is alone."""
+    """The placement as this gateway sees it. ``registrations`` is None if it is the only gateway."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Placement:
     # -- brokers
 
     def nodes(self, client: Client) -> Sequence[Node]:
-        """The brokers of the cluster, at the addresses that this client can dial; by id."""
+        """The brokers of the cluster with the addresses for this client, sorted by id."""
         own = Node(self.node_id, *client.advertised, self.rack)
         if self._registrations is None or not self._registrations.others:
             return (own,)
@@ -59,20 +59,20 @@ class Placement:
         return sorted([own, *others])
 
     def controller(self) -> int:
-        """Node id of the broker that is told as controller; each takes topic changes. -1: not known."""
+        """The node id of the controller, or -1 if it is unknown. Every broker accepts topic changes."""
         if self._registrations is None:
             return self.node_id
         controller = self._registrations.controller
         return -1 if controller is None else controller
 
     def controller_epoch(self) -> int:
-        """How often another one has become controller: not counted, as each broker takes changes."""
+        """The controller's epoch: always 0, as every broker accepts changes."""
         return 0
 
     # -- partitions
 
     def leader(self, tp: TopicPartition) -> Leader | None:
-        """Who leads the partition, in which epoch (-1: not known); None: nobody that lives."""
+        """The leader of the partition and its epoch (-1: unknown); None if no live broker leads it."""
         if self._ledger is None:
             return self._self
         leader = self._ledger.leader(tp)
@@ -83,14 +83,14 @@ class Placement:
         return None
 
     def replicas(self, tp: TopicPartition) -> list[int]:
-        """Node ids of those that keep the partition, the leader first: all gateways on one store are one."""
+        """The node ids of the replicas. All gateways share one store, so there is one: the leader."""
         if self._ledger is not None and self._registrations is not None:
             leader = self._ledger.leader(tp)
             return [leader.node_id if leader is not None else self._assigned(tp)]
         return [self.node_id]
 
     def may_lead(self, tp: TopicPartition) -> bool:
-        """Whether this gateway leads the partition, or nobody does and it is the one to begin."""
+        """Whether this gateway leads the partition, or nobody does and the partition is assigned to it."""
         if self._ledger is None:
             return True
         leader = self._ledger.leader(tp)
@@ -99,14 +99,15 @@ class Placement:
         return leader.node_id == self.node_id
 
     def check_leads(self, tp: TopicPartition) -> None:
-        """Return if :meth:`may_lead`. :raises NotLeaderOrFollower: it says who does, if that is known."""
+        """Return if :meth:`may_lead`. :raises NotLeaderOrFollower: it may not; the message names the
+        leader."""
         if not self.may_lead(tp):
             leader = self.leader(tp)
-            told = f"node {leader.node_id}" if leader is not None else "another broker"
-            raise NotLeaderOrFollower(f"{tp} is led by {told}")
+            name = f"node {leader.node_id}" if leader is not None else "another broker"
+            raise NotLeaderOrFollower(f"{tp} is led by {name}")
 
     def is_vacant(self, tp: TopicPartition) -> bool:
-        """Whether nobody leads the partition, and this gateway is the one to begin."""
+        """Whether nobody leads the partition, and it is assigned to this gateway."""
         return (
             self._ledger is not None
             and self._ledger.leader(tp) is None
@@ -114,10 +115,10 @@ class Placement:
         )
 
     def _assigned(self, tp: TopicPartition) -> int:
-        """Of the brokers that live, the one that a partition is for (rendezvous hashing)."""
+        """The live broker to which a partition is assigned (rendezvous hashing)."""
         if self._registrations is None or not self._registrations.others:
             return self.node_id
-        from hashlib import blake2b  # which a gateway that is alone does not need
+        from hashlib import blake2b  # a single gateway does not need it
 
         key = tp.topic_id.bytes + tp.partition.to_bytes(4, "big")
         return max(
@@ -132,9 +133,9 @@ class Placement:
         return self._registrations is None or self._registrations.controller == self.node_id
 
     def coordinator(self, key: str, client: Client) -> Node:
-        """The broker that coordinates the group or transactional id ``key``: the controller, for all.
+        """The coordinator of the group or transactional id ``key``: always the controller.
 
-        :raises CoordinatorNotAvailable: there is none now, or none that this client can dial.
+        :raises CoordinatorNotAvailable: there is no controller now, or it has no address for this client.
         """
         controller = self.controller()
         for node in self.nodes(client):

@@ -1,15 +1,15 @@
-"""Broker registrations: each gateway's node id and its addresses, in the shared state, under a lease.
+"""Broker registrations: each gateway's node id and addresses, in the shared state, under a lease.
 
-Only where several gateways share their logs (:attr:`kgw_core.spi.ledger.OffsetLedger.shared`). As in Kafka a
-broker registers, and gives signs of life; it counts as gone when there was none for the session timeout.
+They exist only if several gateways share their logs (:attr:`kgw_core.spi.ledger.OffsetLedger.shared`). As in
+Kafka a broker registers and sends heartbeats, and counts as gone after a session timeout without one.
 
-1. A sign of life is a commit of the gateway's own key. It expects the version of the one before, so that two
-   gateways with one node id do not live side by side.
-2. No two clocks are compared. A reader takes a gateway for gone when its key has kept its version for the
-   session timeout by the reader's own clock; a gateway takes itself for gone when it has not written for as
-   long by its own, which is never later than that.
-3. The broker that registered first of all that live is the controller, and coordinates the groups. Who comes
-   back after it was taken for gone has registered anew.
+1. A heartbeat is a commit of the gateway's own key. It expects the version of the last heartbeat, so two
+   gateways with one node id cannot both be registered.
+2. Clocks of gateways are never compared. For a reader a gateway is gone when its key has not changed for the
+   session timeout by the reader's clock. A gateway counts itself as gone when it has not written for that
+   time by its own clock, which is never later.
+3. The live broker that registered first is the controller, and coordinates the groups. A broker that was gone
+   and comes back registers again.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ logger = logging.getLogger("kgw")
 PREFIX: Final = b"brokers/"
 
 SIGNS: Final = 4
-"""Signs of life that a gateway gives in one session timeout."""
+"""The heartbeats of a gateway in one session timeout."""
 
 
 class Registration(msgspec.Struct, frozen=True):
-    """One gateway. ``listeners``: host and port that clients dial, by the listener's name. ``incarnation``:
-    of this process. ``since``: the version of the commit that registered it; 0: it is the entry's own."""
+    """One gateway. ``listeners`` are host and port for clients by the listener's name. ``incarnation`` is
+    unique for the process. ``since`` is the version of the commit that registered it; 0 stands for the
+    entry's own version."""
 
     node_id: int
     listeners: Mapping[str, tuple[str, int]]
@@ -46,9 +47,9 @@ class Registration(msgspec.Struct, frozen=True):
 
 
 class Registrations:
-    """This gateway's, and those of the ``others`` that live, by node id.
+    """The registration of this gateway, and those of the live ``others`` by node id.
 
-    ``session_timeout`` in seconds. ``looked`` are called after each look at the others.
+    ``session_timeout`` is in seconds. Each of ``looked`` is called after the others were read.
     """
 
     def __init__(
@@ -68,28 +69,28 @@ class Registrations:
         self._own = Registration(node_id, {}, rack, uuid4().hex)
         self._version = ABSENT
         self._renewed = 0.0
-        self._seen: dict[bytes, tuple[int, float]] = {}  # version of each key, and since when it is that
+        self._seen: dict[bytes, tuple[int, float]] = {}  # version, and when it was first seen
 
-    # -- what is known
+    # -- the current view
 
     @property
     def lapsed(self) -> bool:
-        """Whether others may have taken this gateway for gone."""
+        """Whether this gateway may be gone for the others."""
         return self._clock.monotonic() - self._renewed > self._timeout
 
     @property
     def controller(self) -> int | None:
-        """Node id of the gateway that registered first; None: this one would be it, and has lapsed."""
+        """The node id of the gateway that registered first; None if that is this one and it has lapsed."""
         first = min((self._own, *self.others.values()), key=lambda each: (each.since, each.node_id))
         return None if first is self._own and self.lapsed else first.node_id
 
     # -- this gateway
 
     async def register(self, listeners: Mapping[str, tuple[str, int]]) -> None:
-        """Become a broker of the cluster. Waits where one with this node id was killed a moment ago.
+        """Become a broker of the cluster. This waits if a gateway with this node id was killed a moment ago.
 
-        :raises DuplicateBrokerRegistration: another gateway that lives has this node id.
-        :raises Exception: as the state's.
+        :raises DuplicateBrokerRegistration: another live gateway has this node id.
+        :raises Exception: from the state.
         """
         self._own = msgspec.structs.replace(self._own, listeners=dict(listeners))
         first: int | None = None
@@ -117,11 +118,15 @@ class Registrations:
         await self._look()
 
     async def run(self) -> None:
-        """Give signs of life, and look at the others; runs until cancelled."""
+        """Send heartbeats and read the others, until cancelled."""
         await self._background.every("registering as a broker", self._timeout / SIGNS, self.keep)
 
     async def keep(self) -> None:
-        """Do both once. :raises Exception: as the state's; another gateway has taken the node id."""
+        """Do both once.
+
+        :raises DuplicateBrokerRegistration: another gateway has taken the node id.
+        :raises Exception: from the state.
+        """
         try:
             await self._look()
         finally:
@@ -139,7 +144,8 @@ class Registrations:
             await self._renew(self._version, anew=True)
 
     async def leave(self) -> None:
-        """Be gone at once, for all others that look. :raises Exception: as the state's."""
+        """Remove the registration, so that this gateway is gone for the others. :raises Exception: from the
+        state."""
         await self._state.commit({self._key: None}, {self._key: self._version})
 
     async def _renew(self, version: int, anew: bool) -> None:
@@ -177,7 +183,7 @@ class Registrations:
         self.others = others
 
     def _is_over(self, entry: Entry) -> bool:
-        """Whether there was no sign of life for the session timeout."""
+        """Whether there was no heartbeat for the session timeout."""
         now = self._clock.monotonic()
         version, since = self._seen.get(entry.key, (None, now))
         if version != entry.version:
@@ -190,6 +196,6 @@ def _decoded(entry: Entry) -> Registration | None:
     try:
         found = msgspec.json.decode(entry.value, type=Registration)
     except msgspec.DecodeError as error:
-        logger.error("what is kept under %r is left alone: %s", entry.key, error)
+        logger.error("the registration under %r cannot be read and is left alone: %s", entry.key, error)
         return None
     return found if found.since else msgspec.structs.replace(found, since=entry.version)

@@ -27,7 +27,8 @@ class StopError(Exception):
 
 
 class Stores:
-    """The ``store`` and the ``state``; without a ``state`` the one that goes with the store, once it is open.
+    """The ``store`` and the ``state``. Without a ``state`` it is the default one, chosen when the store is
+    open.
 
     ``serves`` is set before the first client may be answered. A gateway that stops before that leaves
     everything as it was.

@@ -1,5 +1,4 @@
-"""Looks up the log of a request's partition: for all requests, and the only place that says
-NOT_LEADER_OR_FOLLOWER."""
+"""Looks up the log of a request's partition. Only this module raises NOT_LEADER_OR_FOLLOWER for a request."""
 
 from __future__ import annotations
 
@@ -11,8 +10,8 @@ from kgw_core.topics.catalog import TopicState
 
 
 def find_log(context: RequestContext, topic: str | bytes, partition: int) -> PartitionLog:
-    """The log of ``partition`` of the topic of that name or id (16 bytes), which this gateway leads or is to
-    lead. It may have to be opened.
+    """The log of ``partition`` of the topic with that name or id (16 bytes), if this gateway leads it or may
+    lead it. It may have to be opened.
 
     :raises UnknownTopicOrPartition: no topic has that name, or it has no such partition.
     :raises UnknownTopicId: no topic has that id.
@@ -31,7 +30,7 @@ def find_log(context: RequestContext, topic: str | bytes, partition: int) -> Par
 
 
 def find_partition(context: RequestContext, topic: str, partition: int) -> PartitionLog:
-    """The same whoever leads it: what is asked is not its log. :raises: as :func:`find_log`."""
+    """The same for requests that need no leader. :raises: as :func:`find_log`."""
     state = context.broker.catalog.by_name.get(topic)
     if state is None:
         raise _no_topic(topic)
@@ -41,7 +40,7 @@ def find_partition(context: RequestContext, topic: str, partition: int) -> Parti
 
 
 def leader_of(log: PartitionLog, placement: Placement) -> tuple[int, int]:
-    """Who leads the partition, and the epoch, as clients are told it; -1 and -1 where nobody does."""
+    """The leader of the partition and its epoch for clients; -1 and -1 if there is none."""
     leader = placement.leader(log.tp)
     if leader is None:
         return -1, -1

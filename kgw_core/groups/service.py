@@ -70,7 +70,7 @@ class GroupService:
         self._background = background or Background(clock, spawn)
         self.writer = StateWriter(store, spawn, "groups", self._background)
         self._dropping = self._background.chore("dropping offsets of deleted topics", self._drop_left)
-        self._coordinates: bool | None = None  # not decided; this gateway is alone
+        self._coordinates: bool | None = None  # None: not decided, or this is the only gateway
         self._handing_over = self._background.chore("loading groups", self._hand_over)
         self._deadlines = Tries("deadlines of groups", self._background)
         self._topic_id = topic_id
@@ -338,8 +338,8 @@ class GroupService:
         self._begin()
 
     def coordinates(self, does: bool) -> None:
-        """Whether this gateway coordinates the groups from now on, where several could: it loads them, or
-        gives them up. Fencing sees to it that only one writes."""
+        """Begin or end to coordinate the groups, if there are several gateways: load them, or give them up.
+        The fence ensures that only one gateway writes."""
         if does != self._coordinates:
             self._coordinates = does
             if not does:
@@ -355,7 +355,7 @@ class GroupService:
         groups = self.coordinator.groups
         if self._coordinates and groups.loading:
             groups.elsewhere = False
-            await self.writer.drained()  # what an earlier turn as coordinator has left
+            await self.writer.drained()  # writes of an earlier time as coordinator
             await self._read()
             if self._coordinates:
                 self._begin()
