@@ -100,6 +100,7 @@ class DynamicConfigs:
         for name in self._values:
             entry = await self._state.get(PREFIX + name.encode())
             if entry is None:
+                self._values[name] = {}
                 continue
             try:
                 valid, problems = dynamic_configs.usable(_decode(entry.value))
@@ -122,7 +123,8 @@ class DynamicConfigs:
 
         :raises InvalidRequest: as :func:`kgw_core.topics.dynamic_configs.checked`.
         :raises KafkaStorageError: the state failed, and nothing has changed.
-        :raises NotController: another gateway has taken over the state; nothing has changed.
+        :raises NotController: another gateway has changed configs meanwhile; nothing has changed. The next
+            attempt takes over what it has set.
         :raises RequestTimedOut: the change takes too long; it may still be made.
         """
         with anyio.move_on_after(self._seconds):
@@ -169,6 +171,7 @@ class DynamicConfigs:
         self._writer.submit(changes, done.resolve)
         error = await done.wait()
         if isinstance(error, NotCoordinator):
+            self._taken = False  # the next change begins with what the other gateway has set
             raise NotController(str(error)) from error
         if isinstance(error, KafkaError):
             raise error

@@ -215,7 +215,8 @@ class StateWriter:
 
     def _fenced(self, conflict: VersionConflict) -> NotCoordinator:
         logger.error(
-            "another gateway has taken over this state (%s); nothing more is written to it", conflict
+            "another gateway has taken over this state (%s); nothing is written to it until it is taken back",
+            conflict,
         )
         self._lost = NotCoordinator("another gateway has taken over this state")
         return self._lost

@@ -74,7 +74,7 @@ def another_programs(path: Path) -> None:
         (
             Path.touch,
             "~no-such-user/a",
-            '[storage] path: "~no-such-user/a" is in the home of nobody who is known',
+            '[storage] path: "~no-such-user/a" is in the home of an unknown user',
         ),
         (
             lambda path: path.write_text("a letter " * 1000),

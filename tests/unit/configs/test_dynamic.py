@@ -226,6 +226,24 @@ async def test_where_another_gateway_has_the_state_nothing_is_changed() -> None:
     assert await store.kept("1") == {"message.max.bytes": "3000"}
 
 
+async def test_who_lost_the_state_to_another_gateway_may_ask_again() -> None:
+    """The next attempt begins with what the other one has set, and with what it has taken back."""
+    store = Slow()
+    async with configs(store) as first:
+        await first.alter("1", to(message_max_bytes="2000"))
+        await first.alter(ALL, to(log_retention_bytes="9"))
+        async with configs(store) as second:
+            await second.alter("1", to(message_max_bytes="3000"))
+            await second.alter(ALL, lambda _: {})
+            with pytest.raises(NotController):
+                await first.alter("1", to(log_retention_ms="7"))
+            await first.alter("1", to(log_retention_ms="7"))
+            assert first.typed == {"message.max.bytes": 3000, "log.retention.ms": 7}
+            with pytest.raises(NotController):
+                await second.alter("1", lambda _: {})
+    assert await store.kept("1") == {"message.max.bytes": "3000", "log.retention.ms": "7"}
+
+
 async def test_a_state_that_cannot_be_written_at_the_start_is_taken_over_before_the_first_change() -> None:
     """As on a full disk: the gateway starts, and what came after its start counts."""
 
