@@ -43,31 +43,31 @@ def handle(
     answer: Pending[LeaveGroupResponse] = Pending()
 
     def done(outcome: Pending[Outcomes]) -> None:
-        told = _told(leaving, outcome.result(), request, context)
+        members = _responses(leaving, outcome.result(), request, context)
         if context.version >= SEVERAL:
-            answer.resolve(LeaveGroupResponse(0, 0, told))
+            answer.resolve(LeaveGroupResponse(0, 0, members))
         else:
-            answer.resolve(LeaveGroupResponse(0, told[0].error_code))
+            answer.resolve(LeaveGroupResponse(0, members[0].error_code))
 
     context.broker.groups.leave(request.group_id, leaving).then(done)
     return answer
 
 
 async def _in_turns(request: LeaveGroupRequest, context: RequestContext) -> LeaveGroupResponse:
-    told: list[MemberResponse] = []
+    members: list[MemberResponse] = []
     for start in range(0, len(request.members), STEP):
         await anyio.lowlevel.checkpoint()
         leaving = _leaving(request.members[start : start + STEP])
         outcomes = await context.broker.groups.leave(request.group_id, leaving).wait()
-        told += _told(leaving, outcomes, request, context)
-    return LeaveGroupResponse(0, 0, told)
+        members += _responses(leaving, outcomes, request, context)
+    return LeaveGroupResponse(0, 0, members)
 
 
 def _leaving(members: Iterable[MemberIdentity]) -> list[Leaving]:
     return [Leaving(member.member_id, member.group_instance_id, member.reason) for member in members]
 
 
-def _told(
+def _responses(
     leaving: Iterable[Leaving], outcomes: Outcomes, request: LeaveGroupRequest, context: RequestContext
 ) -> list[MemberResponse]:
     return [

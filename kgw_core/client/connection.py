@@ -145,10 +145,10 @@ class Connection:
                 raise
             decode_header = wire.decoder(ResponseHeader, wire.response_header_version(key, version))
             try:
-                told, at = decode_header(answer, 0)
+                response_header, at = decode_header(answer, 0)
             except wire.MalformedMessage as error:
                 await self._fail(f"{self.where} gave no answer to {name} v{version}: {error}")
-            if told.correlation_id != self._correlation:
+            if response_header.correlation_id != self._correlation:
                 await self._fail(f"{self.where} answered another request than {name}")
             return answer[at:]
 

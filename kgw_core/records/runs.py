@@ -9,13 +9,13 @@ from kgw_core.records.segments import Run
 
 
 def up_to(runs: Sequence[Run], below: int | None) -> Sequence[Run]:
-    """``runs`` without the batches that go beyond ``below`` (None: all of them)."""
+    """``runs`` without batches that have offsets of ``below`` or later (None: all of them)."""
     if below is None or not runs or runs[-1].next_offset <= below:
         return runs
-    kept: list[Run] = []
+    whole: list[Run] = []
     for run in runs:
         if run.next_offset <= below:
-            kept.append(run)
+            whole.append(run)
             continue
         size, next_offset = 0, run.base_offset
         for batch in iter_batches(run.data):
@@ -24,6 +24,6 @@ def up_to(runs: Sequence[Run], below: int | None) -> Sequence[Run]:
             size += batch.size
             next_offset = batch.next_offset
         if size:
-            kept.append(Run(run.base_offset, next_offset, memoryview(run.data)[:size]))
+            whole.append(Run(run.base_offset, next_offset, memoryview(run.data)[:size]))
         break
-    return kept
+    return whole

@@ -121,9 +121,9 @@ class Segments:
         if self._limit >= 0:
             self._filled = self._tail.used
         at, limit = 0, -1
-        kept = _frame(data) if stable and size >= KEEP else None
-        if kept is not None:
-            view = kept
+        frame = _frame(data) if stable and size >= KEEP else None
+        if frame is not None:
+            view = frame
         elif self._filled + size <= len(self._block):
             at, limit = self._filled, len(self._block)
             self._block[at : at + size] = data

@@ -349,9 +349,9 @@ class Catalog(TopicIndex[P]):
 
     async def _take_over(self, state: TopicState[P], found: Topic) -> None:
         """Update a topic that others have changed to ``found``."""
-        kept = self._usable(found)
+        topic = self._usable(found)
         added = await self._logs(state, state.topic.partitions, found.partitions)
-        self._became(state, kept, added)
+        self._became(state, topic, added)
         state.stored = found
 
     async def _delete(self, state: TopicState[P]) -> None:
@@ -377,19 +377,19 @@ class Catalog(TopicIndex[P]):
 
     async def _made(self, topic: Topic) -> TopicState[P]:
         """The state of a topic of the store that is not in the catalog yet."""
-        kept = self._usable(topic)
-        state: TopicState[P] = TopicState(kept, self._effective(kept.configs))
+        valid = self._usable(topic)
+        state: TopicState[P] = TopicState(valid, self._effective(valid.configs))
         state.stored = topic
         state.partitions = await self._logs(state, 0, topic.partitions)
-        state.configs = self._effective(kept.configs)  # the defaults may have changed meanwhile
+        state.configs = self._effective(valid.configs)  # the defaults may have changed meanwhile
         return state
 
     def _usable(self, topic: Topic) -> Topic:
         """``topic`` without the configs that are not valid."""
-        kept, problems = usable(topic.configs) if topic.configs else ({}, [])
+        valid, problems = usable(topic.configs) if topic.configs else ({}, [])
         for problem in problems:
             logger.error("topic %s: config left out: %s", topic.name, problem)
-        return Topic(topic.name, topic.id, topic.partitions, kept) if problems else topic
+        return Topic(topic.name, topic.id, topic.partitions, valid) if problems else topic
 
     async def _logs(self, state: TopicState[P], first: int, end: int) -> list[P]:
         if self.log_factory is None:

@@ -141,7 +141,7 @@ def usable(configs: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
     Contradicting values count as valid, as the defaults may have changed since they were set.
     """
-    kept: dict[str, str] = {}
+    valid: dict[str, str] = {}
     problems: list[str] = []
     for name, text in configs.items():
         try:
@@ -149,8 +149,8 @@ def usable(configs: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
         except InvalidConfig as error:
             problems.append(str(error))
         else:
-            kept[name] = text
-    return kept, problems
+            valid[name] = text
+    return valid, problems
 
 
 def altered(
