@@ -1,8 +1,8 @@
-"""How old the batches of a log are: by their records' times, or by their write times where these say nothing.
+"""The age of batches: by the times of their records, or by their write times if the records have none.
 
-Kafka takes a time below 0 for unknown, and lets records without one age from their segment's last write. The
-header of a batch has its largest time. Below ``Bounds.unchecked`` nobody has compared that with the records:
-it counts there only where it makes the batch young.
+For Kafka a time below 0 is unknown, and records without a time age from the last write of their segment. The
+header of a batch has its largest time. Below ``Bounds.unchecked`` nobody has compared that with the records,
+so it counts there only if it makes the batch young.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from kgw_core.spi.storage import LogStore, TopicPartition
 async def written_before(store: LogStore, tp: TopicPartition, start: int, end: int, time: int) -> int:
     """The offset in ``start..end`` below which everything was written before ``time`` (ms).
 
-    A batch is older than those behind it, whatever write time it has. So it does no harm if the clock was put
-    back. The number of questions to the store grows with the logarithm of ``end - start``.
+    A batch counts as older than those after it, also if the clock was set back. The number of calls to the
+    store grows with the logarithm of ``end - start``.
     """
     if start < end and 0 <= await store.write_time(tp, end - 1) < time:
-        return end  # nobody writes to it any more
+        return end  # all of it is older
     while start < end:
         middle = (start + end) // 2
         if 0 <= await store.write_time(tp, middle) < time:
@@ -30,7 +30,7 @@ async def written_before(store: LogStore, tp: TopicPartition, start: int, end: i
 
 
 class Ages:
-    """Which batches in ``start..end`` of one log are old: of a time before ``young_from`` (ms)."""
+    """Finds the old batches in ``start..end`` of one log: those with a time before ``young_from`` (ms)."""
 
     def __init__(
         self,
@@ -53,7 +53,8 @@ class Ages:
         self._written: int | None = None
 
     async def is_old(self, batch: RecordBatch) -> bool:
-        """Whether all records of ``batch`` are: by their times, or where none has one, by its write time."""
+        """Whether all records of ``batch`` are old: by their times, or by its write time if none has a
+        time."""
         latest: int | None = batch.max_timestamp
         if batch.max_timestamp >= self.young_from:
             return False

@@ -1,7 +1,6 @@
-"""What is checked of a v2 batch that a client sends, from its 61-byte header and its checksum.
+"""Checks the header and the checksum of a produced v2 batch, as Kafka's UnifiedLog.analyzeAndValidateRecords.
 
-The records inside are looked at in :mod:`kgw_core.log.looking`. The order of the checks, and which error each
-gives, are Kafka's (``LogValidator``, ``UnifiedLog.analyzeAndValidateRecords``).
+:mod:`kgw_core.log.looking` checks its records. The order of the checks and their errors are Kafka's.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ _HIGHEST_CODEC = 4
 
 
 def check_batch(data: memoryview, configs: TopicConfigs) -> Header:
-    """Return the header of the one batch that ``data`` is.
+    """Return the header of the single batch in ``data``.
 
-    :raises InvalidRecord: not exactly one whole batch, or its header contradicts itself.
-    :raises CorruptMessage: a length or format that cannot be, or the CRC32C does not fit.
-    :raises MessageTooLarge: larger than the topic's ``max.message.bytes``.
-    :raises UnsupportedCompressionType: a codec that nobody has.
+    :raises InvalidRecord: ``data`` is not exactly one whole batch, or its header contradicts itself.
+    :raises CorruptMessage: a length or the format is impossible, or the CRC32C is wrong.
+    :raises MessageTooLarge: the batch is larger than the topic's ``max.message.bytes``.
+    :raises UnsupportedCompressionType: the codec is unknown.
     """
     size = len(data)
     if size < HEADER_SIZE:
@@ -73,9 +72,9 @@ def check_batch(data: memoryview, configs: TopicConfigs) -> Header:
 
 
 def check_header_times(header: Header, configs: TopicConfigs, now: int) -> None:
-    """What can be told of the records' times without a look at them; ``now`` in ms since the epoch.
+    """Check the times in the header. ``now`` is in ms since the epoch.
 
-    :raises InvalidTimestamp: typed LogAppendTime by the client, or outside the topic's
+    :raises InvalidTimestamp: the client has set LogAppendTime, or a time is outside the topic's
         ``message.timestamp.before/after.max.ms``.
     """
     attributes, base_time, max_time = header[5], header[7], header[8]
@@ -102,14 +101,14 @@ def too_short(data: memoryview) -> InvalidRecord | CorruptMessage:
 
 
 def wrong_magic(magic: int) -> InvalidRecord | CorruptMessage:
-    """The error for a format other than v2: one that there was, or one that nobody knows."""
+    """The error for a format other than v2."""
     if magic in (0, 1):
         return InvalidRecord(f"message of magic {magic}, this version of Produce takes magic 2")
     return CorruptMessage(f"no record batch: there is no magic {magic}")
 
 
 def wrong_length(said: int, size: int) -> InvalidRecord | CorruptMessage:
-    """The error for a batch that does not end where its partition's bytes end."""
+    """The error for a batch that does not end at the end of its partition's bytes."""
     if said < HEADER_SIZE:
         return CorruptMessage(f"record batch says that it has {said} bytes, which is less than its header")
     if said < size:

@@ -1,11 +1,11 @@
-"""What compaction does to one batch: which records stay, and the batch that is left of it (KIP-58, KIP-534).
+"""Compacts one batch: the records that stay, and the new batch (KIP-58, KIP-534). Part of Kafka's Cleaner.
 
-- Of each key the last record stays, in the part of the log that was looked at. A record without a key goes.
-- A tombstone (a null value) stays until its batch's *delete horizon* has passed: the first compaction that
-  keeps one puts the time from which it may go into the batch, ``delete.retention.ms`` from then.
-- What stays keeps its offset, time and headers; the batch keeps its base and last offset, its codec and its
-  producer's sequence. A batch that loses all of its records goes, unless it holds the last sequence that its
-  producer has written: then its header stays.
+- The last record of each key stays, in the part of the log that was read. Records without a key are removed.
+- A tombstone (a null value) stays until its batch's *delete horizon*. The first compaction that keeps a
+  tombstone sets the horizon in the batch, ``delete.retention.ms`` from then.
+- Remaining records keep offset, time and headers. The batch keeps its base and last offset, its codec and its
+  producer's sequence. A batch without records is removed, unless it has the last sequence of its producer:
+  then its header stays.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from kgw_core.records.builder import build_batch
 from kgw_core.records.record import iter_records
 
 MAP_BYTES = 64 << 20
-"""Memory for keys in one pass, about; what does not fit is left for the next pass."""
+"""About the memory for keys in one pass. The next pass does the rest."""
 
 _SHORT = 24
 _DIGEST = 32
@@ -40,7 +40,8 @@ _INT64 = struct.Struct(">q")
 
 
 class LastOffsets:
-    """The offset of each key's last record. Long keys are kept as a digest. ``full``: no room for more."""
+    """Kafka's OffsetMap: the offset of each key's last record. Long keys are digests. ``full``: no more
+    room."""
 
     def __init__(self, limit: int = MAP_BYTES) -> None:
         self._limit = limit // _ENTRY
@@ -51,9 +52,9 @@ class LastOffsets:
         return len(self._offsets) >= self._limit
 
     def add(self, batch: RecordBatch, max_inflated: int) -> None:
-        """Take in a batch that lies after all those taken in.
+        """Add the keys of a batch that is after all added ones.
 
-        :raises KafkaError: its records cannot be read; none of it is taken in.
+        :raises KafkaError: its records cannot be read; nothing was added.
         """
         if batch.is_control:
             return
@@ -82,10 +83,10 @@ def cleaned(
     keep_empty: bool,
     max_inflated: int,
 ) -> bytes | bytearray | None:
-    """What is left of ``batch``: None for nothing, empty bytes where it stays as it is.
+    """The compacted ``batch``: None if it is removed, empty bytes if it is unchanged.
 
     :param now: ms since the epoch.
-    :param keep_empty: its header stays if no record does.
+    :param keep_empty: keep the header if no record stays.
     :raises KafkaError: its records cannot be read.
     """
     if batch.is_control:
@@ -125,14 +126,14 @@ def cleaned(
         delete_horizon=horizon,
     )
     header = RecordBatch(left)
-    if header.max_timestamp < NO_TIMESTAMP:  # times below 0 are unknown: as in what is appended
+    if header.max_timestamp < NO_TIMESTAMP:  # times below 0 are unknown, as in appended batches
         set_times(memoryview(left), header.attributes, NO_TIMESTAMP)
     return left
 
 
 def emptied(batch: RecordBatch) -> bytearray:
-    """The batch without its records: the header, which still says offsets and producer, and what its producer
-    is told again of its LogAppendTime, but no time of a record."""
+    """The batch without records: its header with offsets, producer and LogAppendTime, but without a record's
+    time."""
     header = bytearray(batch.data[:HEADER_SIZE])
     if not batch.log_append_time:
         _INT64.pack_into(header, MAX_TIMESTAMP_AT, NO_TIMESTAMP)

@@ -1,13 +1,14 @@
-"""Compaction: logs with ``cleanup.policy=compact`` keep the last record of each key, in the background.
+"""Compaction (Kafka's LogCleaner): logs with ``cleanup.policy=compact`` keep the last record of each key.
 
-A pass over one log reads twice: first what is new since the last pass, for the last offset of each key; then
-from the log's start, replacing batches that lose records (:mod:`kgw_core.log.cleaning`), piece by piece, so
-that a crash or a stop leaves a log that is right, only less compact. The state keeps how far passes went.
+A pass over one log reads it twice: first the new batches since the last pass, for the last offset of each
+key; then from the log's start, replacing batches that lose records (:mod:`kgw_core.log.cleaning`), piece by
+piece. So a crash or a stop leaves a correct log, which is only less compact. The state has the progress of
+the passes.
 
-There are no segments here, so nothing waits for a segment to be rolled: everything may go but what lies in
-the log's last batch. Records younger than ``min.compaction.lag.ms`` are neither dropped nor a reason to drop
-others. A pass begins when more than ``min.cleanable.dirty.ratio`` of the log's bytes are new, or when the
-first new record is older than ``max.compaction.lag.ms``. Records without a time are as old as their writing
+There are no segments here, so no record waits until its segment is rolled; only the log's last batch is
+spared. Records younger than ``min.compaction.lag.ms`` are neither removed nor remove others. A pass begins
+when more than ``min.cleanable.dirty.ratio`` of the log's bytes are new, or when the first new record is older
+than ``max.compaction.lag.ms``. Records without a time are as old as their write time
 (:mod:`kgw_core.log.ages`).
 """
 
@@ -40,16 +41,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 15.0
-"""Default of ``topics.compaction_check_interval``; Kafka's ``log.cleaner.backoff.ms``."""
+"""The default of ``topics.compaction_check_interval``, Kafka's ``log.cleaner.backoff.ms``."""
 
 PIECE = 256 << 10
-"""Bytes that are read, and replaced, at once."""
+"""How many bytes are read, and replaced, at a time."""
 
 MANY = 200
-"""A batch of more records is worked on in a thread, however small it is."""
+"""A batch with more records is compacted in a thread, also if it is small."""
 
 TURN_SECONDS = 0.002
-"""How long the event loop is held at a stretch; after that others get as long."""
+"""How long the event loop is held at a time. Then others get as long."""
 
 _FOREVER = (1 << 63) - 1
 _PREFIX = b"compaction/"
@@ -60,8 +61,8 @@ T = TypeVar("T")
 
 
 class Progress(NamedTuple):
-    """Up to ``cleaned`` the log was compacted, by keys up to ``mapped``, and had ``size`` bytes from
-    ``start`` to there."""
+    """The progress of a log: it was compacted up to ``cleaned``, by keys up to ``mapped``, and had ``size``
+    bytes from ``start`` to ``cleaned``."""
 
     cleaned: int = 0
     mapped: int = 0
@@ -69,14 +70,15 @@ class Progress(NamedTuple):
     start: int = 0
 
     def still(self, start: int) -> int:
-        """The bytes there, about, now that the log begins at ``start``: retention may have taken some."""
+        """About the bytes up to ``cleaned`` now that the log begins at ``start``, as retention may have
+        removed some."""
         if start <= self.start:
             return self.size
         return self.size * max(self.cleaned - start, 0) // max(self.cleaned - self.start, 1)
 
 
 class Mapped(NamedTuple):
-    """What the first reading gave. ``size``: bytes from where it began to ``mapped``."""
+    """The result of the first reading. ``size`` is the bytes from its begin to ``mapped``."""
 
     latest: LastOffsets
     cleaned: int
@@ -85,9 +87,9 @@ class Mapped(NamedTuple):
 
 
 class Compaction:
-    """Looks at all logs that ``logs`` gives. ``interval``: seconds from one :meth:`check` to the next.
+    """Compacts the logs that ``logs`` returns. ``interval`` is the seconds between two :meth:`check`.
 
-    ``kept`` has the progress, where the store is durable; without it every start begins anew.
+    ``kept`` stores the progress if the store is durable. Without it every start begins anew.
     """
 
     def __init__(
@@ -108,12 +110,12 @@ class Compaction:
         self._max_inflated = max_inflated
         self._map_bytes = map_bytes
         self._progress: dict[TopicPartition, Progress] = {}
-        self._unreadable: set[TopicPartition] = set()  # this was said
+        self._unreadable: set[TopicPartition] = set()  # logs for which a log line was written
         self._keeps_everything = False
         self._turn_began = 0.0
 
     async def check(self) -> None:
-        """Look once. :raises PartlyFailed: some logs could not be looked at; the others were."""
+        """Check all logs once. :raises PartlyFailed: some logs failed; the others were checked."""
         faults = Faults("partition(s)")
         self._turn_began = time.perf_counter()
         for log in list(self._logs()):
@@ -125,13 +127,13 @@ class Compaction:
             try:
                 await self._check_log(log)
             except UnknownTopicOrPartition:
-                pass  # deleted meanwhile
+                pass  # it was deleted meanwhile
             except Exception as error:
                 faults.add(log.tp, error)
         faults.tell()
 
     def forget(self, tp: TopicPartition) -> None:
-        """The log is gone."""
+        """The log was deleted."""
         self._progress.pop(tp, None)
         self._unreadable.discard(tp)
 
@@ -146,7 +148,7 @@ class Compaction:
         if max(progress.mapped, bounds.start) >= bounds.end:
             return
         clean = min(progress.still(bounds.start), bounds.size)
-        dirty = max(bounds.size - clean, 1)  # there is something, whatever the estimate says
+        dirty = max(bounds.size - clean, 1)  # there are new bytes, whatever the estimate is
         due = await self._is_overdue(log, max(progress.mapped, bounds.start), configs)
         if not due and dirty <= configs.min_cleanable_dirty_ratio * bounds.size:
             return
@@ -163,7 +165,7 @@ class Compaction:
             await self._put(log, Progress(mapped.cleaned, mapped.mapped, size, start))
 
     async def _is_overdue(self, log: PartitionLog, offset: int, configs: TopicConfigs) -> bool:
-        """Whether what is new from ``offset`` on is older than ``max.compaction.lag.ms``."""
+        """Whether the first record from ``offset`` on is older than ``max.compaction.lag.ms``."""
         if configs.max_compaction_lag_ms >= _FOREVER:
             return False
         for run in await self._store.read(log.tp, offset, 1):
@@ -177,7 +179,7 @@ class Compaction:
         return False
 
     async def _map(self, log: PartitionLog, offset: int, unchecked: int, configs: TopicConfigs) -> Mapped:
-        """The last offset of each key from ``offset`` on, as far as records are old enough."""
+        """The last offset of each key from ``offset`` on, up to records that are too young."""
         latest = LastOffsets(self._map_bytes)
         end = log.high_watermark
         ages = Ages(
@@ -197,14 +199,15 @@ class Compaction:
             try:
                 await self._working(batch, partial(latest.add, batch, self._max_inflated))
             except KafkaError as error:
-                self._tell_unreadable(log, batch, error)  # so its keys are a reason to drop nothing
+                self._tell_unreadable(log, batch, error)  # so its keys remove nothing
             size += batch.size
             cleaned_to, mapped = batch.base_offset, batch.next_offset
-        # all of it: the last batch stays as it is, and counts as new when there is more
+        # all was read: the last batch stays unchanged, and counts as new in the next pass
         return Mapped(latest, cleaned_to, mapped, size)
 
     async def _clean(self, log: PartitionLog, mapped: Mapped, configs: TopicConfigs) -> int | None:
-        """Replace what lies below ``mapped.cleaned``; the bytes it has then. None: the store does not."""
+        """Compact the log below ``mapped.cleaned``. Return its new size, or None if the store cannot
+        replace."""
         offset, size = log.start, 0
         while offset < mapped.cleaned:
             offset, runs = await self._read(log, offset)
@@ -222,7 +225,7 @@ class Compaction:
                 await self._rest()
             async with log.changing():
                 if log.start > max(offset, batches[0].base_offset):
-                    continue  # trimmed meanwhile
+                    continue  # the log was trimmed meanwhile
                 if not await self._replace(log, batches, left):
                     return None
             for batch, data in zip(batches, left, strict=True):
@@ -234,7 +237,7 @@ class Compaction:
     async def _left(
         self, log: PartitionLog, batch: RecordBatch, latest: LastOffsets, configs: TopicConfigs
     ) -> bytes | bytearray | None:
-        while not log.ready:  # an append has failed meanwhile: without this nothing is known of producers
+        while not log.ready:  # an append has failed meanwhile: opening reads the producers again
             await log.open()
         keep_empty = batch.producer_id >= 0 and log.producers.may_end_with(
             batch.producer_id, batch.producer_epoch, batch.last_sequence
@@ -268,7 +271,7 @@ class Compaction:
     async def _replace(
         self, log: PartitionLog, batches: list[RecordBatch], left: list[bytes | bytearray | None]
     ) -> bool:
-        """Put what is left in place of the batches, from the first that changes to the last that does."""
+        """Replace the batches from the first that changes to the last that does."""
         changed = [index for index, data in enumerate(left) if data != b""]
         if not changed:
             return True
@@ -331,13 +334,13 @@ class Compaction:
             offset = runs[-1].next_offset
 
     async def _read(self, log: PartitionLog, offset: int) -> tuple[int, Sequence[Run]]:
-        """What begins at ``offset``, or at the log's start if that has passed it; and which of the two."""
+        """The runs from ``offset`` on, or from the log's start if that is later; and this offset."""
         while True:
             offset = max(offset, log.start)
             try:
                 return offset, await self._store.read(log.tp, offset, PIECE)
             except OffsetOutOfRange:
-                async with log.changing():  # a trim that is under way: it tells the log when it is done
+                async with log.changing():  # a trim in flight tells the log when it is done
                     pass
                 if offset >= log.start:
                     raise
@@ -354,5 +357,5 @@ class Compaction:
 
 
 def key(tp: TopicPartition) -> bytes:
-    """Where the progress of a log is in the state."""
+    """The key of a log's progress in the state."""
     return _PREFIX + tp.topic_id.bytes + tp.partition.to_bytes(4, "big")

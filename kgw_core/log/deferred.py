@@ -1,7 +1,7 @@
-"""Appends that a log cannot take yet: it is being opened, or a batch before them is looked into in a thread.
+"""Deferred appends: the log is being opened, or an earlier batch is being checked in a thread.
 
-They are appended in the order in which they came, and before any that comes later. So none is told what came
-of it before all are appended: who is told may append more at once.
+They are appended in the order of arrival, and before any later one. So no outcome is announced before all are
+appended, as its receiver may append more at once.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ Waiting: TypeAlias = tuple[memoryview, Pending[Appended] | None]
 
 
 class Deferred:
-    """Those of one log. ``looking``: they wait for a batch that is looked into; else for the log to open."""
+    """The deferred appends of one log. ``looking``: they wait for a batch that is being checked; else for the
+    log to open."""
 
     __slots__ = ("_budget", "_refused", "_waiting", "looking", "over")
 
     def __init__(self, budget: Budget, *, looking: bool) -> None:
         self.looking = looking
         self.over: Pending[None] = Pending()
-        """Resolved when all of them were appended, or wait behind what the log waits for next."""
+        """Resolved when all were appended, or wait for the log's next obstacle."""
         self._budget = budget
         self._waiting: deque[Waiting] = deque()
-        self._refused: dict[bytes, int] = {}  # sequences by producer, where no batch of its came after that
+        self._refused: dict[bytes, int] = {}  # sequences by producer, if no later batch of it came
 
     def add(self, data: memoryview, stable: bool) -> Pending[Appended]:
-        """What comes of it is told when it was appended. ``stable``: as for an append."""
+        """Defer a batch. The Pending gets the outcome of its append. ``stable``: as for an append."""
         if not stable:
             data = memoryview(bytearray(data))
         pending: Pending[Appended] = Pending()
@@ -53,8 +54,8 @@ class Deferred:
         return pending
 
     def refuse(self, data: Buffer) -> None:
-        """A batch was refused with a retriable error. That is remembered in its turn: when those before it
-        are appended, and before those that come after it."""
+        """A batch was refused with a retriable error. The log remembers it in its turn: after the appends
+        before it, and before those after it."""
         if len(data) < HEADER_SIZE:
             return
         header = memoryview(bytes(data[:HEADER_SIZE]))
@@ -65,7 +66,7 @@ class Deferred:
             self._waiting.append((header, None))
 
     def take(self) -> Iterable[Waiting]:
-        """All of them: they wait here no more."""
+        """Remove and return all deferred appends."""
         waiting, self._waiting, self._refused = self._waiting, deque(), {}
         for data, pending in waiting:
             if pending is not None:
@@ -79,10 +80,10 @@ class Deferred:
         line: Callable[[], Deferred | None],
         first: tuple[Pending[Appended], Outcome] | None = None,
     ) -> None:
-        """They need not wait any more. ``first``: who waits for the batch before them, and its outcome.
+        """Append all. ``first`` is the Pending of the batch before them with its outcome.
 
-        ``remember(batches)`` is told of those that were refused. ``line()`` is what the log's appends wait in
-        by then, where one of these makes those after it wait again.
+        ``remember(batches)`` is called for refused batches. ``line()`` returns the log's new Deferred if one
+        of these appends makes the later ones wait again.
         """
         outcomes = [first] if first is not None else []
         behind = None
@@ -101,7 +102,7 @@ class Deferred:
         self.over.resolve(None)
 
     def _take_over(self, other: Deferred) -> None:
-        """What waits in ``other`` came before all that comes from now on, and after what is here."""
+        """Move the appends of ``other`` behind those here."""
         if self._waiting:
             self._waiting.extend(other._waiting)
             other._waiting.clear()
@@ -118,7 +119,7 @@ def fail(waiting: Iterable[Waiting], failure: KafkaError) -> None:
 
 
 def attempted(append: Append, data: memoryview, looked: bool = False) -> Outcome:
-    """What came of an append that had to wait."""
+    """The outcome of a deferred append."""
     try:
         return append(data, True, looked)
     except Exception as error:
@@ -126,7 +127,7 @@ def attempted(append: Append, data: memoryview, looked: bool = False) -> Outcome
 
 
 def _producer(data: Buffer) -> bytes:
-    """Its id and epoch."""
+    """The producer's id and epoch."""
     return bytes(data[43:53])
 
 

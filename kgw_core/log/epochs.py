@@ -1,4 +1,5 @@
-"""Where a leader epoch ends in a log (KIP-101): the epochs stand in the stored batches, and never go down."""
+"""The end of a leader epoch in a log (KIP-101), as Kafka's LeaderEpochFileCache: stored batches have the
+epochs, which never decrease."""
 
 from __future__ import annotations
 
@@ -9,12 +10,12 @@ UNKNOWN = -1
 
 
 async def end_of_epoch(log: PartitionLog, epoch: int) -> tuple[int, int]:
-    """The largest epoch up to ``epoch`` that the log has, and the offset after its last record.
+    """The largest epoch of the log up to ``epoch``, and the offset after its last record.
 
-    (-1, -1) where ``epoch`` is newer than the log's, or -1. An epoch older than all that is left ends where
-    the log starts. Takes a number of reads that grows with the logarithm of the log's length.
+    The result is (-1, -1) if ``epoch`` is newer than the log's, or -1. An epoch older than all remaining
+    batches ends at the log's start. The number of reads grows with the logarithm of the log's length.
 
-    :raises KafkaError: the topic is gone, or the store cannot say.
+    :raises KafkaError: the topic was deleted, or the store failed.
     """
     await log.open()
     current, end = log.leader_epoch, log.high_watermark
@@ -22,7 +23,7 @@ async def end_of_epoch(log: PartitionLog, epoch: int) -> tuple[int, int]:
         return UNKNOWN, UNKNOWN
     if epoch == current:
         return current, end
-    low, high = log.start, end  # batches below low are not newer than epoch, those from high on are
+    low, high = log.start, end  # batches below low are not newer than epoch, and those from high on are
     found, newer = UNKNOWN, end
     while low < high:
         middle = (low + high) // 2
@@ -39,6 +40,6 @@ async def end_of_epoch(log: PartitionLog, epoch: int) -> tuple[int, int]:
 
 
 async def batch_at(log: PartitionLog, offset: int) -> RecordBatch | None:
-    """The batch that holds ``offset``, or the next where compaction left a gap; None where none follows."""
+    """The batch with ``offset``, or the next one after a gap of compaction; None if there is none."""
     runs = await log.read(max(offset, log.start), 1)
     return RecordBatch(memoryview(runs[0].data)) if runs else None

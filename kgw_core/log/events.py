@@ -1,4 +1,4 @@
-"""What a store or a ledger tells the core by itself, handed on to the logs and the catalog."""
+"""Passes the events of a store or a ledger on to the logs and the catalog."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kgw_core.spi.storage import TopicPartition
 
 
 class CoreEvents(StoreEvents, LedgerEvents):
-    """Nothing is heard before ``find`` (the log of a partition, None where there is none) and ``on_topics``
-    are set, when the catalog is there."""
+    """Events are ignored until ``find`` (the log of a partition, or None) and ``on_topics`` are set, after
+    the catalog is made."""
 
     def __init__(self) -> None:
         self.find: Callable[[TopicPartition], PartitionLog | None] = lambda _: None

@@ -1,4 +1,4 @@
-"""What those are told whose append or read a store has failed."""
+"""The errors for clients after a store failed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def explained(error: Exception, tp: TopicPartition) -> KafkaError:
-    """The error for clients; one that says nothing to them is logged."""
+    """The error for clients. An unexpected error is logged."""
     if isinstance(error, KafkaError):
         return error
     if isinstance(error, OffsetConflict | Fenced | NotLeader):
@@ -23,12 +23,12 @@ def explained(error: Exception, tp: TopicPartition) -> KafkaError:
 
 
 def retriable(failure: KafkaError, tp: TopicPartition) -> KafkaError:
-    """What batches are told that are refused only because they stood beside another one."""
+    """The error of batches that are refused only because another batch failed."""
     if failure.retriable:
         return failure
     return KafkaStorageError(f"{tp}: another append failed: {failure}")
 
 
 def is_certain(error: Exception) -> bool:
-    """Whether ``error`` says that nothing was written (rule 12 of the store's contract)."""
+    """Whether ``error`` means that nothing was written (rule 12 of the store's contract)."""
     return isinstance(error, KafkaError | OffsetConflict | Fenced)

@@ -1,4 +1,4 @@
-"""Looking at the records of stored batches: off the event loop where that takes long."""
+"""Reads the records of stored batches: in a thread if that takes long."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from kgw_core.records.scan import max_time_record
 T = TypeVar("T")
 
 LARGE: Final = 64 << 10
-"""Looking into a batch of this many bytes, or a compressed one, leaves the event loop."""
+"""A batch of this many bytes, or a compressed one, is read in a thread."""
 
 
 async def looking(batch: RecordBatch, look: Callable[[], T]) -> T:
-    """What ``look()`` finds in ``batch``. Raises as it does."""
+    """The result of ``look()`` on ``batch``. Raises as it does."""
     if batch.size < LARGE and not batch.attributes & 7:
         return look()
     return await workers.in_thread(look)
 
 
 async def latest_time(batch: RecordBatch, max_inflated: int) -> int | None:
-    """The largest time of a record (ms), whatever the header says; None if no record can be read, or there is
-    none."""
+    """The largest time of the records (ms), regardless of the header; None if no record can be read."""
     try:
         found = await looking(batch, partial(max_time_record, batch, max_inflated=max_inflated))
     except KafkaError:

@@ -1,4 +1,4 @@
-"""What is kept of logs in the state: only of those that are there."""
+"""Values of logs in the state, such as snapshots. The values of deleted logs are removed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from kgw_core.log.partition import PartitionLog
 
 Key: TypeAlias = Callable[[TopicPartition], bytes]
-"""Where one kind of value is in the state."""
+"""The key of a log's value of one kind."""
 
 AT_ONCE: Final = 500
-"""Logs that are forgotten with one commit."""
+"""How many deleted logs one commit removes."""
 
 
 class Kept:
-    """Values in ``state`` under the ``keys`` of logs. Those of deleted logs go in the background."""
+    """Values in ``state`` under the ``keys`` of logs. Those of deleted logs are removed in the background."""
 
     def __init__(self, state: StateStore, keys: Sequence[Key], background: Background) -> None:
         self.state = state
@@ -30,9 +30,9 @@ class Kept:
         self._forgetting = background.chore("forgetting deleted partitions", self._forget)
 
     async def put(self, key: Key, values: Mapping[PartitionLog, bytes]) -> None:
-        """Put the value of each log under its ``key``; one that is deleted meanwhile leaves nothing.
+        """Store the value of each log under its ``key``, except of logs that are deleted meanwhile.
 
-        :raises Exception: as ``state.commit``.
+        :raises Exception: from ``state.commit``.
         """
         logs = [log for log in values if not log.topic.deleted]
         if not logs:
@@ -41,11 +41,11 @@ class Kept:
             await self.state.commit({key(log.tp): values[log] for log in logs})
         finally:
             for log in logs:
-                if log.topic.deleted:  # what its deletion took away may have been before this came
+                if log.topic.deleted:  # its values may have been removed before this commit
                     self.forget(log.tp)
 
     def forget(self, tp: TopicPartition) -> None:
-        """The log was deleted: so is what is kept of it, soon."""
+        """The log was deleted: remove its values soon."""
         self._gone[tp] = None
         self._forgetting.due()
 
@@ -61,5 +61,5 @@ class Kept:
                 raise
 
     async def finish(self) -> None:
-        """Try once more what is left to forget; the gateway stops."""
+        """The gateway stops: make one more attempt to remove values."""
         await self._forgetting.finish()

@@ -1,5 +1,4 @@
-"""What kind of store a log lies on, as its topic's capabilities say; all logs of one kind share one
-object."""
+"""The kind of a log, from its topic's capabilities. All logs of one kind share one object."""
 
 from __future__ import annotations
 
@@ -10,10 +9,9 @@ from kgw_core.spi.storage import Capabilities
 
 
 class LogKind(NamedTuple):
-    """``immediate``: the store gets each batch at once, at the offsets that the ledger gives.
-    ``numbers_records``: it chooses them itself. ``alone``: each log has a writer of its own.
-    ``preserves_batches``: what is read is what was appended. ``tails``: where its newest batches are kept,
-    None for nowhere."""
+    """``immediate``: the store gets each batch at once, at the ledger's offsets. ``numbers_records``: the
+    store chooses the offsets. ``alone``: each log has its own writer. ``preserves_batches``: reads return the
+    appended bytes. ``tails`` is the tail cache, or None."""
 
     immediate: bool
     numbers_records: bool
@@ -25,8 +23,8 @@ class LogKind(NamedTuple):
     def of(cls, capabilities: Capabilities, tails: TailCache | None) -> LogKind:
         """The kind of logs with these capabilities."""
         numbers = capabilities.numbers_records
-        # append_now takes offsets from the core: a store that numbers records goes through the queue. One
-        # that gets its batches at once has a queue only behind one whose outcome was not known.
+        # append_now takes the core's offsets, so a store that numbers records goes through the queue. A store
+        # that gets its batches at once has a queue only behind an append with an unknown outcome.
         immediate = capabilities.immediate and not numbers
         alone = immediate or capabilities.commit_scope == "partition"
         caching = not immediate and not numbers

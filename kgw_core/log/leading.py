@@ -1,4 +1,4 @@
-"""Leads the logs that nobody leads, where several gateways share them, and gives them up at the end."""
+"""Leads the vacant logs of this gateway if several gateways share the logs, and resigns at the stop."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from kgw_core.spi.ledger import OffsetLedger
 logger = logging.getLogger(__name__)
 
 STEP = 250
-"""Logs that are looked at before others get a turn on the event loop."""
+"""How many logs are checked before the event loop serves others."""
 
 
 class Leading:
-    """``logs`` gives all logs. :meth:`due` is to be called where some may have lost their leader."""
+    """``logs`` returns all logs. :meth:`due` is called when some may have lost their leader."""
 
     def __init__(
         self,
@@ -45,9 +45,9 @@ class Leading:
                 await anyio.lowlevel.checkpoint()
 
     async def resign(self) -> None:
-        """Give up all that is led, so that others take over at once; nothing may be in flight.
+        """Resign all leaderships, so that others take over at once. Nothing may be in flight.
 
-        :raises PartlyFailed: the ledger has failed on some, whose leases have to run out.
+        :raises PartlyFailed: the ledger failed on some; their leases have to expire.
         """
         await self._chore.stop()
         faults = Faults("partition(s)")

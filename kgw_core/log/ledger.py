@@ -7,7 +7,7 @@ from kgw_core.spi.storage import LogStore, TopicPartition
 
 
 class CountingLedger(OffsetLedger):
-    """Right for every store that one gateway alone can open: next offset = log end."""
+    """The ledger of a store that only one gateway can open: the next offset is the log's end."""
 
     name = "counting"
 

@@ -1,10 +1,9 @@
-"""What is looked at in the records of a batch that a client sends, and what is put right in it.
+"""Kafka's LogValidator: checks the records of a produced batch, and corrects its header.
 
-All records are walked over, as in Kafka's ``LogValidator``. A batch is refused as a whole where some of them
-are not well formed, or have times or lack keys where the topic does not take that; the refusal names them.
-Kafka looks less closely where a batch is compressed, and takes some that its own consumers cannot read:
-docs/reference/corrupt-batches.md has them all. The max timestamp in the header becomes that of the records,
-and a timestamp type that is not the topic's is taken off.
+Every record is checked. A batch is refused as a whole if some records are malformed, have times that the
+topic does not allow, or lack keys on a compacted topic; the refusal names them. Kafka checks compressed
+batches less, and takes some that its own consumers cannot read: docs/reference/corrupt-batches.md lists them.
+The max timestamp in the header is corrected, and a timestamp type other than the topic's is removed.
 """
 
 from __future__ import annotations
@@ -33,30 +32,31 @@ from kgw_core.records.walk import OUT_OF_ORDER, Fault, Glance
 from kgw_core.topics.configs import TopicConfigs
 
 CheckRecords: TypeAlias = Literal["all", "frame", "header"]
-"""``topics.check_records``: look at all of each record, at its length only, or at the batch's header only."""
+"""``topics.check_records``: check all of each record, only its length, or only the batch's header."""
 
 MOST_NAMED: Final = 1000
-"""Records that a refusal names at most."""
+"""The most records that a refusal names."""
 
 HERE_SLOWLY: Final = 1_000
-"""Records that are looked at in Python on the event loop: about a millisecond of it."""
+"""The most records that Python checks on the event loop: about a millisecond."""
 HERE_RECORDS: Final = 100_000 if walking.COMPILED else HERE_SLOWLY
-"""Records that are walked over there: the same."""
+"""The most records that compiled code checks there: the same."""
 HERE_INFLATED: Final = 1 << 20
-"""Bytes that are inflated there: one to three milliseconds."""
+"""The most bytes that are inflated there: one to three milliseconds."""
 HERE_PACKED: Final = 64 << 10
-"""Bytes that are compressed there: the same."""
+"""The most bytes that are compressed there: the same."""
 _USUAL_RATIOS: Final = (1, 4, 2, 2, 4)
-"""How many times its size a batch is taken to inflate to before that is tried, by codec."""
+"""The assumed inflation of a batch before it is tried, by codec."""
 
 _NOT_THEIRS: Final = LOG_APPEND_TIME | DELETE_HORIZON
-"""Attributes that only a broker sets."""
+"""The attributes that only a broker sets."""
 _UNUSUAL: Final = CODEC_MASK | _NOT_THEIRS
 _NO_TIMES: Final = (NO_TIMESTAMP, NO_TIMESTAMP)
 
 
 class _Memory(threading.local):
-    """Of each event loop, as there may be several in a process: fresh memory costs more than inflating."""
+    """The inflating memory of each event loop, as a process may have several. Fresh memory costs more than
+    inflating."""
 
     def __init__(self) -> None:
         self.room = memoryview(bytearray(HERE_INFLATED))
@@ -67,17 +67,17 @@ _MIN_INT64, _MAX_INT64 = -(1 << 63), (1 << 63) - 1
 
 
 class TakesLong(Exception):
-    """Looking at the records would hold up the event loop."""
+    """The check of the records would hold the event loop for too long."""
 
 
 class NamesRecords:
-    """Of an error: what it says is true of the records of a batch with these indexes (KIP-467)."""
+    """An error about the records of a batch with these indexes (KIP-467)."""
 
     batch_indexes: list[int]
 
 
 class RefusedRecords(NamesRecords, InvalidRecord):
-    """Records that are not well formed, or not what the topic takes but for their times."""
+    """Records are malformed, or the topic does not allow them."""
 
     def __init__(self, message: str, batch_indexes: list[int]) -> None:
         super().__init__(message)
@@ -85,7 +85,7 @@ class RefusedRecords(NamesRecords, InvalidRecord):
 
 
 class RefusedTimestamps(NamesRecords, InvalidTimestamp):
-    """Records with times that the topic does not take."""
+    """The topic does not allow the times of some records."""
 
     def __init__(self, message: str, batch_indexes: list[int]) -> None:
         super().__init__(message)
@@ -101,23 +101,23 @@ def look(
     max_inflated: int,
     here: bool,
 ) -> tuple[memoryview, int]:
-    """Return the batch as it is to be stored, but for offset and LogAppendTime, and its max timestamp.
+    """Check the batch. Return it as it will be stored, except for offset and LogAppendTime, and its max
+    timestamp.
 
-    ``data`` is changed in place where its header is put right. What is returned is other memory where the
-    records are packed anew: for a codec that the topic sets, or because not every client reads them as they
-    came.
+    The header of ``data`` is corrected in place. The result is other memory if the records are compressed
+    again: for the topic's codec, or because not every client can read them.
 
     :param now: ms since the epoch.
-    :param max_inflated: bytes that the records may decompress to.
-    :param here: on the event loop: give up where it would take long.
-    :raises TakesLong: it would.
-    :raises RefusedRecords: records that are not well formed, without a key on a compacted topic, or, where
-        they come compressed, over ``max.decompressed.message.bytes``.
-    :raises RefusedTimestamps: records outside ``message.timestamp.before/after.max.ms``, or with a timestamp
-        type that is not a client's to set.
+    :param max_inflated: the most bytes that the records may inflate to.
+    :param here: on the event loop: give up if it takes long.
+    :raises TakesLong: it takes long.
+    :raises RefusedRecords: records are malformed, lack a key on a compacted topic, or, in a compressed batch,
+        exceed ``max.decompressed.message.bytes``.
+    :raises RefusedTimestamps: records are outside ``message.timestamp.before/after.max.ms``, or have a
+        timestamp type that clients must not set.
     :raises InvalidRecord: the records cannot be decompressed.
-    :raises MessageTooLarge: they decompress to more than ``max_inflated``, or the batch, packed anew, is over
-        ``max.message.bytes``.
+    :raises MessageTooLarge: they inflate to more than ``max_inflated``, or the batch, compressed again,
+        exceeds ``max.message.bytes``.
     """
     _, _, _, _, _, attributes, _, base_time, max_time, _, _, _, count = header
     if (
@@ -136,7 +136,7 @@ def look(
             and base_time + earliest >= now - configs.timestamp_before_max_ms
             and count * RECORD_COST <= max_inflated
         ):
-            return data, max_time  # nearly all batches: the rest is for the others
+            return data, max_time  # nearly all batches return here
     return _look_closely(data, header, configs, now, checking, max_inflated, here)
 
 
@@ -157,9 +157,7 @@ def _look_closely(
         _check_short(header[1], count, codec, target)
     if less:
         _look_less(data, header, configs, now, checking, max_inflated, here)
-        if (
-            max_time < base_time and not configs.log_append_time
-        ):  # the first record's time: retention goes by it
+        if max_time < base_time and not configs.log_append_time:  # the first record's time, for retention
             set_times(data, attributes, base_time)
             max_time = base_time
         return data, max_time
@@ -207,13 +205,13 @@ def _look_closely(
 def looked_into(
     data: memoryview, configs: TopicConfigs, now: int, checking: CheckRecords, max_inflated: int
 ) -> memoryview:
-    """The batch as :func:`look` returns it, in a thread."""
+    """:func:`look` in a thread."""
     header = HEADER.unpack_from(data)
     return _look_closely(data, header, configs, now, checking, max_inflated, here=False)[0]
 
 
 def _check_short(size: int, count: int, codec: int, target: int) -> None:
-    """:raises TakesLong: as far as the header tells it."""
+    """Return if the header promises a short check. :raises TakesLong: it does not."""
     inflated = size * _USUAL_RATIOS[codec]
     if count > HERE_RECORDS or (codec and inflated > HERE_INFLATED):
         raise TakesLong
@@ -230,7 +228,8 @@ def _look_less(
     max_inflated: int,
     here: bool,
 ) -> None:
-    """With ``topics.check_records`` other than "all": the records' lengths and number, or nothing of them."""
+    """The check with ``topics.check_records`` other than "all": of the records' lengths and number, or
+    none."""
     check_header_times(header, configs, now)
     if checking == "header":
         return
@@ -245,9 +244,9 @@ def _look_less(
 
 
 def _inflated(data: memoryview, codec: int, max_inflated: int, here: bool) -> tuple[Data, bool]:
-    """The records of a compressed batch, and whether every client can read what they are compressed to.
+    """The inflated records of a compressed batch, and whether every client can read their compression.
 
-    On the event loop they lie in memory that the next batch uses again.
+    On the event loop they are in memory that the next batch uses again.
     """
     payload = data[HEADER_SIZE:]
     try:
@@ -258,12 +257,13 @@ def _inflated(data: memoryview, codec: int, max_inflated: int, here: bool) -> tu
         if here and max_inflated > HERE_INFLATED:
             raise TakesLong from None
         raise MessageTooLarge(str(error)) from None
-    except CorruptMessage as error:  # the CRC was right: it was sent so, and sending it again would not help
+    except CorruptMessage as error:  # the CRC was right, so the client sent it so, and a retry would not help
         raise InvalidRecord(f"the records cannot be decompressed: {error}") from None
 
 
 def _check_count(count: int, size: int, max_inflated: int) -> None:
-    """:raises MessageTooLarge: ``size`` bytes can be so many records, which are more than are looked at."""
+    """Check the number of records. :raises MessageTooLarge: ``size`` bytes may have too many records to
+    check."""
     if count * SMALLEST <= size:
         raise MessageTooLarge(
             f"a batch of {count} records is not looked into, at most {max_inflated // RECORD_COST} are"
@@ -271,7 +271,7 @@ def _check_count(count: int, size: int, max_inflated: int) -> None:
 
 
 def _check_few(here: bool, count: int) -> None:
-    """:raises TakesLong: what is wrong with the records is for a thread to find out."""
+    """Refuse malformed records. :raises TakesLong: a thread has to find the reason."""
     if here and count > HERE_SLOWLY:
         raise TakesLong
 
@@ -281,7 +281,8 @@ def _not_well_formed(fault: Fault) -> RefusedRecords:
 
 
 def _check_flags(flags: int, records: Data, at: int, count: int, configs: TopicConfigs, here: bool) -> None:
-    """:raises RefusedRecords: the offset deltas do not count up, or a key is wanted and there is none."""
+    """Check the flags. :raises RefusedRecords: the offset deltas do not count up, or a required key is
+    missing."""
     if flags & OUT_OF_ORDER:
         _check_few(here, count)
         wrong = _culprits(records, at, count, lambda glance: glance.offset_delta != glance.number)
@@ -293,7 +294,7 @@ def _check_flags(flags: int, records: Data, at: int, count: int, configs: TopicC
 
 
 def _check_sizes(records: Data, count: int, most: int, here: bool) -> None:
-    """:raises RefusedRecords: some are longer than ``max.decompressed.message.bytes``."""
+    """Check the lengths. :raises RefusedRecords: some records exceed ``max.decompressed.message.bytes``."""
     _check_few(here, count)
     if wrong := _culprits(records, 0, count, lambda glance: glance.size > most):
         raise RefusedRecords(f"compressed records are over max.decompressed.message.bytes = {most}", wrong)
@@ -302,7 +303,7 @@ def _check_sizes(records: Data, count: int, most: int, here: bool) -> None:
 def _check_times(
     records: Data, at: int, count: int, base_time: int, first: int, last: int, here: bool
 ) -> None:
-    """:raises RefusedTimestamps: of the records that have a time some have one outside of the bounds."""
+    """Check the times. :raises RefusedTimestamps: some records have a time outside of the bounds."""
     _check_few(here, count)
 
     def outside(glance: Glance) -> bool:
@@ -314,9 +315,9 @@ def _check_times(
 
 
 def _check_claimed(max_time: int, count: int, configs: TopicConfigs, now: int) -> None:
-    """The batch says LogAppendTime, so that all its records have its max timestamp: Kafka's rule then.
+    """Check a batch with LogAppendTime by Kafka's rule: its max timestamp is the time of all records.
 
-    :raises RefusedTimestamps: it is none, or outside the bounds.
+    :raises RefusedTimestamps: it is missing or outside the bounds.
     """
     first, last = now - configs.timestamp_before_max_ms, now + configs.timestamp_after_max_ms
     if max_time == NO_TIMESTAMP or not first <= max_time <= last:
@@ -329,6 +330,6 @@ def _wrong_type(count: int) -> RefusedTimestamps:
 
 
 def _culprits(records: Data, at: int, count: int, wrong: Callable[[Glance], bool]) -> list[int]:
-    """Indexes of the first of the records, which are well formed, that are wrong."""
+    """The indexes of the first wrong records, of records that are well formed."""
     found = (glance.number for glance in walking.glances(bytes(records), at, count) if wrong(glance))
     return list(islice(found, MOST_NAMED))

@@ -1,8 +1,8 @@
-"""Offsets by time: the store finds the batch by its header, this looks inside it.
+"""Offsets by time: the store finds the batch by its header, and this module the record in the batch.
 
-A batch whose records cannot be read is answered with its first offset and its header's time: a consumer that
-starts there misses nothing. Below ``Bounds.unchecked`` a header may say less than its records: the batches
-there are searched by halving, which is right where the times of their first records ascend.
+For a batch whose records cannot be read, the answer is its first offset and its header's time: a consumer
+that starts there misses nothing. Below ``Bounds.unchecked`` the time in a header may be lower than those of
+its records. These batches are found by bisection, which is right if the times of their first records ascend.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from kgw_core.records.scan import find_by_time, max_time_record
 
 _READ_BYTES = 1 << 20
 _TRIES: Final = 16
-"""Batches that are looked into for the latest record: all but the last have none that counts."""
+"""The most batches that are read for the latest record. Usually the first one has it."""
 
 
 class Found(NamedTuple):
-    """A record: its offset, its timestamp (ms), and the leader epoch of its batch."""
+    """A record's offset and timestamp (ms), and its batch's leader epoch."""
 
     offset: int
     timestamp: int
@@ -57,7 +57,7 @@ async def offset_for_time(log: PartitionLog, timestamp: int, max_inflated: int) 
 
 
 async def epoch_at(log: PartitionLog, offset: int) -> int:
-    """The leader epoch of the batch that holds ``offset``, or the next one; the log's where none follows."""
+    """The leader epoch of the batch with ``offset``, or of the next one; the log's if there is none."""
     if not log.leader_epoch:
         return 0  # no batch has a higher one
     batch = await batch_at(log, offset) if offset < log.high_watermark else None
@@ -76,8 +76,8 @@ async def _at_or_after(
 
 
 async def _around(log: PartitionLog, timestamp: int, end: int) -> list[RecordBatch]:
-    """Of the batches below offset ``end``, whose headers are in doubt, the first that begins at ``timestamp``
-    or later, and the one before it."""
+    """The first batch below offset ``end`` that begins at ``timestamp`` or later, and the one before it. The
+    times in their headers are not trusted."""
     before = after = None
     low, high = log.start, end
     while low < high:
@@ -93,13 +93,13 @@ async def _around(log: PartitionLog, timestamp: int, end: int) -> list[RecordBat
 
 
 async def offset_of_max_time(log: PartitionLog, max_inflated: int) -> Found | None:
-    """The first record that has the largest timestamp of the log (KIP-734); None where it holds nothing, or
-    nothing but times before 1970."""
+    """The first record with the largest timestamp of the log (KIP-734); None if there is none with a time
+    from 1970 on."""
     await log.open()
     start, end = log.start, log.high_watermark
     found = await _latest(log, start, end, max_inflated)
     unchecked = min(await log.unchecked(), end)
-    if start < unchecked:  # the last batch there may have later records than its header says
+    if start < unchecked:  # the last batch there may have later records than the time in its header
         batch = await batch_at(log, unchecked - 1)
         if batch is not None and batch.base_offset < unchecked:
             found = _later(found, await _latest_in(log, batch, max_inflated))
@@ -107,8 +107,8 @@ async def offset_of_max_time(log: PartitionLog, max_inflated: int) -> Found | No
 
 
 async def _latest(log: PartitionLog, start: int, end: int, max_inflated: int) -> Found | None:
-    """The latest record of the batches that hold offsets from ``start`` on and begin below ``end``."""
-    batches: list[tuple[int, int, RecordBatch, int, int]] = []  # the latest of each range, that of all first
+    """The latest record of the batches that have offsets from ``start`` on and begin before ``end``."""
+    batches: list[tuple[int, int, RecordBatch, int, int]] = []  # of each range
 
     async def add(start: int, end: int) -> None:
         base = await log.find_max_time(start, end) if start < end else None
@@ -126,7 +126,7 @@ async def _latest(log: PartitionLog, start: int, end: int, max_inflated: int) ->
         best = _later(best, found)
         if found is not None and batch.base_offset >= log.start:
             break
-        # its latest records were trimmed, or compaction took all of them
+        # its latest records were trimmed, or compaction removed all of them
         await add(start, batch.base_offset)
         await add(batch.next_offset, end)
     return best
@@ -156,7 +156,7 @@ def _unreadable(log: PartitionLog, batch: RecordBatch) -> Found:
 
 
 def _later(one: Found | None, other: Found | None) -> Found | None:
-    """The one with the later time; the first where both have the same."""
+    """The one with the later time, or the first if they are equal."""
     if one is None or (other is not None and other.timestamp > one.timestamp):
         return other
     return one
