@@ -60,7 +60,17 @@ _new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python functio
 class PartitionLog(ReadableLog):
     """The log of one partition. Not thread-safe; all of it runs on the event loop."""
 
-    __slots__ = ("_deferred", "_immediate", "_lost", "producers", "queue", "snapshot_offset", "unsaved")
+    __slots__ = (
+        "_committed",
+        "_deferred",
+        "_grown",
+        "_immediate",
+        "_lost",
+        "producers",
+        "queue",
+        "snapshot_offset",
+        "unsaved",
+    )
 
     def __init__(self, tp: TopicPartition, topic: TopicState[PartitionLog], manager: LogManager) -> None:
         super().__init__(tp, topic, manager)
@@ -72,6 +82,7 @@ class PartitionLog(ReadableLog):
         """Of the last snapshot of the producers that was kept since the log was made."""
         self._immediate = self.kind.immediate  # off while an append's outcome is not known
         self._lost = False  # while it is opened: another gateway has become its leader meanwhile
+        self._grown = self._committed = 0  # the furthest that store and ledger have told while it was closed
         self._deferred: Deferred | None = None  # there while anything has to wait
 
     # -- opening
@@ -129,6 +140,8 @@ class PartitionLog(ReadableLog):
         self.start, self.high_watermark, self.leader_epoch, self.producers, self.unsaved = found
         # From here on nothing waits, so no append can overtake those that came while the log was opening.
         self.ready = True
+        self.grown(self._grown)
+        self.raise_high_watermark(self._committed)
         deferred = self._deferred
         if deferred is not None and not deferred.looking:
             self._deferred = None
@@ -228,7 +241,7 @@ class PartitionLog(ReadableLog):
             batch = batch._replace(data=memoryview(bytearray(batch.data)), stable=True)
         self._immediate = False
         pending = self.queue.put(batch, log_append_time, producer_id)
-        self.queue.depart(len(batch.data))
+        self.queue.depart(len(batch.data), self.high_watermark)
         self._manager.writers.resolve(self, error)
         return pending
 
@@ -312,6 +325,13 @@ class PartitionLog(ReadableLog):
         manager.writers.submit(self)
         return pending
 
+    @property
+    def settled_below(self) -> int:
+        """The offset below which no batch lies whose append is under way. A store that numbers records may
+        tell that the log has grown before it answers the append, so this may be below the high watermark."""
+        flight = self.queue.in_flight
+        return self.high_watermark if flight is None else min(flight.lowest, self.high_watermark)
+
     def settle(self, outcome: Sequence[int] | Exception) -> None:
         """What the store said of what is in flight: the base offset of each batch, or why not.
 
@@ -356,7 +376,7 @@ class PartitionLog(ReadableLog):
         )  # fmt: skip
         try:
             bases = await until_known(
-                self.tp, flight, self.high_watermark, manager.store, manager.ledger, manager.background,
+                self.tp, flight, self.leader_epoch, manager.store, manager.ledger, manager.background,
                 self.kind,
             )  # fmt: skip
         except (UnknownTopicOrPartition, OffsetConflict) as answer:
@@ -403,6 +423,7 @@ class PartitionLog(ReadableLog):
         self._immediate = self.kind.immediate
         if isinstance(failure, NotLeaderOrFollower | UnknownTopicOrPartition):
             self.producers = Producers()  # others may have written; else what was acknowledged still counts
+            tell_changed(self.waiting)
         if self.kind.tails is not None:
             self.kind.tails.drop(self.tp)
         if base >= 0:
@@ -430,23 +451,29 @@ class PartitionLog(ReadableLog):
 
     def grown(self, end: int) -> None:
         """Others have appended up to ``end``."""
-        if self.ready:
+        if not self.ready:
+            self._grown = max(end, self._grown)
+        elif end > self.high_watermark:
             self.raise_high_watermark(self._manager.ledger.committed(self.tp, end))
 
     def raise_high_watermark(self, high_watermark: int) -> None:
         """More is committed than this gateway has appended."""
-        if self.ready and high_watermark > self.high_watermark:
+        if not self.ready:
+            self._committed = max(high_watermark, self._committed)
+        elif high_watermark > self.high_watermark:
             self.high_watermark = high_watermark
             tell_changed(self.waiting)
 
     def lose(self, epoch: int) -> None:
         """Another gateway leads the log, in ``epoch`` (-1: not known). What is in flight is told when the
         store has answered."""
+        if self.ready and 0 <= epoch < self.leader_epoch:
+            return  # it did, before this gateway led anew
         self._lost = True
         if self.ready:
             self._failed(Fenced(self.tp, epoch), -1)
-            tell_changed(self.waiting)
         else:
+            self.producers = Producers()
             self._manager.ledger.fenced(self.tp, epoch)
 
     # -- the end
@@ -458,7 +485,6 @@ class PartitionLog(ReadableLog):
             self._fail_deferred(self._deferred, failure)
         self._manager.ledger.closed(self.tp)
         self._manager.forget(self)
-        tell_changed(self.waiting)
 
     async def told(self) -> None:
         """Return when all who have appended know what came of it. The topic is gone, so no more come.

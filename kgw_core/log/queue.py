@@ -29,12 +29,13 @@ class Queued(NamedTuple):
 
 class Flight:
     """What the store is at, in one append: ``items`` with their ``batches``. ``span``: offsets that it takes;
-    ``size``: bytes that it is."""
+    ``size``: bytes that it is. ``lowest``: no batch gets an offset below this."""
 
-    __slots__ = ("batches", "items", "size", "span")
+    __slots__ = ("batches", "items", "lowest", "size", "span")
 
-    def __init__(self, items: Sequence[Queued], most: int) -> None:
+    def __init__(self, items: Sequence[Queued], most: int, lowest: int) -> None:
         """The first of ``items`` that make up to ``most`` bytes, at least one."""
+        self.lowest = lowest
         self.batches: list[Batch] = []
         size = span = 0
         for item in items:
@@ -102,12 +103,13 @@ class AppendQueue:
         self._manager.budget.take(len(batch.data) + QUEUED)
         return pending
 
-    def depart(self, most: int) -> Flight:
-        """What the store is to append now, ``most`` bytes of it or one batch."""
+    def depart(self, most: int, high_watermark: int) -> Flight:
+        """What the store is to append now, ``most`` bytes of it or one batch, behind the log's high
+        watermark."""
         if self._alone:
             self._alone -= 1
             most = 0
-        flight = self.in_flight = Flight(self.waiting, most)
+        flight = self.in_flight = Flight(self.waiting, most, high_watermark)
         self.waiting = self.waiting[len(flight.batches) :] or ()
         return flight
 

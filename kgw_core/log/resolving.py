@@ -7,15 +7,15 @@ and they would be there twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from kgw_core.background import Background, Tries
 from kgw_core.errors import UnknownTopicOrPartition
 from kgw_core.log.kind import LogKind
 from kgw_core.log.queue import Flight
-from kgw_core.records.batch import HEADER, iter_batches
+from kgw_core.records.batch import HEADER, LOG_APPEND_TIME, iter_batches
 from kgw_core.spi.ledger import OffsetLedger
-from kgw_core.spi.storage import SCAN_BYTES, Batch, Buffer, LogStore, OffsetConflict, TopicPartition
+from kgw_core.spi.storage import SCAN_BYTES, Buffer, LogStore, OffsetConflict, Run, TopicPartition
 
 FIRST_DELAY, LONGEST_DELAY = 0.05, 2.0
 """Seconds between two questions to a store that cannot say; each delay is twice the one before."""
@@ -24,14 +24,14 @@ FIRST_DELAY, LONGEST_DELAY = 0.05, 2.0
 async def until_known(
     tp: TopicPartition,
     flight: Flight,
-    high_watermark: int,
+    epoch: int,
     store: LogStore,
     ledger: OffsetLedger,
     background: Background,
     kind: LogKind,
 ) -> Sequence[int] | None:
-    """The base offsets at which the store has ``flight``, None if it has not; asks until store and ledger can
-    say.
+    """The base offsets at which the store has ``flight``, which was made in ``epoch``; None if it has not.
+    Asks until store and ledger can say.
 
     :raises OffsetConflict: others have written where the append would have been.
     :raises UnknownTopicOrPartition: the log is gone.
@@ -40,7 +40,7 @@ async def until_known(
     delay = FIRST_DELAY
     while True:
         try:
-            bases = await stored_at(tp, flight.batches, high_watermark, store, kind)
+            bases = await stored_at(tp, flight, epoch, store, kind)
             if bases is not None:
                 ledger.committed(tp, flight.end(bases))
         except (OffsetConflict, UnknownTopicOrPartition):
@@ -56,45 +56,64 @@ async def until_known(
 
 
 async def stored_at(
-    tp: TopicPartition, batches: Sequence[Batch], high_watermark: int, store: LogStore, kind: LogKind
+    tp: TopicPartition, flight: Flight, epoch: int, store: LogStore, kind: LogKind
 ) -> Sequence[int] | None:
-    """The base offsets at which the store has ``batches``, None if it has not.
+    """The base offsets at which the store has ``flight``, None if it has not.
 
-    An append is all or nothing, so the first batch tells for all. Where the store numbers records, others may
-    have written before it and in between.
+    An append is all or nothing, but another leader may have been sent its first batch again. So each batch is
+    looked for. Where the store numbers records, others may have written before it and in between.
 
     :raises OffsetConflict: others have written where the append would have been.
     :raises Exception: what the store raises: it cannot say.
     """
-    numbers, preserved = kind.numbers_records, kind.preserves_batches
-    first = high_watermark if numbers else batches[0].base_offset
-    start, end = (await store.bounds(tp))[:2]
-    if start > first and not numbers:
-        # stored, and deleted since, as by an engine that sees to retention itself
-        return [each.base_offset for each in batches]
+    numbers, batches = kind.numbers_records, flight.batches
+    start, end, led = (await store.bounds(tp))[:3]
+    if numbers:
+        first, left = flight.lowest, batches
+    else:
+        first = batches[0].base_offset
+        # What is not left was stored, and deleted since, as by an engine that sees to retention itself.
+        left = [batch for batch in batches if batch.base_offset + batch.span > start]
+        if start > first and led > epoch:  # or another leader wrote there, and has deleted that
+            raise OffsetConflict(first, end)
+    wanted = [_identity(batch.data, 0, kind.preserves_batches) for batch in left]
     offset = max(first, start)
-    wanted = [_identity(batch.data, 0, preserved) for batch in batches[: None if numbers else 1]]
     bases: list[int] = []
-    while offset < end:
-        runs = await store.read(tp, offset, SCAN_BYTES if numbers else 1)
+    while offset < end and len(bases) < len(wanted):
+        runs = await store.read(tp, offset, SCAN_BYTES)
         if not runs:
             raise RuntimeError(f"{tp} ends at {end}, but there is nothing at offset {offset}")
-        for run in runs:
-            at = 0
-            for batch in iter_batches(run.data):
-                if _identity(run.data, at, preserved) == wanted[len(bases)]:
-                    bases.append(batch.base_offset)
-                    if len(bases) == len(wanted):
-                        return bases if numbers else [each.base_offset for each in batches]
-                elif not numbers:
-                    raise OffsetConflict(first, end)
-                at += batch.size
+        for base, identity in _identities(runs, kind.preserves_batches):
+            if len(bases) == len(wanted):
+                break
+            if identity == wanted[len(bases)]:
+                bases.append(base)
+            elif not numbers:
+                raise OffsetConflict(first, end)
         offset = runs[-1].next_offset
+    if numbers:
+        return bases if len(bases) == len(wanted) else None
+    if len(bases) == len(wanted):
+        return [batch.base_offset for batch in batches]
+    if bases:
+        raise OffsetConflict(first, end)
     return None
+
+
+def _identities(runs: Sequence[Run], preserved: bool) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Base offset and identity of each batch."""
+    for run in runs:
+        at = 0
+        for batch in iter_batches(run.data):
+            yield batch.base_offset, _identity(run.data, at, preserved)
+            at += batch.size
 
 
 def _identity(data: Buffer, at: int, preserved: bool) -> tuple[int, ...]:
     """What no store changes of the header at ``at``: all fields but base offset and leader epoch; where
-    batches are not preserved, those from the last offset delta on."""
+    batches are not preserved, those from the last offset delta on, without the base timestamp under log
+    append time (rule 8 of the store's contract)."""
     header: tuple[int, ...] = HEADER.unpack_from(data, at)
-    return (header[1], *header[3:]) if preserved else header[6:]
+    if preserved:
+        return (header[1], *header[3:])
+    return (header[6], *header[8:]) if header[5] & LOG_APPEND_TIME else header[6:]

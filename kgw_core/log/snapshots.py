@@ -213,7 +213,7 @@ async def _taken(log: PartitionLog) -> bytes | None:
     log.unsaved = 0
     if log.ready or len(log.producers):  # after a failed append it is closed, and knows what it had
         try:
-            return await packed(log.producers, log.high_watermark)
+            return await packed(log.producers, log.settled_below)
         except Unsettled:
             pass
     log.unsaved = max(log.unsaved, EVERY_BYTES - RETRY_BYTES)

@@ -100,7 +100,7 @@ class Writers:
             log = next(reversed(self._due) if len(logs) & 1 else iter(self._due))
             del self._due[log]
             if log.queue.waiting and not log.queue.in_flight:
-                flight = log.queue.depart(room)
+                flight = log.queue.depart(room, log.high_watermark)
                 room -= max(flight.size, LEAST)
                 logs.append(log)
                 appends.append(Append(log.tp, flight.batches, log.leader_epoch))
@@ -120,7 +120,7 @@ class Writers:
     async def _write_log(self, log: PartitionLog) -> None:
         try:
             while log.queue.waiting and not log.queue.in_flight:
-                flight = log.queue.depart(MAX_APPEND_BYTES)
+                flight = log.queue.depart(MAX_APPEND_BYTES, log.high_watermark)
                 try:
                     outcome: Sequence[int] | Exception = await self._store.append(
                         log.tp, flight.batches, log.leader_epoch

@@ -66,17 +66,23 @@ class NumberingStore(SlowStore):
 
 
 class _Numbering(FaultyStore):
+    async def append(self, tp: TopicPartition, batches: Sequence[Batch], epoch: int = 0) -> Sequence[int]:
+        base = (await self.inner.bounds(tp)).end
+        numbered = []
+        for batch in batches:
+            data = bytearray(batch.data)
+            data[:8] = base.to_bytes(8, "big")
+            numbered.append(batch._replace(base_offset=base, data=data, stable=True))
+            base += batch.span
+        return await self.inner.append(tp, numbered)
+
     async def append_many(self, appends: Sequence[Append]) -> list[Sequence[int] | Exception]:
         results: list[Sequence[int] | Exception] = []
         for tp, batches, _ in appends:
-            base = (await self.inner.bounds(tp)).end
-            numbered = []
-            for batch in batches:
-                data = bytearray(batch.data)
-                data[:8] = base.to_bytes(8, "big")
-                numbered.append(batch._replace(base_offset=base, data=data, stable=True))
-                base += batch.span
-            results.append(await self.inner.append(tp, numbered))
+            try:
+                results.append(await self.append(tp, batches))
+            except UnknownTopicOrPartition as error:  # deleted, which is the outcome of this log alone
+                results.append(error)
         return results
 
 
