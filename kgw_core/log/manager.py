@@ -1,4 +1,4 @@
-"""All logs of one gateway: makes them, and holds what they share."""
+"""Kafka's LogManager: makes the logs of a gateway, and has their common parts."""
 
 from __future__ import annotations
 
@@ -32,25 +32,24 @@ from kgw_core.topics.catalog import TopicState
 from kgw_core.topics.keyed_locks import KeyedLocks
 
 PRODUCER_EXPIRATION_MS = 86_400_000
-"""How long a partition remembers a producer that is silent (Kafka's ``producer.id.expiration.ms``)."""
+"""How long a partition remembers a silent producer (Kafka's ``producer.id.expiration.ms``)."""
 
 UPKEEP_SECONDS = 600.0
 
 AT_ONCE = 256
-"""Logs of a deleted topic that are ended before others get a turn on the event loop."""
+"""How many logs of a deleted topic are ended before the event loop serves others."""
 
 
 class LogManager:
     """Store, ledger, clock and writers, as each :class:`PartitionLog` uses them.
 
-    ``spawn`` starts a coroutine that nobody waits for. ``max_inflated`` is what one batch may
-    decompress to, in bytes, where the log has to look inside. ``retention_interval`` (seconds) lies between
-    two looks for records that may go, ``compaction_interval`` between two for logs to compact. ``budget`` is
-    charged with the appends that wait. ``state`` is where what has to be remembered of logs is kept, where
-    both are durable. ``tail_cache``: bytes for the newest batches, where the store has to wait.
-    ``answers`` is charged with records that are read or converted for an answer. ``coalescer`` is open while
-    an append's outcome is told to all who wait for it. ``background`` runs what no request waits for.
-    ``check_records``: how closely the records of what is appended are looked at.
+    ``spawn`` starts a coroutine that nobody waits for. ``max_inflated`` is the most bytes to which one batch
+    may inflate. ``retention_interval`` and ``compaction_interval`` are the seconds between two checks.
+    ``budget`` counts appends that wait, ``answers`` records that are read or converted for an answer.
+    ``state`` stores data of logs if both are durable. ``tail_cache`` is the bytes for the newest batches if
+    the store has to wait. ``coalescer`` is open while an append's outcome goes to all that wait for it.
+    ``background`` runs work that no request waits for. ``check_records`` is how closely appended records are
+    checked.
     """
 
     def __init__(
@@ -89,29 +88,29 @@ class LogManager:
         self.snapshots = Snapshots(self._kept, self.background) if self._kept is not None else None
         self.storing = Tries("storing what is appended", self.background)
         self.late = False
-        """Whether the store has not answered an append in time, and none since."""
+        """Whether the store has not answered an append in time, and has answered none since."""
         self.wakes = Wakes()
         self.coalescer = Coalescer()
         self.writers = Writers(store, self.coalescer, spawn)
         self.refused = RefusedSequences(self.background, PRODUCER_EXPIRATION_MS, state if durable else None)
-        self.opening, self.changing = KeyedLocks(), KeyedLocks()  # of logs, each by its partition
+        self.opening, self.changing = KeyedLocks(), KeyedLocks()  # by the partition of each log
         self.openers = Openers(spawn)
         self.logs: dict[PartitionLog, None] = {}
-        """All that were made and not forgotten."""
+        """All logs that were made and whose topics were not deleted."""
         self.may_lead: Callable[[TopicPartition], bool] | None = None
-        """Whether this gateway leads a partition, or is to; None: all of them."""
+        """Whether this gateway leads a partition or may lead it. None: it leads all."""
         self.retention = Retention(store, clock, self._own, retention_interval, max_inflated)
         self.compaction = compaction.Compaction(
             store, self._kept, clock, self._own, compaction_interval, max_inflated
         )
 
     def _own(self) -> Iterable[PartitionLog]:
-        """The logs that are this gateway's to look after."""
+        """The logs that this gateway leads."""
         may_lead = self.may_lead
         return self.logs if may_lead is None else [log for log in self.logs if may_lead(log.tp)]
 
     def kind(self, topic: Topic) -> LogKind:
-        """What kind of log the topic's partitions are."""
+        """The kind of the topic's logs."""
         capabilities = self.store.capabilities(topic)
         kind = self._kinds.get(capabilities)
         if kind is None:
@@ -127,7 +126,7 @@ class LogManager:
         return log
 
     async def topic_deleted(self, topic: TopicState[PartitionLog]) -> None:
-        """The topic is gone: end its logs; return when all who have appended to them were told."""
+        """The topic was deleted: end its logs. Return when all appends to them are answered."""
         for number, log in enumerate(topic.partitions, 1):
             log.deleted()
             if number % AT_ONCE == 0:
@@ -136,7 +135,7 @@ class LogManager:
             await log.told()
 
     def forget(self, log: PartitionLog) -> None:
-        """The log was deleted: so is what is remembered of it."""
+        """The log was deleted: drop its data."""
         self.logs.pop(log, None)
         if log.kind.tails is not None:
             log.kind.tails.drop(log.tp)
@@ -146,22 +145,22 @@ class LogManager:
         self.refused.deleted(log.tp)
 
     def overdue(self, log: PartitionLog, error: KafkaError) -> None:
-        """The store has not answered an append to ``log`` in the time that a request waits for it."""
+        """The store has not answered an append to ``log`` before a request's timeout."""
         self.late = True
         self.storing.failed(type(error)(f"{log.tp}: {error}"))
 
     def answered(self) -> None:
-        """The store has answered an append again."""
+        """The store has answered an append."""
         self.late = False
         self.storing.succeeded()
 
     def snapshot(self, log: PartitionLog) -> None:
-        """Keep what is known of the log's producers, in the background."""
+        """Store a snapshot of the log's producers in the background."""
         assert self.snapshots is not None
         self.snapshots.due(log)
 
     async def upkeep(self) -> None:
-        """What is due from time to time: retention, compaction, old producers; runs until cancelled."""
+        """Run retention, compaction and the expiry of producers at intervals, until cancelled."""
         every = self.background.every
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(every, "retention", self.retention.interval, self.retention.check)
@@ -170,15 +169,15 @@ class LogManager:
 
     @property
     def producer_expiration_ms(self) -> int:
-        """How long producers that are silent are remembered."""
+        """How long silent producers are remembered, in ms."""
         return self.refused.expiration_ms
 
     def expire_producers_after(self, ms: int) -> None:
-        """Remember producers that are silent for ``ms`` from now on; it counts from the next look on."""
+        """Remember silent producers for ``ms``, from the next check on."""
         self.refused.expiration_ms = ms
 
     async def _forget_producers(self) -> None:
-        """Forget producers that have not written for as long as they are remembered."""
+        """Drop producers that have been silent for too long."""
         before = self.clock.time_ms() - self.producer_expiration_ms
         self.refused.expire(before)
         faults = Faults("partition(s)")
@@ -191,7 +190,7 @@ class LogManager:
         faults.tell()
 
     async def drained(self) -> None:
-        """Return when nothing that was queued is left to write, and what the next start needs is kept."""
+        """Return when all queued appends are written, and the snapshots for the next start are stored."""
         self.writers.stop()
         await self.writers.finished()
         await self.refused.finish()

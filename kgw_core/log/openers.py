@@ -1,4 +1,4 @@
-"""Opens logs that appends wait for: a few in each turn of the event loop, if one request names thousands."""
+"""Opens logs for waiting appends: a few in each turn of the event loop, as one request may name thousands."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 STEP: Final = 16
-"""Logs that begin to be opened before others get a turn."""
+"""How many logs begin to open before the event loop serves others."""
 
 
 class Openers:
-    """``spawn`` starts a coroutine that nobody waits for. A log that is slow to open holds up no other."""
+    """Opens logs. ``spawn`` starts a coroutine that nobody waits for. A slow log delays no other."""
 
     def __init__(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         self._spawn = spawn
@@ -29,7 +29,7 @@ class Openers:
         self._starting = False
 
     def open(self, log: PartitionLog) -> None:
-        """Open it soon. Appends that wait for it are told of a failure by the log itself."""
+        """Open the log soon. The log itself gives a failure to its waiting appends."""
         self._due[log] = None
         if not self._starting:
             self._starting = True

@@ -1,4 +1,4 @@
-"""What a log has to know before it can be used: its bounds, its position, and its producers."""
+"""Opens a log: gets its leadership with bounds and epoch, and reads its producers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kgw_core.spi.storage import SCAN_BYTES, LogStore, TopicPartition
 
 
 class Opened(NamedTuple):
-    """``start`` and ``high_watermark`` are offsets. ``size``: bytes that were read for the producers."""
+    """The state of a log after opening. ``size`` is how many bytes were read for the producers."""
 
     start: int
     high_watermark: int
@@ -32,12 +32,12 @@ async def opened(
     now: int,
     expiration_ms: int,
 ) -> Opened:
-    """Bounds and epoch from the ledger, which leads the log from now on, producers from their snapshot and
-    from the headers of the batches that came after it.
+    """Lead the log by the ledger, which gives bounds and epoch. Read its producers from their snapshot, and
+    from the headers of the batches after it.
 
     :param now: ms since the epoch.
-    :param expiration_ms: how long producers that are silent are remembered.
-    :raises Exception: what store and ledger raise.
+    :param expiration_ms: how long silent producers are remembered.
+    :raises Exception: from store and ledger.
     """
     start, end, epoch, _ = await ledger.lead(tp)
     producers, offset, size = Producers(), start, 0
@@ -69,10 +69,8 @@ async def opened(
 
 
 async def take_over(producers: Producers, before: Producers) -> None:
-    """Add to ``producers``, as they were found, what a log that was open ``before`` knew of its own.
-
-    Others get their turns meanwhile.
-    """
+    """Add the producers of a log that was open ``before`` to ``producers``, which were read. Others are
+    served meanwhile."""
     for number, producer_id in enumerate(before.ids(), 1):
         producer = before.get(producer_id)
         if producer is not None:
@@ -82,20 +80,20 @@ async def take_over(producers: Producers, before: Producers) -> None:
 
 
 class LastHeard:
-    """When producers were last heard of, by their batches, whose times are the clients'.
+    """The last activity of producers, by the times of their batches, which are the clients'.
 
-    A producer must not be forgotten because its records have old times or none, and not be kept for ever
-    because they lie in the future.
+    A producer must not be dropped because its records have old times or none, and not be kept for ever
+    because their times are in the future.
     """
 
     def __init__(self, now: int, expired_before: int) -> None:
         self.expired_before = expired_before
         self.doubtful: dict[int, RecordBatch] = {}
-        """The last batch of each producer whose time does not tell it."""
+        """The last batch of each producer without a usable time."""
         self._now = now
 
     def of(self, batch: RecordBatch) -> int:
-        """The time of the batch, or now where that cannot be."""
+        """The time of the batch, or now if that is impossible."""
         if self.expired_before <= batch.max_timestamp <= self._now:
             self.doubtful.pop(batch.producer_id, None)
             return batch.max_timestamp
@@ -103,7 +101,7 @@ class LastHeard:
         return self._now
 
     def settle(self, producers: Producers, written: int) -> None:
-        """What lies below offset ``written`` was written so long ago that its producers may be forgotten."""
+        """Batches below offset ``written`` were written so long ago that their producers may be dropped."""
         for producer_id, batch in self.doubtful.items():
             producer = producers.get(producer_id)
             if producer is not None and batch.base_offset < written:

@@ -1,12 +1,12 @@
-"""One partition's log: the order of its records, from an append to what the store has made of it.
+"""One partition's log (Kafka's UnifiedLog): an append, from its checks to the outcome of the store.
 
-Appends belong to the log, not to the request that brought them. A batch is checked, given its offsets and its
-place in its producer's sequence, and stored: at once where the store is immediate, through the queue
-(:mod:`kgw_core.log.queue`) and the writers where it has to wait. Where the log cannot take it yet, it waits
-for that first (:mod:`kgw_core.log.deferred`). What a queued batch got is tentative. When its append has
-certainly failed, all that is queued is answered with a retriable error, the log closes, and its next use
-reads everything again. While the outcome is not known (:mod:`kgw_core.log.resolving`), nobody is answered,
-and what comes is queued behind.
+Appends belong to the log, not to their requests. A batch is checked, gets its offsets and its place in its
+producer's sequence, and is stored: at once in an immediate store, else through the queue
+(:mod:`kgw_core.log.queue`) and the writers. If the log cannot take it yet, it is deferred first
+(:mod:`kgw_core.log.deferred`). The offsets and the place of a queued batch are tentative. If its append has
+certainly failed, all queued batches are answered with a retriable error, the log closes, and its next use
+reads everything again. While the outcome is unknown (:mod:`kgw_core.log.resolving`), no batch is answered,
+and later ones are queued.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python functio
 
 
 class PartitionLog(ReadableLog):
-    """The log of one partition. Not thread-safe; all of it runs on the event loop."""
+    """The log of one partition. Not thread-safe; it runs on the event loop."""
 
     __slots__ = (
         "_committed",
@@ -79,19 +79,19 @@ class PartitionLog(ReadableLog):
         self.unsaved = 0
         """Bytes appended, or read when it was opened, since the last snapshot of the producers."""
         self.snapshot_offset = -1
-        """Of the last snapshot of the producers that was kept since the log was made."""
-        self._immediate = self.kind.immediate  # off while an append's outcome is not known
-        self._lost = False  # while it is opened: another gateway has become its leader meanwhile
-        self._grown = self._committed = 0  # the furthest that store and ledger have told while it was closed
-        self._deferred: Deferred | None = None  # there while anything has to wait
+        """The offset of the last snapshot of the producers since the log was made."""
+        self._immediate = self.kind.immediate  # off while the outcome of an append is unknown
+        self._lost = False  # another gateway has become the leader while the log was opened
+        self._grown = self._committed = 0  # the highest events of store and ledger while closed
+        self._deferred: Deferred | None = None  # None if no append is deferred
 
     # -- opening
 
     async def open(self) -> None:
-        """Make ready: bounds from the store, position from the ledger, producers from the batches' headers.
+        """Open the log: lead it, and read its bounds and producers.
 
         :raises NotLeaderOrFollower: another gateway leads it.
-        :raises KafkaError: the topic is gone, or the store cannot say.
+        :raises KafkaError: the topic was deleted, or the store failed.
         """
         if self.ready:
             return
@@ -100,9 +100,9 @@ class PartitionLog(ReadableLog):
                 return
             try:
                 self._check_exists()
-                await self.queue.idle()  # what is in flight of an earlier leadership may still be stored
+                await self.queue.idle()  # appends in flight of an earlier leadership may still be stored
                 self._lost = False
-                async with self.changing():  # a trim that is under way would move the start meanwhile
+                async with self.changing():  # a trim in flight would move the start meanwhile
                     self._check_exists()
                     manager = self._manager
                     found = await opened(
@@ -114,20 +114,20 @@ class PartitionLog(ReadableLog):
                         manager.producer_expiration_ms,
                     )
                     await take_over(found.producers, self.producers)
-                    self._check_exists()  # it may have gone meanwhile
+                    self._check_exists()  # it may have been deleted meanwhile
                     if self._lost:
                         raise NotLeaderOrFollower(f"{self.tp} was lost to another gateway")
                     self._begin(found)
             except Exception as error:
                 failure = explained(error, self.tp)
-                if isinstance(failure, OffsetOutOfRange):  # others have trimmed the store's log meanwhile
+                if isinstance(failure, OffsetOutOfRange):  # another gateway has trimmed the log meanwhile
                     failure = KafkaStorageError(f"{self.tp} changed while it was opened: {error}")
                 if self._deferred is not None:
                     self._fail_deferred(self._deferred, failure)
                 raise failure from error
 
     def _fail_deferred(self, deferred: Deferred, failure: KafkaError) -> None:
-        """The log does not open: tell those who wait for it."""
+        """The log cannot be opened: fail the deferred appends."""
         if not deferred.looking:
             self._deferred = None
         waited = deferred.take()
@@ -138,7 +138,7 @@ class PartitionLog(ReadableLog):
     def _begin(self, found: Opened) -> None:
         moved = found.high_watermark > self.high_watermark or found.start > self.start
         self.start, self.high_watermark, self.leader_epoch, self.producers, self.unsaved = found
-        # From here on nothing waits, so no append can overtake those that came while the log was opening.
+        # Nothing awaits from here on, so no append can overtake those that came while the log was opening.
         self.ready = True
         self.grown(self._grown)
         self.raise_high_watermark(self._committed)
@@ -152,13 +152,13 @@ class PartitionLog(ReadableLog):
     # -- appending
 
     def append(self, data: memoryview, stable: bool, looked: bool = False) -> Appended | Pending[Appended]:
-        """Append the one batch that ``data`` is; its bytes are written to (offset, leader epoch).
+        """Append the single batch in ``data``, whose offset and leader epoch are written into the bytes.
 
-        ``stable``: the bytes stay as they are after the call, and may be kept. ``looked``: the records of the
-        batch need not be looked at any more.
+        ``stable``: the bytes do not change after the call, and may be kept. ``looked``: the records are
+        checked already.
 
-        :raises KafkaError: the batch is refused, each refusal with Kafka's code. A Pending fails with what
-            went wrong in the store.
+        :raises KafkaError: the batch is refused, with Kafka's code. A Pending fails with the error of the
+            store.
         """
         manager = self._manager
         try:
@@ -231,9 +231,10 @@ class PartitionLog(ReadableLog):
     def _failed_at_once(
         self, error: Exception, batch: Batch, log_append_time: int, producer_id: int
     ) -> Pending[Appended]:
-        """A store that never waits has failed: until it is known what it has, its log waits like others.
+        """An immediate store has failed. Until the outcome is known, the log queues appends as with other
+        stores.
 
-        :raises KafkaError: it is known that nothing was written.
+        :raises KafkaError: certainly nothing was written.
         """
         if is_certain(error):
             raise self._failed(error, batch.base_offset) from error
@@ -246,8 +247,8 @@ class PartitionLog(ReadableLog):
         return pending
 
     def _refused(self, batches: Iterable[Buffer]) -> None:
-        """These were refused with a retriable error. Where others wait that came before them, that is
-        remembered when those are appended: else these would have to come first."""
+        """These batches were refused with a retriable error. If earlier appends are deferred, the refusal is
+        remembered after them; else these batches would have to come before them."""
         if self._deferred is None:
             self._remember_refused(batches)
         else:
@@ -255,8 +256,8 @@ class PartitionLog(ReadableLog):
                 self._deferred.refuse(data)
 
     def _remember_refused(self, batches: Iterable[Buffer], damaged: bool = False) -> None:
-        """These were refused with a retriable error: until they come again, no later batch of their producers
-        may take their place (:mod:`kgw_core.log.refused`)."""
+        """These batches were refused with a retriable error. Until they come again, no later batch of their
+        producers may take their place (:mod:`kgw_core.log.refused`)."""
         refused = self._manager.refused
         if self._topic.deleted:
             refused.remember_absent(self.tp.topic, self.tp.partition, batches)
@@ -265,7 +266,7 @@ class PartitionLog(ReadableLog):
             refused.remember_batches(self.tp, batches, producers, damaged)
 
     def _defer(self, data: memoryview, stable: bool) -> Pending[Appended]:
-        """Append it when the log is open, and what came before it has been looked into."""
+        """Append the batch when the log is open and earlier batches are checked."""
         self._check_exists()
         manager = self._manager
         check_room(manager.budget, self.tp)
@@ -275,7 +276,7 @@ class PartitionLog(ReadableLog):
         return self._deferred.add(data, stable)
 
     def _look_first(self, data: memoryview, stable: bool) -> Pending[Appended]:
-        """Look at the records in a thread; what comes to this log meanwhile waits behind it."""
+        """Check the records in a thread. Later appends to the log wait for that."""
         manager = self._manager
         check_room(manager.budget, self.tp)
         if not stable:
@@ -327,15 +328,16 @@ class PartitionLog(ReadableLog):
 
     @property
     def settled_below(self) -> int:
-        """The offset below which no batch lies whose append is under way. A store that numbers records may
-        tell that the log has grown before it answers the append, so this may be below the high watermark."""
+        """The offset below which there is no batch in flight. A store that numbers records may report that
+        the log has grown before it answers the append, so this may be below the high watermark."""
         flight = self.queue.in_flight
         return self.high_watermark if flight is None else min(flight.lowest, self.high_watermark)
 
     def settle(self, outcome: Sequence[int] | Exception) -> None:
-        """What the store said of what is in flight: the base offset of each batch, or why not.
+        """Settle the append in flight with the outcome of the store: the base offset of each batch, or the
+        error.
 
-        Where an error leaves open whether it was written, everybody waits until the store can say.
+        If the error leaves the outcome unknown, all wait until the store knows it.
         """
         manager = self._manager
         flight = self.queue.in_flight
@@ -349,7 +351,7 @@ class PartitionLog(ReadableLog):
                 and isinstance(outcome, KafkaError)
                 and not outcome.retriable
             ):
-                self.queue.one_by_one()  # which of them the store does not take is not known
+                self.queue.one_by_one()  # it is unknown which of them the store refuses
             else:
                 self._not_stored(self.queue.landed(), outcome)
             return
@@ -358,14 +360,14 @@ class PartitionLog(ReadableLog):
         except Exception as error:
             manager.writers.resolve(self, error)
         else:
-            if high_watermark > self.high_watermark:  # what others have written since may be committed, too
+            if high_watermark > self.high_watermark:  # batches of other writers may be committed, too
                 self.high_watermark = high_watermark
             self._stored(self.queue.landed(), outcome)
 
     async def look_for_flight(self, error: Exception) -> Sequence[int] | Exception:
-        """What came of what is in flight, of which ``error`` does not say it, however long that takes.
+        """The outcome of the append in flight, which ``error`` leaves unknown. This may take long.
 
-        Returns the base offset of each batch, or an error that says that none was stored.
+        Returns the base offset of each batch, or an error if none was stored.
         """
         manager = self._manager
         flight = self.queue.in_flight
@@ -412,9 +414,10 @@ class PartitionLog(ReadableLog):
         written.fail(failure)
 
     def _failed(self, error: Exception, base: int, refused: Iterable[Buffer] = ()) -> KafkaError:
-        """An append failed: void all that is tentative, close; return what to tell those who wait.
+        """An append failed: drop all tentative state and close. Return a function that answers the waiting
+        appends.
 
-        ``refused``: the batches that are told it before those in the queue.
+        ``refused`` are the batches to answer before those in the queue.
         """
         failure = explained(error, self.tp)
         self.ready = False
@@ -422,7 +425,7 @@ class PartitionLog(ReadableLog):
             self._manager.ledger.fenced(self.tp, getattr(error, "epoch", -1))
         self._immediate = self.kind.immediate
         if isinstance(failure, NotLeaderOrFollower | UnknownTopicOrPartition):
-            self.producers = Producers()  # others may have written; else what was acknowledged still counts
+            self.producers = Producers()  # others may have written; else the acknowledged state stays valid
             tell_changed(self.waiting)
         if self.kind.tails is not None:
             self.kind.tails.drop(self.tp)
@@ -434,10 +437,10 @@ class PartitionLog(ReadableLog):
         self.queue.fail(retriable(failure, self.tp))
         return failure
 
-    # -- what goes
+    # -- trims
 
     async def _prepare_trim(self, before: int) -> None:
-        # A crash right after the trim would leave nothing of producers whose batches it deletes.
+        # After a crash right after the trim, the producers of the deleted batches would be unknown.
         snapshots = self._manager.snapshots
         if snapshots is not None and self.producers.have_batches_below(before):
             await snapshots.keep(self)
@@ -447,17 +450,17 @@ class PartitionLog(ReadableLog):
         if self._manager.snapshots is not None and self.snapshot_offset < start and len(self.producers):
             self._manager.snapshot(self)  # the batches that told of them are gone
 
-    # -- what store and ledger tell by themselves
+    # -- events of store and ledger
 
     def grown(self, end: int) -> None:
-        """Others have appended up to ``end``."""
+        """Other writers have appended up to ``end``."""
         if not self.ready:
             self._grown = max(end, self._grown)
         elif end > self.high_watermark:
             self.raise_high_watermark(self._manager.ledger.committed(self.tp, end))
 
     def raise_high_watermark(self, high_watermark: int) -> None:
-        """More is committed than this gateway has appended."""
+        """Batches of other writers are committed."""
         if not self.ready:
             self._committed = max(high_watermark, self._committed)
         elif high_watermark > self.high_watermark:
@@ -465,10 +468,10 @@ class PartitionLog(ReadableLog):
             tell_changed(self.waiting)
 
     def lose(self, epoch: int) -> None:
-        """Another gateway leads the log, in ``epoch`` (-1: not known). What is in flight is told when the
-        store has answered."""
+        """Another gateway leads the log, in ``epoch`` (-1: unknown). The append in flight is answered when
+        the store has answered."""
         if self.ready and 0 <= epoch < self.leader_epoch:
-            return  # it did, before this gateway led anew
+            return  # that was before this gateway led again
         self._lost = True
         if self.ready:
             self._failed(Fenced(self.tp, epoch), -1)
@@ -479,7 +482,7 @@ class PartitionLog(ReadableLog):
     # -- the end
 
     def deleted(self) -> None:
-        """The topic is gone: who waits is told at once."""
+        """The topic was deleted: waiting appends are answered at once."""
         failure = self._failed(UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted"), -1)
         if self._deferred is not None and not self._deferred.looking:
             self._fail_deferred(self._deferred, failure)
@@ -487,9 +490,9 @@ class PartitionLog(ReadableLog):
         self._manager.forget(self)
 
     async def told(self) -> None:
-        """Return when all who have appended know what came of it. The topic is gone, so no more come.
+        """Return when all appends are answered. The topic was deleted, so there are no new ones.
 
-        What is told later could be a refusal, of a batch whose successor a new topic has taken by then.
+        A later answer could be a refusal of a batch whose successor a new topic has taken by then.
         """
         while True:
             items = self.queue.in_flight.items if self.queue.in_flight is not None else self.queue.waiting

@@ -1,9 +1,9 @@
-"""What a partition knows of its idempotent producers (KIP-98): epochs, sequences, the last five batches.
+"""Kafka's ProducerStateManager: the epochs, sequences and last five batches of idempotent producers (KIP-98).
 
-A producer numbers its records per partition; a batch carries the first number. The next batch has to go on
-where the last one ended, and one that was appended before is answered again, not appended again. State is
-tentative from the moment a batch is queued: after a failed append a log keeps what was acknowledged, which is
-more than can be read where batches have been deleted, and reads the rest again.
+A producer numbers its records for each partition, and a batch has the first number. The next batch has to
+continue the numbers, and a batch that was appended before is acknowledged again, not appended again. The
+state is tentative while a batch is queued. After a failed append a log keeps the acknowledged state, as
+batches may have been deleted and cannot be read, and reads the rest again.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from kgw_core.pending import Pending
 from kgw_core.records.batch import NO_PRODUCER_EPOCH
 
 WINDOW = 5
-"""How many of a producer's last batches are known again: as many as a client may have in flight."""
+"""How many of a producer's last batches are remembered: as many as a client may have in flight."""
 
 _SEQUENCES = 1 << 31
 
 
 class Appended(NamedTuple):
-    """What came of an append. ``log_append_time`` in ms, -1 under CreateTime."""
+    """The outcome of an append. ``log_append_time`` is in ms, or -1 with CreateTime."""
 
     base_offset: int
     log_append_time: int = -1
 
 
 class Entry(NamedTuple):
-    """One batch of the window. ``outcome``: :class:`Appended`, or the Pending of an append under way."""
+    """One batch of the window. ``outcome`` is :class:`Appended`, or the Pending of an append in flight."""
 
     first_sequence: int
     last_sequence: int
@@ -47,12 +47,12 @@ class Producer:
         self.last_timestamp = -1
         self.window: list[Entry] = []
         self.left: tuple[int, Entry] | None = None
-        """Epoch and batch: the last that was acknowledged, where the window had no place for it."""
+        """The last acknowledged batch and its epoch, if the window had no place for it."""
         self.doubtful = False
-        """Whether a later one may have been acknowledged, for which the window had no place either."""
+        """Whether a later batch may have been acknowledged without a place in the window."""
 
     def acknowledged(self) -> Producer | None:
-        """The producer without what is under way; None where it is new, or that is not known."""
+        """The producer without its batches in flight; None if it is new, or if that is unknown."""
         epoch = self.epoch
         window = [entry for entry in self.window if isinstance(entry.outcome, Appended)]
         if not window:
@@ -88,18 +88,19 @@ class Producers:
         return self._by_id.get(producer_id)
 
     def find(self, producer_id: int, epoch: int, first: int, last: int) -> object | None:
-        """The outcome of this very batch if it is among the last five, else None after checking its place.
+        """The outcome of this batch if it is a duplicate of one of the last five; else check its place and
+        return None.
 
         ``first`` and ``last`` are the sequence numbers of its first and last record.
 
-        :raises InvalidProducerEpoch: a newer epoch of the producer has written here, or its epoch is none.
-        :raises OutOfOrderSequenceNumber: records are missing before it, or it is older than the window.
+        :raises InvalidProducerEpoch: a newer epoch of the producer has written here, or the epoch is invalid.
+        :raises OutOfOrderSequenceNumber: records before it are missing, or it is older than the window.
         """
         producer = self._by_id.get(producer_id)
         if producer is None:
             if epoch < NO_PRODUCER_EPOCH:
                 raise InvalidProducerEpoch(f"the batch of producer {producer_id} has epoch {epoch}")
-            return None  # its state may have expired: any first sequence is accepted (KIP-360)
+            return None  # its state may have expired, so any first sequence is accepted (KIP-360)
         if epoch == producer.epoch:
             expected = (producer.last_sequence + 1) % _SEQUENCES
             if first == expected or producer.last_sequence < 0:
@@ -123,7 +124,7 @@ class Producers:
     def put(
         self, producer_id: int, epoch: int, first: int, last: int, outcome: object, timestamp: int
     ) -> None:
-        """Record a batch that :meth:`find` let through; ``timestamp`` (ms) is when, for expiry."""
+        """Add a batch that :meth:`find` accepted. ``timestamp`` (ms) is the time for expiry."""
         producer = self._by_id.get(producer_id)
         if producer is None:
             producer = self._by_id[producer_id] = Producer(epoch)
@@ -145,7 +146,7 @@ class Producers:
         producer.last_timestamp = timestamp
 
     def settle(self, producer_id: int, pending: object, outcome: Appended) -> None:
-        """Put the outcome in the place of the append that was under way."""
+        """Replace the append in flight by its outcome."""
         producer = self._by_id.get(producer_id)
         if producer is not None:
             for index, entry in enumerate(producer.window):
@@ -154,7 +155,7 @@ class Producers:
                     return
 
     def is_tentative(self, producer_id: int) -> bool:
-        """Whether an append of the producer's last batch is under way."""
+        """Whether an append of the producer's last batch is in flight."""
         producer = self._by_id.get(producer_id)
         return (
             producer is not None
@@ -163,10 +164,10 @@ class Producers:
         )
 
     def may_end_with(self, producer_id: int, epoch: int, last_sequence: int) -> bool:
-        """Whether this may be the last that the store has of the producer, as far as it is remembered.
+        """Whether this may be the producer's last batch in the store.
 
-        An append that is under way may fail, so what was acknowledged last counts beside it; where only
-        such appends are remembered, every batch of the producer may be the one.
+        An append in flight may fail, so the last acknowledged batch counts, too. If only appends in flight
+        are remembered, every batch of the producer may be the last.
         """
         producer = self._by_id.get(producer_id)
         if producer is None:
@@ -179,7 +180,7 @@ class Producers:
         return True
 
     def have_batches_below(self, offset: int) -> bool:
-        """Whether some batch that is remembered lies below ``offset``."""
+        """Whether a remembered batch is below ``offset``."""
         return any(
             isinstance(entry.outcome, Appended) and entry.outcome.base_offset < offset
             for producer in self._by_id.values()
@@ -187,8 +188,8 @@ class Producers:
         )
 
     def take_over(self, producer_id: int, before: Producer) -> None:
-        """What the log knew of the producer ``before`` it was read again. What was acknowledged of that
-        counts, where batches that were not found have been deleted."""
+        """Merge the producer's state ``before`` the log was read again. Its acknowledged batches count if
+        they were not found, as they may have been deleted."""
         known = before.acknowledged()
         found = self._by_id.get(producer_id)
         if known is not None and (
@@ -201,7 +202,7 @@ class Producers:
             self._by_id[producer_id] = known
 
     def expire(self, before: int) -> int:
-        """Forget producers that were last heard of before this time (ms); return how many."""
+        """Drop producers whose last activity was before this time (ms). Return how many."""
         old = [producer_id for producer_id, state in self._by_id.items() if state.last_timestamp < before]
         for producer_id in old:
             del self._by_id[producer_id]

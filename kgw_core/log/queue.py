@@ -1,4 +1,4 @@
-"""Batches on their way into a store that waits: those not handed over yet, and those the store is at."""
+"""The queue of a log before a store that waits: batches that wait, and the append in flight."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Queued(NamedTuple):
-    """A batch, and who waits for it."""
+    """A batch and its Pending."""
 
     batch: Batch
     pending: Pending[Appended]
@@ -28,13 +28,13 @@ class Queued(NamedTuple):
 
 
 class Flight:
-    """What the store is at, in one append: ``items`` with their ``batches``. ``span``: offsets that it takes;
-    ``size``: bytes that it is. ``lowest``: no batch gets an offset below this."""
+    """One append in flight: ``items`` with their ``batches``. ``span`` is its offsets, ``size`` its bytes. No
+    batch gets an offset below ``lowest``."""
 
     __slots__ = ("batches", "items", "lowest", "size", "span")
 
     def __init__(self, items: Sequence[Queued], most: int, lowest: int) -> None:
-        """The first of ``items`` that make up to ``most`` bytes, at least one."""
+        """The first ``items`` of up to ``most`` bytes, at least one."""
         self.lowest = lowest
         self.batches: list[Batch] = []
         size = span = 0
@@ -51,16 +51,16 @@ class Flight:
         self.span = span
 
     def end(self, bases: Sequence[int]) -> int:
-        """The offset after the last, now that each is at its base offset.
+        """The offset after the last batch, from the base offset of each.
 
-        :raises RuntimeError: there is not a base offset for each.
+        :raises RuntimeError: the number of base offsets is wrong.
         """
         if len(bases) != len(self.batches):
             raise RuntimeError(f"store gave {len(bases)} base offsets for {len(self.batches)} batches")
         return bases[-1] + self.batches[-1].span
 
     def placed(self, bases: Sequence[int], producers: Producers) -> list[Appended]:
-        """What came of each, now that it is at its base offset; their producers are told."""
+        """The outcome of each batch from its base offset. Updates the producers."""
         outcomes = []
         for item, base in zip(self.items, bases, strict=True):
             appended = Appended(base, item.log_append_time)
@@ -70,30 +70,30 @@ class Flight:
         return outcomes
 
     def resolve(self, outcomes: list[Appended]) -> None:
-        """Tell those who wait."""
+        """Resolve the Pendings with their outcomes."""
         for item, outcome in zip(self.items, outcomes, strict=True):
             item.pending.resolve(outcome)
 
     def fail(self, failure: KafkaError) -> None:
-        """Tell those who wait that nothing came of it."""
+        """Fail the Pendings."""
         for item in self.items:
             item.pending.fail(failure)
 
 
 class AppendQueue:
-    """Those of one log. The store gets the next only when it is done with what is ``in_flight``."""
+    """The queue of one log. The store gets the next append when the one ``in_flight`` is done."""
 
     __slots__ = ("_alone", "_landed", "_manager", "in_flight", "waiting")
 
     def __init__(self, manager: LogManager) -> None:
         self._manager = manager
-        self.waiting: Sequence[Queued] = ()  # not a list yet, which the garbage collector would track
+        self.waiting: Sequence[Queued] = ()  # not a list, which the garbage collector would track
         self.in_flight: Flight | None = None
         self._landed: anyio.Event | None = None
-        self._alone = 0  # how many of those that wait are to be appended one by one
+        self._alone = 0  # how many waiting batches have to be appended one by one
 
     def put(self, batch: Batch, log_append_time: int, producer_id: int) -> Pending[Appended]:
-        """Its bytes have to stay as they are."""
+        """Add a batch. Its bytes must not change."""
         pending: Pending[Appended] = Pending()
         queued = Queued(batch, pending, log_append_time, producer_id)
         if isinstance(self.waiting, list):
@@ -104,8 +104,7 @@ class AppendQueue:
         return pending
 
     def depart(self, most: int, high_watermark: int) -> Flight:
-        """What the store is to append now, ``most`` bytes of it or one batch, behind the log's high
-        watermark."""
+        """The next append: up to ``most`` bytes, or one batch, after the log's high watermark."""
         if self._alone:
             self._alone -= 1
             most = 0
@@ -114,14 +113,15 @@ class AppendQueue:
         return flight
 
     def one_by_one(self) -> None:
-        """What is in flight was not stored: each of its batches is to be appended by itself, first."""
+        """The append in flight was not stored: put its batches back to the front, to be appended one by
+        one."""
         flight, self.in_flight = self.in_flight, None
         assert flight is not None
         self._alone = len(flight.batches)
         self.waiting = [*flight.items, *self.waiting]
 
     def landed(self) -> Flight:
-        """The store has answered for what was in flight."""
+        """The store has answered the append in flight."""
         flight, self.in_flight = self.in_flight, None
         assert flight is not None
         self._manager.budget.give(flight.size + QUEUED * len(flight.batches))
@@ -130,14 +130,14 @@ class AppendQueue:
         return flight
 
     async def idle(self) -> None:
-        """Return when the store has answered for what was in flight."""
+        """Return when the store has answered the append in flight."""
         while self.in_flight is not None:
             self._landed = anyio.Event()
             await self._landed.wait()
             self._landed = None
 
     def fail(self, failure: KafkaError) -> None:
-        """What waits will not be handed over; of what is in flight the store has to tell."""
+        """Remove the waiting batches. The append in flight stays until the store answers."""
         items, self.waiting, self._alone = self.waiting, (), 0
         for item in items:
             give_room(self._manager.budget, item.batch.data)

@@ -1,4 +1,4 @@
-"""What may be read of one partition's log: where it begins and ends, its records, and what goes from it."""
+"""The readable part of one partition's log: its offsets, reads, and trims."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class ReadableLog(ABC):
-    """The part of a log that readers see; appends move its end, and trims its start.
+    """The part of a log that readers see. Appends move its end, and trims its start.
 
-    ``start`` (log start offset), ``high_watermark``, ``last_stable_offset`` and ``leader_epoch`` mean what
-    they mean in Kafka, and are right only while ``ready``. ``waiting``: fetches that wait for more.
+    ``start`` (log start offset), ``high_watermark``, ``last_stable_offset`` and ``leader_epoch`` are Kafka's,
+    and valid only while ``ready``. ``waiting`` are the fetches that wait for more.
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class ReadableLog(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Make ready. :raises KafkaError: the topic is gone, or the store cannot say."""
+        """Open the log. :raises KafkaError: the topic was deleted, or the store failed."""
 
     @abstractmethod
     def lose(self, epoch: int) -> None:
@@ -86,10 +86,10 @@ class ReadableLog(ABC):
             raise UnknownLeaderEpoch(f"leader epoch is {self.leader_epoch}, not yet {current_leader_epoch}")
 
     def read_now(self, offset: int, max_bytes: int) -> Sequence[Run] | None:
-        """Runs from ``offset``, at least one batch if there is one; for ready logs only. None where the store
-        has to be waited for: :meth:`read`.
+        """Runs from ``offset`` on, at least one batch if there is one. Only for ready logs. None if the store
+        has to be awaited: :meth:`read`.
 
-        :raises OffsetOutOfRange: below the log start offset or above the high watermark.
+        :raises OffsetOutOfRange: ``offset`` is below the log start offset or above the high watermark.
         :raises UnknownTopicOrPartition: the topic was deleted.
         """
         if not self.start <= offset < self.high_watermark:
@@ -105,7 +105,7 @@ class ReadableLog(ABC):
             raise explained(error, self.tp) from error
 
     async def read(self, offset: int, max_bytes: int) -> Sequence[Run]:
-        """:meth:`read_now`, waited for; opens the log where it is not ready."""
+        """:meth:`read_now` for any store. Opens the log if it is not ready."""
         await self.open()
         there = self.read_now(offset, max_bytes)
         if there is not None:
@@ -116,22 +116,22 @@ class ReadableLog(ABC):
             raise explained(error, self.tp) from error
 
     async def find_time(self, timestamp: int) -> int | None:
-        """Base offset of the first batch with a record at or after ``timestamp`` (ms), or None."""
+        """The base offset of the first batch with a record at or after ``timestamp`` (ms), or None."""
         try:
             return await self._manager.store.find_time(self.tp, timestamp)
         except Exception as error:
             raise explained(error, self.tp) from error
 
     async def find_max_time(self, start: int, end: int) -> int | None:
-        """Base offset of the first batch that has the largest max timestamp of those that hold offsets from
-        ``start`` on and begin below ``end``; None if there are none."""
+        """The base offset of the first batch with the largest max timestamp, of the batches that have offsets
+        from ``start`` on and begin before ``end``; None if there is none."""
         try:
             return await self._manager.store.find_max_time(self.tp, start, end)
         except Exception as error:
             raise explained(error, self.tp) from error
 
     async def unchecked(self) -> int:
-        """The offset below which headers may say other times than their records."""
+        """The offset below which the times in headers may differ from those of the records."""
         try:
             return (await self._manager.store.bounds(self.tp)).unchecked
         except Exception as error:
@@ -151,12 +151,12 @@ class ReadableLog(ABC):
                 f"offset {offset} of {self.tp} is not within {self.start} to {self.high_watermark}"
             )
 
-    # -- what goes
+    # -- trims
 
     async def trim(self, before: int) -> int:
-        """Raise the log start offset to ``before`` (-1: the high watermark); return the log start offset.
+        """Raise the log start offset to ``before`` (-1: the high watermark). Return the log start offset.
 
-        :raises OffsetOutOfRange: above the high watermark.
+        :raises OffsetOutOfRange: ``before`` is above the high watermark.
         """
         await self.open()
         if before == -1:
@@ -179,7 +179,7 @@ class ReadableLog(ABC):
 
     @abstractmethod
     async def _prepare_trim(self, before: int) -> None:
-        """Called before the store drops what lies below ``before``."""
+        """Called before the store drops batches below ``before``."""
 
     def _starts_at(self, start: int) -> None:
         if start > self.start:  # another trim may have gone further meanwhile
@@ -190,8 +190,8 @@ class ReadableLog(ABC):
             tell_changed(self.waiting)
 
     async def _look_where_it_starts(self) -> None:
-        """A trim has failed, and may have been done all the same. Where the store cannot say, the next trim
-        sets it right."""
+        """A trim has failed, but may have been done. If the store cannot tell, the next trim corrects the
+        start."""
         try:
             bounds = await self._manager.store.bounds(self.tp)
         except Exception as error:
@@ -200,11 +200,10 @@ class ReadableLog(ABC):
             self._starts_at(min(bounds.start, self.high_watermark))
 
     def changing(self) -> AbstractAsyncContextManager[None]:
-        """Held while the store takes something away: a trim and a replacement never overlap, and the log is
-        not opened meanwhile."""
+        """The lock of trims and replacements: they never overlap, and the log is not opened meanwhile."""
         return self._manager.changing.of(self.tp)
 
     def replaced(self, first: int, end: int) -> None:
-        """Compaction has put other batches in place of those from ``first`` up to ``end``."""
+        """Compaction has replaced the batches from ``first`` up to ``end``."""
         if self.kind.tails is not None:
             self.kind.tails.drop(self.tp, end)

@@ -1,25 +1,25 @@
-"""The sequences of idempotent producers that a log has refused for now, and that have to come first.
+"""Refused sequences: batches of idempotent producers that got a retriable error, and have to come first.
 
-A log that has nothing of a producer takes any first sequence, since what it had may have expired (KIP-360).
-So after it has refused sequence 0 with a retriable error, it must not take sequence 1: librdkafka reads the
-acknowledgement of a later batch as one of all batches before it, and the record of sequence 0 would be lost
-without an error. Rules:
+A log that has nothing of a producer takes any first sequence, as the producer's state may have expired
+(KIP-360). So after it has refused sequence 0 with a retriable error, it must not take sequence 1. librdkafka
+takes the acknowledgement of a later batch for that of all earlier ones, and the record of sequence 0 would be
+lost without an error. Rules:
 
-1. A batch that is refused with a retriable error is remembered by log, producer id and epoch; of several the
-   earliest sequence counts.
-2. While a log has nothing of that producer, it takes only that sequence, or sequence 0 of a higher epoch.
-   Everything else is OUT_OF_ORDER_SEQUENCE_NUMBER, and the client sends it again behind the missing one.
-3. A refusal is forgotten when the batch comes, or when the producer expires.
-4. The memory is bounded. When it is full, producers of which a log has nothing have to begin with sequence 0,
-   until what could not be remembered has expired.
-5. Of a batch that arrived damaged, the header may be wrong as well: only later batches of its epoch are
-   refused, and nothing is kept over a restart.
-6. A batch for a topic that is not there is refused with a retriable error, too, and the topic may be made (or
-   made again) before the next one comes. So refusals are remembered by the topic's name and go over to the
-   log that is made of it; those of a log that is deleted go back to the name. A client may begin anew with a
-   new topic: only later batches of the epoch are refused, and nothing is kept over a restart.
-7. Refusals are kept in the state where it is durable, so that a restart does not forget them. They are
-   written in the background, as soon as the state takes them.
+1. A batch that is refused with a retriable error is remembered by log, producer id and epoch. The earliest
+   sequence of several counts.
+2. While a log has nothing of that producer, it takes only that sequence, or sequence 0 of a higher epoch. All
+   others are OUT_OF_ORDER_SEQUENCE_NUMBER, and the client sends them again after the missing one.
+3. A refusal is dropped when the batch comes, or when the producer expires.
+4. The number of refusals is limited. At the limit, producers of which a log has nothing have to begin with
+   sequence 0, until the refusals that were not remembered have expired.
+5. The header of a batch that arrived damaged may be wrong, too. So only later batches of its epoch are
+   refused, and the refusal is not stored.
+6. A batch for an unknown topic is also refused with a retriable error, and the topic may be created (again)
+   before the next batch comes. So these refusals are remembered by the topic's name, and move to its log when
+   the topic is created. The refusals of a deleted log move back to the name. A client may begin anew with a
+   new topic. So only later batches of the epoch are refused, and the refusals are not stored.
+7. Refusals are stored in the state if it is durable, so that they survive a restart. They are written in the
+   background, as soon as the state accepts them.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ logger = logging.getLogger(__name__)
 PREFIX = b"refused/"
 
 MOST = 100_000
-"""Refusals that are remembered, over all logs."""
+"""The most refusals of all logs."""
 
 LATER_ONLY_MS = 600_000
-"""How long those of rules 5 and 6 are remembered: longer than clients try to deliver a batch."""
+"""How long refusals of rules 5 and 6 are remembered: longer than clients try to deliver a batch."""
 
 _NAMES = UUID(int=0)
 _SEQUENCES = 1 << 31
@@ -55,9 +55,10 @@ _REFUSAL = struct.Struct(">qhiq")
 
 
 class Refusal(NamedTuple):
-    """The first ``sequence`` that was refused in ``epoch``; ``time`` in ms since the epoch, for expiry.
+    """The first ``sequence`` that was refused in ``epoch``. ``time`` is in ms since the epoch, for expiry.
 
-    ``later_only``: only later batches of that epoch are refused, and it is not kept (rules 5 and 6).
+    ``later_only``: only later batches of that epoch are refused, and the refusal is not stored (rules 5 and
+    6).
     """
 
     epoch: int
@@ -67,7 +68,8 @@ class Refusal(NamedTuple):
 
 
 class RefusedSequences:
-    """Those of all logs. ``expiration_ms``: how long a producer is remembered. See the module's docstring."""
+    """The refusals of all logs. ``expiration_ms`` is how long a producer is remembered. See the module's
+    docstring."""
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class RefusedSequences:
         most: int = MOST,
     ) -> None:
         self.active = False
-        """Whether there is anything to check."""
+        """Whether there is a refusal to check."""
         self._clock = background.clock
         self.expiration_ms = expiration_ms
         self._state = state
@@ -85,7 +87,7 @@ class RefusedSequences:
         self._logs: dict[TopicPartition, dict[int, Refusal]] = {}
         self._count = 0
         self._full_until = 0
-        self._names: set[TopicPartition] = set()  # of those, what stands for topics that are not there
+        self._names: set[TopicPartition] = set()  # those of unknown topics
         self._unsaved: set[TopicPartition] = set()
         self._saving = background.chore("keeping refused sequences", self._save)
 
@@ -100,7 +102,7 @@ class RefusedSequences:
     ) -> None:
         """A batch that begins with ``sequence`` was refused with a retriable error.
 
-        ``damaged``: it did not arrive as it was sent. ``absent``: there is no such log.
+        ``damaged``: it arrived damaged. ``absent``: there is no such log.
         """
         now = self._clock.time_ms()
         refusals = self._logs.get(tp)
@@ -125,7 +127,7 @@ class RefusedSequences:
             return
         elif epoch == known.epoch and not comes_before(sequence, known.sequence):
             if refusals is not None:
-                refusals[producer_id] = known._replace(time=now)  # its client still tries
+                refusals[producer_id] = known._replace(time=now)  # its client still retries
             return
         if refusals is None:
             refusals = self._logs[tp] = {}
@@ -139,7 +141,7 @@ class RefusedSequences:
         """The same by their headers, for those of idempotent producers; ``producers``: those of the log, None
         where they are not known."""
         for producer_id, epoch, sequence in _of_producers(batches):
-            # Behind a batch that is under way it need not be: if that one fails, that is remembered.
+            # Not after a batch in flight: if that one fails, its refusal is remembered.
             if producers is None or not producers.is_tentative(producer_id):
                 self.remember(tp, producer_id, epoch, sequence, damaged)
 
@@ -154,14 +156,14 @@ class RefusedSequences:
             self.remember(tp, producer_id, epoch, sequence, absent=True)
 
     def made(self, tp: TopicPartition) -> None:
-        """The log was made: what was refused while it was not there has to come first."""
+        """The log was created: batches that were refused before have to come first."""
         if self._names:
             name = _by_name(tp.topic, tp.partition)
             self._names.discard(name)
             self._move(name, tp)
 
     def deleted(self, tp: TopicPartition) -> None:
-        """The log is deleted. A topic of its name may be made before the batches come again."""
+        """The log was deleted. A topic of its name may be created before the batches come again."""
         if tp in self._logs:
             name = _by_name(tp.topic, tp.partition)
             self._names.add(name)
@@ -204,7 +206,7 @@ class RefusedSequences:
             self._dropped(tp, refusals, 1)
 
     def expire(self, before: int) -> None:
-        """Forget producers whose batch was refused before this time (ms)."""
+        """Drop the refusals of before this time (ms)."""
         later_before = max(before, self._clock.time_ms() - LATER_ONLY_MS)
         for tp, refusals in list(self._logs.items()):
             old = [
@@ -228,10 +230,11 @@ class RefusedSequences:
             self.active = bool(self._logs or self._full_until)
         self._changed(tp)
 
-    # -- over restarts
+    # -- storing refusals
 
     async def load(self) -> None:
-        """Take over what was kept; called once, before any log is opened. :raises Exception: the state's."""
+        """Read the stored refusals. Call this once, before any log is opened. :raises Exception: from the
+        state."""
         if self._state is None:
             return
         async for entry in self._state.scan(PREFIX):
@@ -264,7 +267,7 @@ class RefusedSequences:
                 raise
 
     async def finish(self) -> None:
-        """Try once more to keep what is not kept; the gateway stops."""
+        """The gateway stops: make one more attempt to store refusals."""
         await self._saving.finish()
 
     def _packed(self, tp: TopicPartition) -> bytes | None:
@@ -283,7 +286,7 @@ _NONE: dict[int, Refusal] = {}
 
 
 def comes_before(sequence: int, other: int) -> bool:
-    """Whether ``sequence`` comes before ``other``; sequences begin again at 0 after 2^31 - 1."""
+    """Whether ``sequence`` is before ``other``. Sequences wrap to 0 after 2^31 - 1."""
     return 0 < (other - sequence) % _SEQUENCES < _SEQUENCES // 2
 
 
@@ -297,7 +300,7 @@ def _of_producers(batches: Iterable[Buffer]) -> Iterator[tuple[int, int, int]]:
 
 
 def _by_name(topic: str, partition: int) -> TopicPartition:
-    """Stands for a partition of whatever topic may be made with this name."""
+    """The key of a partition of a topic with this name that may be created later."""
     return TopicPartition("", uuid5(_NAMES, topic), partition)
 
 

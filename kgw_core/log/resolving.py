@@ -1,8 +1,8 @@
-"""What came of an append whose outcome is not known: the store is asked where the log ends and what is there.
+"""Resolves an append with an unknown outcome: asks the store for the log's end and its last batches.
 
-A store that raises anything but a KafkaError may have written all the same. Nobody may be told that nothing
-was written before that is certain: a client would send the records anew, under a new epoch of its producer,
-and they would be there twice.
+A store that raises an error other than KafkaError may have written. No client may learn that nothing was
+written before that is certain: it would send the records again under a new epoch of its producer, and they
+would be stored twice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.storage import SCAN_BYTES, Buffer, LogStore, OffsetConflict, Run, TopicPartition
 
 FIRST_DELAY, LONGEST_DELAY = 0.05, 2.0
-"""Seconds between two questions to a store that cannot say; each delay is twice the one before."""
+"""The delays between two attempts in seconds. Each is twice the one before."""
 
 
 async def until_known(
@@ -30,11 +30,11 @@ async def until_known(
     background: Background,
     kind: LogKind,
 ) -> Sequence[int] | None:
-    """The base offsets at which the store has ``flight``, which was made in ``epoch``; None if it has not.
-    Asks until store and ledger can say.
+    """The base offsets of ``flight``, which was made in ``epoch``, in the store; None if it was not stored.
+    Asks until store and ledger answer.
 
-    :raises OffsetConflict: others have written where the append would have been.
-    :raises UnknownTopicOrPartition: the log is gone.
+    :raises OffsetConflict: others have written at its offset.
+    :raises UnknownTopicOrPartition: the topic was deleted.
     """
     tries = Tries(f"finding out what was stored of {tp}", background)
     delay = FIRST_DELAY
@@ -58,13 +58,13 @@ async def until_known(
 async def stored_at(
     tp: TopicPartition, flight: Flight, epoch: int, store: LogStore, kind: LogKind
 ) -> Sequence[int] | None:
-    """The base offsets at which the store has ``flight``, None if it has not.
+    """The base offsets of ``flight`` in the store, or None if it was not stored.
 
-    An append is all or nothing, but another leader may have been sent its first batch again. So each batch is
-    looked for. Where the store numbers records, others may have written before it and in between.
+    An append is atomic, but another leader may have got its first batch again. So each batch is looked up. If
+    the store numbers records, others may have written before it and in between.
 
-    :raises OffsetConflict: others have written where the append would have been.
-    :raises Exception: what the store raises: it cannot say.
+    :raises OffsetConflict: others have written at its offset.
+    :raises Exception: from the store.
     """
     numbers, batches = kind.numbers_records, flight.batches
     start, end, led = (await store.bounds(tp))[:3]
@@ -72,9 +72,9 @@ async def stored_at(
         first, left = flight.lowest, batches
     else:
         first = batches[0].base_offset
-        # What is not left was stored, and deleted since, as by an engine that sees to retention itself.
+        # Missing batches were stored and deleted since, as by an engine with its own retention.
         left = [batch for batch in batches if batch.base_offset + batch.span > start]
-        if start > first and led > epoch:  # or another leader wrote there, and has deleted that
+        if start > first and led > epoch:  # or another leader wrote there, and has deleted it
             raise OffsetConflict(first, end)
     wanted = [_identity(batch.data, 0, kind.preserves_batches) for batch in left]
     offset = max(first, start)
@@ -101,7 +101,7 @@ async def stored_at(
 
 
 def _identities(runs: Sequence[Run], preserved: bool) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Base offset and identity of each batch."""
+    """The base offset and the identity of each batch."""
     for run in runs:
         at = 0
         for batch in iter_batches(run.data):
@@ -110,9 +110,9 @@ def _identities(runs: Sequence[Run], preserved: bool) -> Iterator[tuple[int, tup
 
 
 def _identity(data: Buffer, at: int, preserved: bool) -> tuple[int, ...]:
-    """What no store changes of the header at ``at``: all fields but base offset and leader epoch; where
-    batches are not preserved, those from the last offset delta on, without the base timestamp under log
-    append time (rule 8 of the store's contract)."""
+    """The part of the header at ``at`` that no store changes: all fields but base offset and leader epoch. If
+    batches are not preserved, it is the fields from the last offset delta on, without the base timestamp
+    under LogAppendTime (rule 8 of the store's contract)."""
     header: tuple[int, ...] = HEADER.unpack_from(data, at)
     if preserved:
         return (header[1], *header[3:])

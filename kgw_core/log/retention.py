@@ -1,13 +1,13 @@
-"""Retention: old records go by age and by size, on a schedule, where ``cleanup.policy`` says delete.
+"""Retention: deletes old records by age and by size, at intervals, if ``cleanup.policy`` has delete.
 
-Kafka drops whole segments; here there are none, so whole batches go from the front of a log:
+Kafka deletes whole segments. Here there are none, so whole batches are deleted from the front of a log:
 
-- by age while a batch's largest timestamp lies more than ``retention.ms`` back, or where no record has one
-  (a time before 1970 is none), while it was written longer ago than that (:mod:`kgw_core.log.ages`).
-- by size while without the first batch there would still be ``retention.bytes`` or more.
+- by age if a batch's largest timestamp is more than ``retention.ms`` ago, or, if no record has a time (a time
+  before 1970 is none), if it was written longer ago than that (:mod:`kgw_core.log.ages`).
+- by size if without the first batch there are still ``retention.bytes`` or more.
 
-Nothing above the high watermark goes. The records stay readable until the look that drops them, as in Kafka.
-A store that declares ``native_retention`` for a topic sees to it itself.
+Batches above the high watermark are never deleted. As in Kafka, records stay readable until the check that
+deletes them. A store that declares ``native_retention`` for a topic deletes its records itself.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 300.0
-"""Default of ``topics.retention_check_interval``."""
+"""The default of ``topics.retention_check_interval``."""
 
 PIECE = 64 << 10
-"""Bytes whose headers are looked at before others may get a turn."""
+"""How many bytes of batches are checked before others may be served."""
 
 TURN_SECONDS = 0.002
-"""How long the event loop is held at a stretch, apart from what the store takes."""
+"""How long the event loop is held at a time, without the time of the store."""
 
 
 class Retention:
-    """Looks at all logs that ``logs`` gives. ``interval``: seconds from one :meth:`check` to the next.
+    """Checks the logs that ``logs`` returns. ``interval`` is the seconds between two :meth:`check`.
 
-    ``max_inflated``: bytes that a batch may decompress to, where its records have to be looked at.
+    ``max_inflated`` is the most bytes to which a batch may inflate if its records have to be read.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Retention:
         self._turn_began = 0.0
 
     async def check(self) -> None:
-        """Look once. :raises PartlyFailed: some logs could not be looked at; the others were."""
+        """Check all logs once. :raises PartlyFailed: some logs failed; the others were checked."""
         self._turn_began = time.perf_counter()
         faults = Faults("partition(s)")
         for log in list(self._logs()):
@@ -74,13 +74,13 @@ class Retention:
             try:
                 await self._check_log(log)
             except UnknownTopicOrPartition:
-                pass  # deleted meanwhile
+                pass  # it was deleted meanwhile
             except OffsetOutOfRange as error:
-                async with log.changing():  # a trim that is under way: it tells the log when it is done
+                async with log.changing():  # a trim in flight tells the log when it is done
                     pass
                 if log.start == start:
                     faults.add(log.tp, error)
-                # else records were deleted meanwhile, and the next look finds where the log begins now
+                # else records were deleted meanwhile, and the next check sees the new start
             except Exception as error:
                 faults.add(log.tp, error)
         faults.tell()
@@ -118,7 +118,7 @@ class Retention:
                 await self._drop(log, before)
 
     async def _first_young(self, log: PartitionLog, start: int, end: int, ages: Ages) -> int:
-        """Where the batches begin that may not go by their age; ``start`` if none may go."""
+        """The offset of the first batch that is too young to be deleted; ``start`` if no batch is deleted."""
         offset = start
         async for batch in self._batches(log, start, end):
             if not await ages.is_old(batch):
@@ -128,7 +128,7 @@ class Retention:
                 break
         # From here on headers are true, so the store can say where the next dated young one is. Its word that
         # there is none would cost all of them: then each header is looked at.
-        async with log.changing():  # compaction moves batches, which a store may look for step by step
+        async with log.changing():  # compaction moves batches, and a store may search them step by step
             found = await self._store.find_time(log.tp, ages.young_from)
         if found is not None:
             end = min(found, end)
@@ -140,7 +140,8 @@ class Retention:
         return offset
 
     async def _first_within(self, log: PartitionLog, start: int, end: int, excess: int) -> int:
-        """Where the batches begin that are left when at most ``excess`` bytes go from the front."""
+        """The offset of the first batch that stays when at most ``excess`` bytes are deleted from the
+        front."""
         before = start
         async for batch in self._batches(log, start, end):
             excess -= batch.size
@@ -150,8 +151,8 @@ class Retention:
         return before
 
     async def _batches(self, log: PartitionLog, start: int, end: int) -> AsyncIterator[RecordBatch]:
-        """The batches that lie below ``end``, from the one that holds ``start`` on."""
-        offset, size = start, 1  # mostly the first one says that there is nothing to do
+        """The batches below ``end``, from the one with ``start`` on."""
+        offset, size = start, 1  # mostly the first one shows that there is nothing to delete
         while offset < end:
             runs = await self._store.read(log.tp, offset, size)
             if not runs:
@@ -170,7 +171,7 @@ class Retention:
         logger.debug("%s: retention dropped what was below offset %d (from %d on)", log.tp, before, start)
 
     async def _rest(self) -> None:
-        """Let others have a turn, if this one has been long enough."""
+        """Serve others if this has held the event loop for long enough."""
         if time.perf_counter() - self._turn_began >= TURN_SECONDS:
             await anyio.lowlevel.checkpoint()
             self._turn_began = time.perf_counter()

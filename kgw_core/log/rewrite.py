@@ -1,4 +1,4 @@
-"""What is written of a batch that is not stored as it came: its header's times, its records packed anew."""
+"""Rewrites a produced batch: the times in its header, and its records with another codec."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from kgw_core.records.compression import Codec, Data, InflatedTooLarge, compress
 from kgw_core.topics.configs import TopicConfigs
 
 INLINE = 16 << 10
-"""Looking into a stored batch of more bytes, or of four times as many inflated, is left to a thread."""
+"""A stored batch of more bytes, or of four times as many inflated bytes, is read in a thread."""
 
 _LZ4_FAST = 9
-"""The default of ``compression.lz4.level``, with which Kafka takes its fast compressor instead."""
+"""The default of ``compression.lz4.level``, for which Kafka uses its fast compressor instead."""
 
 _ATTRIBUTES = struct.Struct(">h")
 _TIMESTAMP = struct.Struct(">q")
 
 
 def is_large(batch: RecordBatch) -> bool:
-    """Whether looking into a stored batch may hold up the event loop."""
+    """Whether reading the records of a stored batch may hold the event loop for too long."""
     if batch.size > INLINE:
         return True
     try:
@@ -38,27 +38,27 @@ def is_large(batch: RecordBatch) -> bool:
     except InflatedTooLarge:
         return True
     except KafkaError:
-        return False  # which is found out as soon
+        return False  # malformed, which is found as soon
     return False
 
 
 def target_codec(configs: TopicConfigs, codec: int) -> int:
-    """The codec that a batch is stored with which came with ``codec``."""
+    """The stored codec of a batch that was produced with ``codec``."""
     target = configs.compression_type
     return codec if target == "producer" else Codec.of_label(target)
 
 
 def set_times(data: memoryview, attributes: int, max_timestamp: int) -> None:
-    """Put attributes and max timestamp (ms) into the header of a batch, in place, and the CRC that fits."""
+    """Write attributes, max timestamp (ms) and CRC into the header of a batch, in place."""
     _ATTRIBUTES.pack_into(data, ATTRIBUTES_AT, attributes)
     _TIMESTAMP.pack_into(data, MAX_TIMESTAMP_AT, max_timestamp)
     data[CRC_AT:ATTRIBUTES_AT] = crc32c(data[ATTRIBUTES_AT:]).to_bytes(4, "big")
 
 
 def repacked(data: memoryview, codec: int, records: Data, configs: TopicConfigs) -> memoryview:
-    """The same batch with its records, given as they are uncompressed, compressed by ``codec``.
+    """The same batch with its uncompressed records compressed by ``codec``.
 
-    :raises MessageTooLarge: that is over ``max.message.bytes``.
+    :raises MessageTooLarge: the result exceeds ``max.message.bytes``.
     """
     payload = compress(codec, records, _level(codec, configs))
     size = HEADER_SIZE + len(payload)
@@ -77,7 +77,7 @@ def repacked(data: memoryview, codec: int, records: Data, configs: TopicConfigs)
 
 
 def _level(codec: int, configs: TopicConfigs) -> int | None:
-    """The effort that the topic asks of ``codec``; None is what Kafka's clients take."""
+    """The topic's compression level of ``codec``; None is the level of Kafka's clients."""
     if codec == Codec.GZIP:
         return configs.compression_gzip_level
     if codec == Codec.LZ4 and configs.compression_lz4_level != _LZ4_FAST:

@@ -1,4 +1,4 @@
-"""Memory for appends that wait: what each takes of the budget, and when no more are kept."""
+"""The budget of waiting appends: the bytes of each, and the refusal of more."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from kgw_core.errors import KafkaStorageError
 from kgw_core.spi.storage import Buffer, TopicPartition
 
 QUEUED = 1024
-"""Bytes that an append takes while it waits, beside those of its batch."""
+"""The bytes of a waiting append beside those of its batch."""
 
 
 def check_room(budget: Budget, tp: TopicPartition) -> None:
-    """:raises KafkaStorageError: so much waits for the storage that no more can be kept."""
+    """Return if another append may wait. :raises KafkaStorageError: too much waits for the storage."""
     if budget.exhausted:
         raise KafkaStorageError(
             f"{tp}: not taken, as requests and appends that wait for the storage take {budget.used} "
@@ -20,7 +20,7 @@ def check_room(budget: Budget, tp: TopicPartition) -> None:
 
 
 def take_room(budget: Budget, data: Buffer) -> None:
-    """The batch waits."""
+    """The batch waits from now on."""
     budget.take(len(data) + QUEUED)
 
 

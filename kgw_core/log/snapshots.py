@@ -1,9 +1,9 @@
-"""What is known of a log's producers, kept in the state from time to time, so that opening a log does not
-have to read all of it, and so that a producer is known when its batches have been deleted.
+"""Snapshots of a log's producers in the state, as Kafka's ``.snapshot`` files. With one, opening a log need
+not read all of it, and a producer is known after its batches were deleted.
 
-A snapshot is what the batches below an offset say. Opening takes it and reads on from there; one that is old
-is as right as a new one. It holds only what the store has acknowledged, and is put off where that is not
-known of a producer.
+A snapshot is the state of the producers below an offset. Opening reads the batches after it; an old snapshot
+is as correct as a new one. It has only acknowledged batches, and is postponed if those of a producer are
+unknown.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EVERY_BYTES = 16 << 20
-"""A log that has grown by this much is due; what opening has to read at most, about."""
+"""A snapshot is due when a log has grown by this much. About the most that opening has to read."""
 
 RETRY_BYTES = 1 << 20
-"""… and by this much more, where that was put off."""
+"""The further growth after which a postponed snapshot is due again."""
 
 WORTH_BYTES = 256 << 10
-"""A log that has grown by less is not worth a snapshot when the gateway stops."""
+"""The smallest growth for a snapshot when the gateway stops."""
 
 MAX_BYTES = 8 << 20
-"""A larger snapshot is not kept."""
+"""A larger snapshot is not stored."""
 
 AT_ONCE = 100
-"""Logs whose snapshots are kept with one commit, unless that gets too large."""
+"""How many snapshots one commit stores, unless it gets too large."""
 
 PIECE = 200
-"""Producers that are packed at a stretch: about a millisecond."""
+"""How many producers are packed at a time: about a millisecond."""
 
 _PREFIX = b"producers/"
 _HEAD = struct.Struct(">BqI")
@@ -51,21 +51,21 @@ _BATCH = struct.Struct(">iiqq")
 
 
 def key(tp: TopicPartition) -> bytes:
-    """Where the snapshot of a log is in the state."""
+    """The key of a log's snapshot in the state."""
     return _PREFIX + tp.topic_id.bytes + tp.partition.to_bytes(4, "big")
 
 
 class Unsettled(Exception):
-    """What was acknowledged of some producer is not known: a snapshot has to be put off."""
+    """The acknowledged batches of a producer are unknown, so a snapshot has to be postponed."""
 
 
 async def packed(producers: Producers, offset: int) -> bytes | None:
     """The snapshot as of ``offset``; None if it would be larger than :data:`MAX_BYTES`.
 
-    Others get their turns meanwhile. What they append does not get in: it lies at ``offset`` or after it,
-    and opening finds it there.
+    Others are served meanwhile. Their appends are not in the snapshot: they are at ``offset`` or later, where
+    opening reads them.
 
-    :raises Unsettled: some producer's last acknowledged batch is not known.
+    :raises Unsettled: a producer's last acknowledged batch is unknown.
     """
     if _HEAD.size + len(producers) * (_PRODUCER.size + _BATCH.size) > MAX_BYTES:
         return None
@@ -76,7 +76,7 @@ async def packed(producers: Producers, offset: int) -> bytes | None:
             await anyio.lowlevel.checkpoint()
         producer = producers.get(producer_id)
         if producer is None:
-            continue  # expired meanwhile
+            continue  # it has expired meanwhile
         known = producer.acknowledged()
         if known is None:
             if producer.doubtful:
@@ -100,7 +100,7 @@ async def packed(producers: Producers, offset: int) -> bytes | None:
 
 
 def unpacked(data: bytes) -> tuple[Producers, int]:
-    """The producers and the offset. :raises ValueError: it is not a snapshot of this version."""
+    """The producers and the offset. :raises ValueError: the bytes are no snapshot of this version."""
     producers = Producers()
     try:
         version, offset, count = _HEAD.unpack_from(data)
@@ -120,19 +120,19 @@ def unpacked(data: bytes) -> tuple[Producers, int]:
 
 
 class Snapshots:
-    """Those of all logs. One that cannot be kept is tried again; without it opening has more to read."""
+    """The snapshots of all logs. Storing one is retried; without it opening has more to read."""
 
     def __init__(self, kept: Kept, background: Background) -> None:
         self._kept = kept
         self._due: dict[PartitionLog, None] = {}
-        self._saving = anyio.Lock()  # one that was taken before another is not kept after it
+        self._saving = anyio.Lock()  # an older snapshot must not be stored after a newer one
         self._keeping = background.chore("keeping snapshots of producers", self._save_due)
 
     async def load(self, tp: TopicPartition, start: int, end: int) -> tuple[Producers, int]:
-        """The producers as of an offset within ``start..end`` from which the batches are to be read.
+        """The producers as of an offset within ``start..end``, from which the batches have to be read.
 
-        A snapshot of before the start does not count: of what has been deleted since it knows nothing, and
-        whoever goes on from there would be out of order.
+        A snapshot before the start is not used: batches after it have been deleted, and their producers would
+        be out of order.
         """
         entry = await self._kept.state.get(key(tp))
         if entry is not None:
@@ -141,12 +141,12 @@ class Snapshots:
             except ValueError as error:
                 logger.warning("%s: its producers are read from all of its records: %s", tp, error)
             else:
-                if start <= offset <= end:  # what lay between it and a later start is not known any more
+                if start <= offset <= end:  # the batches between it and a later start are unknown
                     return producers, offset
         return Producers(), start
 
     def due(self, log: PartitionLog) -> None:
-        """Keep one of ``log``, in the background."""
+        """Store a snapshot of ``log`` in the background."""
         self._due[log] = None
         self._keeping.due()
 
@@ -162,14 +162,14 @@ class Snapshots:
                 raise
 
     async def keep(self, log: PartitionLog) -> None:
-        """Keep one of ``log`` now. Where that fails it is tried again in the background."""
+        """Store a snapshot of ``log`` now. A failure is retried in the background."""
         try:
             await self._save([log])
-        except Exception:  # told by the background
+        except Exception:  # the background logs it
             self.due(log)
 
     async def finish(self, logs: Iterable[PartitionLog]) -> None:
-        """Keep those of ``logs`` that have grown enough for one, as the gateway stops. A failure is told."""
+        """The gateway stops: store snapshots of ``logs`` that have grown enough. A failure is logged."""
         await self._keeping.finish()
         worth = [log for log in logs if log.unsaved >= WORTH_BYTES]
         try:
@@ -183,7 +183,7 @@ class Snapshots:
             )
 
     async def _save(self, logs: Iterable[PartitionLog]) -> None:
-        """Keep those of ``logs`` that can be made. :raises Exception: as the state's commit."""
+        """Store the snapshots of ``logs`` that can be made. :raises Exception: from the state's commit."""
         async with self._saving:
             values: dict[PartitionLog, bytes] = {}
             size = 0
@@ -209,9 +209,9 @@ class Snapshots:
 
 
 async def _taken(log: PartitionLog) -> bytes | None:
-    """What is known of the log's producers; None where that has to be put off, or is too much."""
+    """The snapshot of the log's producers; None if it has to be postponed, or is too large."""
     log.unsaved = 0
-    if log.ready or len(log.producers):  # after a failed append it is closed, and knows what it had
+    if log.ready or len(log.producers):  # a closed log has its acknowledged state
         try:
             return await packed(log.producers, log.settled_below)
         except Unsettled:

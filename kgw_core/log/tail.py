@@ -1,7 +1,7 @@
-"""The newest batches of each log, in memory: consumers at the end of a log need not wait for the store.
+"""The tail cache: the newest batches of each log in memory, for consumers at the end of a log.
 
-Bounded over all logs. Where there is too much, the log that has just been written to is cut to its share, and
-then the logs that nobody has written to for the longest time lose what they have.
+Its size is limited over all logs. Past the limit, the log of the last append is cut to its share, and then
+the logs without an append for the longest time are dropped.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SHARE = 4
-"""One log has at most this part of the room to itself, so that one busy log leaves others theirs."""
+"""One log gets at most this part of the room, so that a busy log leaves room for others."""
 
 
 class TailCache:
-    """``room``: bytes of batches, over all logs. ``size``: what is there. ``hits``: reads answered."""
+    """``room`` is the most bytes of all logs, ``size`` the bytes now, ``hits`` the number of answered
+    reads."""
 
     def __init__(self, room: int) -> None:
         self.room = room
@@ -34,9 +35,9 @@ class TailCache:
         self._tails: OrderedDict[TopicPartition, Segments] = OrderedDict()
 
     def append(self, tp: TopicPartition, base: int, batches: Iterable[Batch]) -> None:
-        """``batches`` were written to the log at ``base``; their bytes do not change any more.
+        """Add ``batches`` that were written to the log at ``base``. Their bytes do not change any more.
 
-        Where there is no memory for them, the log has nothing here."""
+        If there is no memory for them, the log is dropped from the cache."""
         tail = self._tails.pop(tp, None)
         if tail is None or tail.end != base:
             self.size -= tail.size if tail is not None else 0
@@ -48,7 +49,7 @@ class TailCache:
                 if batch.stable and _shares(batch.data):
                     batch = batch._replace(stable=False)  # copied
                 tail.append(*batch)
-        except Exception as error:  # such as MemoryError: the store has them, and who waits has to be told
+        except Exception as error:  # such as MemoryError: the batches are stored, and have to be acknowledged
             logger.warning("%s: its newest batches are not kept in memory: %r", tp, error)
             self.size -= before
             del self._tails[tp]
@@ -69,7 +70,7 @@ class TailCache:
                 del self._tails[tp]
 
     def read(self, tp: TopicPartition, offset: int, max_bytes: int) -> Sequence[Run] | None:
-        """What the store's read would give, or None where the batch at ``offset`` is not here."""
+        """The result of the store's read, or None if the batch at ``offset`` is not in the cache."""
         tail = self._tails.get(tp)
         if tail is None or not tail.start <= offset < tail.end:
             return None
@@ -77,7 +78,7 @@ class TailCache:
         return tail.read(offset, max_bytes)
 
     def drop(self, tp: TopicPartition, before: int | None = None) -> None:
-        """Forget what lies below ``before``, the base offset of a batch; all where it is None."""
+        """Drop batches below ``before``, the base offset of a batch; all batches if it is None."""
         tail = self._tails.get(tp)
         if tail is None:
             return
@@ -91,7 +92,7 @@ class TailCache:
 
 
 def _shares(data: Buffer) -> bool:
-    """Whether ``data`` lies in a mapping with much else: the batch of a log that gets few would hold all of
-    it in memory, uncounted, long after the logs that the rest belongs to have dropped theirs."""
+    """Whether ``data`` is in a mapping with many other batches. A batch of a quiet log would keep the whole
+    mapping in memory, uncounted, long after other logs have dropped their batches."""
     view = memoryview(data)
     return isinstance(view.obj, mmap) and len(view.obj) > 2 * len(view)

@@ -1,4 +1,4 @@
-"""Fetches that wait for more data (long polls), woken by appends, ended by time."""
+"""Waiting fetches, as Kafka's DelayedOperationPurgatory: woken by appends, ended by their timeouts."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Protocol, TypeAlias
 from kgw_core.clock import Clock, Timer
 
 Waiting: TypeAlias = "dict[WaitingFetch, None]"
-"""The fetches that wait on one log. A plain dict: an empty one is not tracked by the garbage collector."""
+"""The fetches that wait on one log. The garbage collector does not track an empty plain dict."""
 
 
 def tell_appended(waiting: Waiting, size: int) -> None:
-    """``size`` bytes more may be read."""
+    """``size`` more bytes may be read."""
     for fetch in list(waiting):
         fetch.appended(size)
 
 
 def tell_changed(waiting: Waiting) -> None:
-    """The log is other than they know it: they read again."""
+    """The log has changed in another way: the fetches read again."""
     for fetch in list(waiting):
         fetch.changed()
 
@@ -58,28 +58,28 @@ class WaitingFetch:
         self._timer: Timer | None = clock.call_later(seconds, self.finish)
 
     def appended(self, size: int) -> None:
-        """``size`` bytes have come. The fetch is answered after the turn that brought them."""
+        """``size`` bytes were appended. The fetch is answered after this turn of the event loop."""
         self.missing -= size
         if self.missing <= 0:
             self._wakes.add(self)
 
     def changed(self) -> None:
-        """A log is other than it was. The fetch is answered after the turn that changed it."""
+        """A log has changed. The fetch is answered after this turn of the event loop."""
         self._wakes.add(self)
 
     def finish(self) -> None:
-        """Answer now, with what there is."""
+        """Answer now, with the available data."""
         complete = self._complete
         if self.leave() and complete is not None:
             complete()
 
     def leave(self) -> bool:
-        """Stop waiting; False if it was over already."""
+        """Stop waiting. Return False if the wait was over already."""
         timer, self._timer = self._timer, None
         if timer is None:
             return False
         timer.cancel()
-        self._complete = None  # it holds what holds this: the two would be garbage
+        self._complete = None  # it refers to this object, and a cycle would be garbage
         for log in self._logs:
             log.waiting.pop(self, None)
         self._wakes.waiting.pop(self, None)
@@ -87,9 +87,9 @@ class WaitingFetch:
 
 
 class Wakes:
-    """Collects the fetches that appends have satisfied and answers them once a turn of the event loop.
+    """Collects the fetches that appends have satisfied, and answers them once in a turn of the event loop.
 
-    So the producer's own answer leaves first, and what several producers sent in one turn leaves as one.
+    So the producer's own answer leaves first, and the data of several producers in one turn leaves together.
     """
 
     __slots__ = ("_due", "waiting")
@@ -104,7 +104,7 @@ class Wakes:
         self._due[fetch] = None
 
     def finish_all(self) -> None:
-        """Answer every waiting fetch with what there is."""
+        """Answer every waiting fetch with the available data."""
         for fetch in list(self.waiting):
             fetch.finish()
 

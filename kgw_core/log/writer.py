@@ -1,12 +1,12 @@
-"""The writers carry what waits in the logs' queues into a store that has to wait.
+"""The writers append the batches in the logs' queues to a store that has to wait.
 
-A log has one append under way at a time. Where one ``append_many`` is one commit of the whole store,
-writers take what waits in all logs into it: so one commit serves many partitions and connections, and the
-slower the store is, the more goes into one, up to a size. Where each partition commits for itself, each log
-that has something in its queue has a writer of its own, so that a slow partition holds up no other.
+A log has one append in flight at a time. If one ``append_many`` is one commit of the whole store, a writer
+takes the waiting batches of all logs into it. So one commit serves many partitions and connections, and a
+slower store gets larger commits, up to a limit. If each partition commits for itself, each log with a queue
+has its own writer, so that a slow partition delays no other.
 
-An append whose outcome is not known stays in flight until the log has found out; the store gets nothing else
-of that log meanwhile.
+An append with an unknown outcome stays in flight until the log has resolved it. Until then the store gets no
+other append of that log.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_APPEND_BYTES = 8 << 20
-"""What goes into one append, or one batch; the rest goes into the next. More would spare the store little,
-and make those who wait, and its own upkeep between two, wait longer."""
+"""The most bytes of one append, or one batch. More would save the store little, and delay the waiting
+requests and the store's own upkeep between two appends."""
 LEAST = 32 << 10
-"""As how many bytes a log counts there, however little it brings: a store writes a page for it, or so."""
+"""The fewest bytes that a log counts in an append, as a store writes about a page for it."""
 
 
 class Writers:
-    """Keeps appends under way: up to ``store.writers`` over all logs, or one for each log.
+    """Keeps appends in flight: up to ``store.writers`` over all logs, or one for each log.
 
-    ``answers``: those that one append brings about. ``spawn`` starts a coroutine that nobody waits for.
+    ``answers`` coalesces the answers of one append. ``spawn`` starts a coroutine that nobody waits for.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Writers:
         self._answers = answers
         self._spawn = spawn
         self._due: dict[PartitionLog, None] = {}
-        self._writing: set[PartitionLog] = set()  # those that have a writer of their own now
+        self._writing: set[PartitionLog] = set()  # logs that have a writer of their own now
         self._wake = anyio.Event()
         self._busy = 0
         self._unresolved = 0
@@ -56,7 +56,7 @@ class Writers:
         self._ended = anyio.Event()
 
     def submit(self, log: PartitionLog) -> None:
-        """``log`` has something in its queue."""
+        """The queue of ``log`` has batches."""
         if log.queue.in_flight:
             return
         if not log.kind.alone:
@@ -67,8 +67,8 @@ class Writers:
             self._spawn(self._write_log(log))
 
     async def run(self) -> None:
-        """One writer over all logs that have none of their own; returns after :meth:`stop`, when nothing is
-        left to write."""
+        """Run one writer for all logs without their own. It returns after :meth:`stop`, when all is
+        written."""
         while not (self._stopping and self._idle):
             if not self._due:
                 self._wake = anyio.Event() if self._wake.is_set() else self._wake
@@ -136,15 +136,16 @@ class Writers:
     def _settle(self, log: PartitionLog, outcome: Sequence[int] | Exception) -> None:
         try:
             log.settle(outcome)
-        except Exception:  # a fault of one log: the writer serves the others, too
+        except Exception:  # a fault of one log: the writer continues with the others
             logger.exception("%s: an append could not be settled", log.tp)
         if log.queue.waiting and not log.kind.alone:
             self.submit(log)
 
-    # -- appends whose outcome is not known
+    # -- appends with an unknown outcome
 
     def resolve(self, log: PartitionLog, error: Exception) -> None:
-        """``error`` does not say what came of what is in flight in ``log``: let it find out, then go on."""
+        """``error`` leaves the outcome of the append in flight of ``log`` unknown: let it resolve that, then
+        go on."""
         self._unresolved += 1
         self._spawn(self._resolve(log, error))
 
@@ -162,11 +163,11 @@ class Writers:
     # -- the end
 
     async def finished(self) -> None:
-        """Return when, after :meth:`stop`, nothing is left to write, and the outcome of all is known."""
+        """Return after :meth:`stop`, when all is written and all outcomes are known."""
         if not self._idle:
             await self._ended.wait()
 
     def stop(self) -> None:
-        """Write what is queued, then let the writers end."""
+        """Let the writers end when all queues are written."""
         self._stopping = True
         self._wake.set()
