@@ -11,6 +11,11 @@ Versions: v1 throttling before the answer · v2 flexible.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import anyio
+import anyio.lowlevel
+
 from kgw_core.api.large import CHANGES, Pace
 from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
@@ -24,6 +29,8 @@ from kgw_core.wire.messages.delete_records import (
 )
 
 NO_OFFSET = -1
+AT_ONCE = 100
+"""Partitions that are trimmed beside each other, which a store may do in one commit."""
 
 
 async def handle(request: DeleteRecordsRequest, context: RequestContext) -> DeleteRecordsResponse:
@@ -37,20 +44,37 @@ async def handle(request: DeleteRecordsRequest, context: RequestContext) -> Dele
             await pace.step()
             offsets[each.partition_index] = each.offset
     topics = []
-    changes = Pace(CHANGES)
+    wanted: list[tuple[DeleteRecordsPartitionResult, str, int]] = []
     for name, offsets in asked.items():
         results = []
         for index, offset in offsets.items():
-            await changes.step()
+            await pace.step()
             result = DeleteRecordsPartitionResult(index, NO_OFFSET)
             results.append(result)
-            try:
-                result.low_watermark = await _delete(name, index, offset, context)
-            except Exception as caught:
-                result.error_code = context.caught(caught, f"{name}-{index}").code
+            wanted.append((result, name, offset))
         if results:
             topics.append(DeleteRecordsTopicResult(name, results))
+    if len(wanted) > 1:
+        left = iter(wanted)
+        immediate = context.broker.logs.store.capabilities().immediate
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(CHANGES if immediate else AT_ONCE, len(wanted))):
+                tasks.start_soon(_delete_each, left, context)
+    else:
+        await _delete_each(iter(wanted), context)
     return DeleteRecordsResponse(0, topics)
+
+
+async def _delete_each(
+    left: Iterator[tuple[DeleteRecordsPartitionResult, str, int]], context: RequestContext
+) -> None:
+    """Trim partition after partition, beside others that take from ``left``."""
+    for result, name, offset in left:
+        await anyio.lowlevel.checkpoint()
+        try:
+            result.low_watermark = await _delete(name, result.partition_index, offset, context)
+        except Exception as caught:
+            result.error_code = context.caught(caught, f"{name}-{result.partition_index}").code
 
 
 async def _delete(name: str, index: int, offset: int, context: RequestContext) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from broker_kit import Kit, a_kit, batch, values_of, view
+from broker_kit import Kit, SlowStore, a_kit, batch, turns, values_of, view
 
 from kgw_core.errors import (
     InvalidReplicaAssignment,
@@ -11,7 +11,10 @@ from kgw_core.errors import (
     KafkaStorageError,
     OffsetOutOfRange,
     PolicyViolation,
+    UnknownTopicOrPartition,
 )
+from kgw_core.pending import Pending
+from kgw_core.spi.storage import TopicPartition
 from kgw_core.testing.faults import FaultyStore
 from kgw_core.wire.messages.create_partitions import (
     CreatePartitionsAssignment,
@@ -157,3 +160,39 @@ async def test_an_answer_has_at_most_two_thousand_partitions(kit: Kit) -> None:
     answer = await kit.ask(DescribeTopicPartitionsRequest([TopicRequest("t")], 10_000), 0)
     assert len(answer.topics[0].partitions) == 2000
     assert answer.next_cursor.partition_index == 2000
+
+
+async def test_records_of_many_partitions_are_deleted_beside_each_other() -> None:
+    """A store that commits each trim can do those that wait together: one by one 100,000 take minutes."""
+
+    class Trimming(SlowStore):
+        under_way = most = 0
+
+        async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            await turns()
+            await super().trim(tp, before, epoch)
+            self.under_way -= 1
+
+    store = Trimming()
+    store.patient = False
+    kit = await a_kit(store)
+    kit.start_writers()
+    await kit.topic("t", 300)
+    for index in range(250):
+        log = await kit.log("t", index)
+        waiting = log.append(memoryview(batch("a")), False)
+        assert isinstance(waiting, Pending)
+        await waiting.wait()
+    partitions = [DeleteRecordsPartition(index, -1) for index in range(301)]
+    request = DeleteRecordsRequest([DeleteRecordsTopic("t", partitions)], 1000)
+    (topic,) = (await kit.ask(request, 2)).topics
+    results = [(each.partition_index, each.low_watermark, each.error_code) for each in topic.partitions]
+    assert results == [
+        *((index, 1, 0) for index in range(250)),
+        *((index, 0, 0) for index in range(250, 300)),
+        (300, -1, UnknownTopicOrPartition.code),
+    ]
+    assert 50 < store.most <= 100
+    await kit.close()

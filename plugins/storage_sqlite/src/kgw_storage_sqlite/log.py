@@ -6,7 +6,7 @@ import sqlite3
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -17,6 +17,8 @@ from kgw_storage_sqlite.packing import find, pack, placed
 from kgw_storage_sqlite.schema import MAX_OFFSET, chunks, first, key, logs, sql
 
 _ids = sa.and_(chunks.c.id >= sa.bindparam("lower"), chunks.c.id < sa.bindparam("upper"))
+Beginning: TypeAlias = tuple[int, int, int, int, int, int, int]
+
 _AT_OR_BEFORE = sql(
     first(
         sa.select(chunks.c.id, chunks.c.last)
@@ -154,8 +156,18 @@ class Log:
             with self._changing():
                 self._trim(connection, before)
 
+    @property
+    def beginning(self) -> Beginning:
+        """What a trim changes; :meth:`put_back` undoes one."""
+        return self.start, self.first, self.head, self.peak, self.before, self.total, self.holes
+
+    def put_back(self, old: Beginning) -> None:
+        """The transaction of a trim has failed."""
+        with self._changing():
+            self.start, self.first, self.head, self.peak, self.before, self.total, self.holes = old
+
     def _trim(self, connection: sqlite3.Connection, before: int) -> None:
-        old = self.start, self.first, self.head, self.peak, self.before, self.total, self.holes
+        old = self.beginning
         size = self.size + self.head
         try:
             if self.holes:  # what the dropped ones took has to be counted, as total does not tell

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from kgw_core.errors import KafkaStorageError, UnknownTopicOrPartition
 from kgw_core.spi.storage import Append, Batch, OffsetConflict, TopicPartition
 from kgw_storage_sqlite import errors
+from kgw_storage_sqlite.database import transaction
 from kgw_storage_sqlite.inserting import AT_ONCE, insert
-from kgw_storage_sqlite.log import Log
+from kgw_storage_sqlite.log import Beginning, Log
 from kgw_storage_sqlite.packing import Chunk, pack
 from kgw_storage_sqlite.room import Room
 from kgw_storage_sqlite.schema import MAX_LOGS, MAX_OFFSET, OFFSET_BITS, logs, sql
@@ -20,6 +21,17 @@ from kgw_storage_sqlite.wal import pages
 
 _LOGS = sql(sa.select(logs).order_by(logs.c.id))
 _NEW_LOG = sql(sa.insert(logs))
+
+
+class Trim:
+    """A log's start is to be ``before``. ``outcome``: its log once that is done, or why it cannot be."""
+
+    __slots__ = ("before", "outcome", "tp")
+
+    def __init__(self, tp: TopicPartition, before: int) -> None:
+        self.tp = tp
+        self.before = before
+        self.outcome: Log | Exception | None = None
 
 
 class Logs:
@@ -100,6 +112,40 @@ class Logs:
             log.gone = True
             log.version += 2
             self.dead[log.id] = None
+
+    # -- trimming
+
+    def trim(self, connection: sqlite3.Connection, trims: Sequence[Trim]) -> None:
+        """Do all in one commit, and set the outcome of each.
+
+        :raises sqlite3.Error: none was done.
+        """
+        done: list[tuple[Trim, Log, Beginning]] = []
+        refused: list[tuple[Trim, Exception]] = []
+
+        def work(connection: sqlite3.Connection) -> None:
+            for trim in trims:
+                try:
+                    log = self.known(trim.tp, connection)
+                    old = log.beginning
+                    log.trim(connection, trim.before)
+                except sqlite3.Error:
+                    raise
+                except Exception as error:
+                    refused.append((trim, error))
+                else:
+                    done.append((trim, log, old))
+
+        try:
+            transaction(connection, work)
+        except BaseException:
+            for _, log, old in reversed(done):
+                log.put_back(old)
+            raise
+        for trim, log, _ in done:
+            trim.outcome = log
+        for trim, error in refused:
+            trim.outcome = error
 
     # -- appending
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 from uuid import UUID
 
 import anyio.to_thread
@@ -32,12 +32,14 @@ from kgw_storage_sqlite.config import Config as Settings
 from kgw_storage_sqlite.database import Database
 from kgw_storage_sqlite.errors import translating
 from kgw_storage_sqlite.log import Log
-from kgw_storage_sqlite.logs import Logs
+from kgw_storage_sqlite.logs import Logs, Trim
 from kgw_storage_sqlite.upkeep import Upkeep
 from kgw_storage_sqlite.wal import pages
 
 TOPIC = 256
 """Bytes that a partition's row takes, at most; about."""
+TRIMS: Final = 1000
+"""Logs that are trimmed in one commit."""
 
 CAPABILITIES = Capabilities(durable=True, commit_scope="store")
 
@@ -55,6 +57,7 @@ class SqliteStore(LogStore):
         self.database = Database(self._settings)
         self._logs = Logs(self.database.room)
         self._upkeep: Upkeep | None = None
+        self._trims: dict[Trim, None] = {}  # those that wait
         self._ahead = ReadAhead(self._read, self._settings.read_ahead)
 
     async def open(self, context: StoreContext | None = None) -> None:
@@ -137,14 +140,30 @@ class SqliteStore(LogStore):
         return True
 
     async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
-        def work(connection: sqlite3.Connection) -> Log:
-            log = self._logs.known(tp, connection)
-            log.trim(connection, before)
-            return log
+        mine = Trim(tp, before)
 
-        log = await self.database.write(work, frees=True)
-        if self._upkeep is not None:
-            self._upkeep.trimmed(log)
+        def work(connection: sqlite3.Connection) -> None:
+            """All that wait, up to :data:`TRIMS`; where they cannot be done together, this one alone."""
+            if mine.outcome is not None:
+                return
+            others = [trim for trim in list(self._trims) if trim is not mine and trim.outcome is None]
+            try:
+                self._logs.trim(connection, [mine, *others[: TRIMS - 1]])
+            except sqlite3.Error:
+                if not others:
+                    raise
+                self._logs.trim(connection, [mine])
+            self.database.wal.written += pages(0, 4)
+
+        self._trims[mine] = None
+        try:
+            await self.database.write(work, size=0, frees=True)
+        finally:
+            del self._trims[mine]
+        if isinstance(mine.outcome, Exception):
+            raise mine.outcome
+        if self._upkeep is not None and mine.outcome is not None:
+            self._upkeep.trimmed(mine.outcome)
 
     # -- reading
 
