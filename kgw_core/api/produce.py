@@ -20,13 +20,14 @@ from typing import Any, TypeAlias
 import anyio.lowlevel
 
 from kgw_core.api.large import MANY
-from kgw_core.api.partitions import find_log
+from kgw_core.api.partitions import find_log, leader_of
 from kgw_core.api.produce_legacy import FIRST_V2, Refused, convert, convert_in_thread, is_large
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import (
     InvalidRequiredAcks,
     KafkaError,
+    NotLeaderOrFollower,
     RequestTimedOut,
     Unanswerable,
     UnknownServerError,
@@ -40,6 +41,8 @@ from kgw_core.records.batch import ATTRIBUTES_AT, CODEC_MASK
 from kgw_core.records.compression import Codec
 from kgw_core.wire.messages.produce import (
     BatchIndexAndErrorMessage,
+    LeaderIdAndEpoch,
+    NodeEndpoint,
     PartitionProduceData,
     PartitionProduceResponse,
     ProduceRequest,
@@ -50,6 +53,7 @@ from kgw_core.wire.messages.produce import (
 
 BY_ID = 13
 ZSTD = 7
+LEADERS = 10
 APPENDS = 50
 """How many partitions of a large Produce are appended to before the event loop serves others."""
 WAVE = 2000
@@ -113,7 +117,7 @@ async def _append_in_turns(
         if data.partition_data:
             response.responses.append(topic)
         for part in data.partition_data:
-            topic.partition_responses.append(_append_part(data, part, context, refused, waiting))
+            topic.partition_responses.append(_append_part(data, part, context, refused, response, waiting))
             count += 1
             if len(waiting) >= WAVE:
                 await wait()
@@ -126,12 +130,14 @@ def _append(
     request: ProduceRequest, context: RequestContext, refused: Refused
 ) -> ProduceResponse | Pending[ProduceResponse] | None:
     waiting: list[Waiting] = []
-    topics = []
+    topics: list[TopicProduceResponse] = []
+    response = ProduceResponse(topics)
     for data in request.topic_data:
-        partitions = [_append_part(data, part, context, refused, waiting) for part in data.partition_data]
+        partitions = [
+            _append_part(data, part, context, refused, response, waiting) for part in data.partition_data
+        ]
         if partitions:
             topics.append(TopicProduceResponse(data.name, data.topic_id, partitions))
-    response = ProduceResponse(topics)
     if waiting:
         return Stored(request, response, waiting, context, _timeout(request, context)).whole
     return _complete(request, response)
@@ -142,6 +148,7 @@ def _append_part(
     part: PartitionProduceData,
     context: RequestContext,
     refused: Refused,
+    response: ProduceResponse,
     waiting: list[Waiting],
 ) -> PartitionProduceResponse:
     """Append to one partition. If the append waits, ``waiting`` gets it, and the answer is completed
@@ -168,8 +175,11 @@ def _append_part(
         stable = 2 * len(records) >= context.own_bytes > 0
         outcome = log.append(records, stable)  # type: ignore[arg-type] # decoded as memoryview
     except Exception as error:
-        if log is None and part.records is not None:
-            topic = data.name if context.version < BY_ID else data.topic_id
+        topic = data.name if context.version < BY_ID else data.topic_id
+        if isinstance(error, NotLeaderOrFollower):
+            log = log or context.broker.catalog.by_key[topic].partitions[part.index]
+            _name_leader(answer, log, response, context)
+        elif log is None and part.records is not None:
             context.broker.logs.refused.remember_absent(topic, part.index, (part.records,))
         _fail(answer, error, context, data, part.index, log)
         return answer
@@ -233,6 +243,8 @@ class Stored:
             answer.base_offset, answer.log_append_time_ms = pending.result()
             answer.log_start_offset = log.start
         except Exception as error:
+            if isinstance(error, NotLeaderOrFollower):
+                _name_leader(answer, log, self._response, self._context)
             _fail(answer, error, self._context, None, answer.index, log)
         if not self._open:
             self._finish()
@@ -254,6 +266,20 @@ class Stored:
             self.whole.resolve(_complete(self._request, self._response))  # type: ignore[arg-type] # or None
         except Unanswerable as error:
             self.whole.fail(error)
+
+
+def _name_leader(
+    answer: PartitionProduceResponse, log: PartitionLog, response: ProduceResponse, context: RequestContext
+) -> None:
+    """Another gateway leads the log: say which, and its address (KIP-951)."""
+    if context.version < LEADERS:
+        return
+    placement = context.broker.placement
+    answer.current_leader = LeaderIdAndEpoch(*leader_of(log, placement))
+    leader = answer.current_leader.leader_id
+    if all(endpoint.node_id != leader for endpoint in response.node_endpoints):
+        nodes = [node for node in placement.nodes(context.client) if node.id == leader]
+        response.node_endpoints += [NodeEndpoint(*node) for node in nodes]
 
 
 def _fail(

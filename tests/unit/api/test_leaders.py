@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from broker_kit import Kit, a_kit, batch, turns, waiting
+from broker_kit import Kit, SlowStore, a_kit, batch, numbered, turns, waiting
 
 from kgw_core import errors
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.placement import Placement
 from kgw_core.registration import Registration, Registrations
 from kgw_core.spi.ledger import Leader, Leadership, NotLeader
-from kgw_core.spi.storage import TopicPartition
+from kgw_core.spi.storage import Fenced, TopicPartition
 from kgw_core.state.memory import MemoryStateStore
 from kgw_core.wire import ZERO_UUID
 from kgw_core.wire.messages.delete_records import (
@@ -114,8 +114,50 @@ async def test_produce(kit: Kit, version: int) -> None:
     parts = [PartitionProduceData(index, batch("a")) for index in range(3)]
     topic = TopicProduceData("" if version >= 13 else "t", state.id_bytes, parts)
     answer = await kit.ask(ProduceRequest(None, -1, 1000, [topic]), version)
-    told = [(each.error_code, each.base_offset) for each in answer.responses[0].partition_responses]
+    answers = answer.responses[0].partition_responses
+    told = [(each.error_code, each.base_offset) for each in answers]
     assert told == [(0, 0), (NOT_LEADER, -1), (NOT_LEADER, -1)]
+    if version >= 10:
+        leader = answers[1].current_leader
+        assert (leader.leader_id, leader.leader_epoch) == (2, 7)
+        assert answers[0].current_leader is None
+        [endpoint] = answer.node_endpoints
+        assert (endpoint.node_id, endpoint.host, endpoint.port) == (2, "other.test", 9093)
+
+
+async def test_what_another_one_leads_is_not_remembered_as_refused(kit: Kit) -> None:
+    """The producer sends it there, and comes here with what follows when this gateway leads."""
+    parts = [PartitionProduceData(1, numbered(7, 0))]
+    await kit.ask(ProduceRequest(None, -1, 1000, [TopicProduceData("t", ZERO_UUID, parts)]), 9)
+    assert not kit.logs.refused.active
+
+
+async def test_a_produce_that_waits_is_told_who_leads_now(ledger: Ledger) -> None:
+    """Its append was refused by a fence."""
+    store = SlowStore()
+    kit = await a_kit(store, ledger=ledger)
+    kit.start_writers()
+    registrations = Registrations(MemoryStateStore(), kit.logs.background, 1, None, 9.0)
+    registrations.others = {2: Registration(2, {"PLAINTEXT": ("other.test", 9093)}, "r2", "x", 1)}
+    kit.broker.placement = Placement(1, None, ledger, registrations)
+    log = await kit.log()
+    request = ProduceRequest(
+        None, -1, 1000, [TopicProduceData("t", ZERO_UUID, [PartitionProduceData(0, batch("a"))])]
+    )
+    pending = waiting(kit.start(request, 10))
+    held = await store.arrived()
+    ledger.leaders[0] = ELSEWHERE
+    held.fail(Fenced(log.tp, 7))
+    await turns()
+    answer = kit.decode(pending.result(), request, 10)
+    [part] = answer.responses[0].partition_responses
+    assert (part.error_code, part.current_leader.leader_id, part.current_leader.leader_epoch) == (
+        NOT_LEADER,
+        2,
+        7,
+    )
+    assert [endpoint.node_id for endpoint in answer.node_endpoints] == [2]
+    await kit.close()
 
 
 def fetch(kit: Kit, version: int, *indexes: int, wait_ms: int = 10_000) -> FetchRequest:
