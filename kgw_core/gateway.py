@@ -290,7 +290,7 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
     if registrations is not None:
         from kgw_core.log.leading import Leading
 
-        leading = Leading(lambda: logs.logs, logs.openers, placement, ledger, background)
+        leading = Leading(logs, placement)
         logs.may_lead = placement.may_lead
         try:
             await registrations.register(_advertised(config, parts.sockets))
@@ -368,11 +368,11 @@ def _advertised(config: Config, bound: Bound) -> dict[str, tuple[str, int]]:
 
 
 async def _resigned(leading: Leading, registrations: Registrations) -> None:
-    try:
-        await leading.resign()
-        await registrations.leave()
-    except Exception as error:
-        logger.warning("other gateways take over when this one's leases run out: %s", brief(error))
+    for step in (leading.resign, registrations.leave):
+        try:
+            await step()
+        except Exception as error:
+            logger.warning("other gateways take over when this one's leases run out: %s", brief(error))
 
 
 async def _awaited(work: Coroutine[Any, Any, None]) -> None:

@@ -19,10 +19,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from uuid import uuid4
 
+import anyio
 import msgspec
 
 from kgw_core.background import Background
-from kgw_core.clock import sleep
+from kgw_core.clock import Timer, sleep
 from kgw_core.errors import DuplicateBrokerRegistration
 from kgw_core.spi.state import ABSENT, Entry, StateStore, VersionConflict
 
@@ -70,13 +71,16 @@ class Registrations:
         self._version = ABSENT
         self._renewed = 0.0
         self._seen: dict[bytes, tuple[int, float]] = {}  # version, and when it was first seen
+        self._turn = anyio.Lock()  # of heartbeats, and of the end
+        self._left = False
+        self._lapse: Timer | None = None  # at the end of the session
 
     # -- the current view
 
     @property
     def lapsed(self) -> bool:
         """Whether this gateway may be gone for the others."""
-        return self._clock.monotonic() - self._renewed > self._timeout
+        return self._clock.monotonic() - self._renewed >= self._timeout
 
     @property
     def controller(self) -> int | None:
@@ -127,33 +131,55 @@ class Registrations:
         :raises DuplicateBrokerRegistration: another gateway has taken the node id.
         :raises Exception: from the state.
         """
-        try:
-            await self._look()
-        finally:
-            for call in self.looked:
-                call()
-        try:
-            await self._renew(self._version, anew=self.lapsed)
-        except VersionConflict:
-            entry = await self._state.get(self._key)
-            if entry is not None and not self._is_own(entry):
-                raise DuplicateBrokerRegistration(
-                    f"another gateway has taken node id {self._own.node_id}"
-                ) from None
-            self._version = entry.version if entry is not None else ABSENT
-            await self._renew(self._version, anew=True)
+        async with self._turn:
+            if self._left:
+                return
+            try:
+                await self._look()
+            finally:
+                self._tell()
+            try:
+                await self._renew(self._version, anew=self.lapsed)
+            except VersionConflict:
+                entry = await self._state.get(self._key)
+                if entry is not None and not self._is_own(entry):
+                    raise DuplicateBrokerRegistration(
+                        f"another gateway has taken node id {self._own.node_id}"
+                    ) from None
+                self._version = entry.version if entry is not None else ABSENT
+                await self._renew(self._version, anew=True)
 
     async def leave(self) -> None:
-        """Remove the registration, so that this gateway is gone for the others. :raises Exception: from the
-        state."""
-        await self._state.commit({self._key: None}, {self._key: self._version})
+        """Remove the registration, so that this gateway is gone for the others. No heartbeat follows.
+
+        :raises Exception: from the state.
+        """
+        async with self._turn:
+            self._left = True
+            if self._lapse is not None:
+                self._lapse.cancel()
+            await self._state.commit({self._key: None}, {self._key: self._version})
 
     async def _renew(self, version: int, anew: bool) -> None:
+        first = self._own.since == 0
         began = self._clock.monotonic()
         own = msgspec.structs.replace(self._own, since=0) if anew else self._own
         self._version = await self._state.commit({self._key: msgspec.json.encode(own)}, {self._key: version})
         self._own = own if own.since else msgspec.structs.replace(own, since=self._version)
+        late = self.lapsed and not anew
         self._renewed = began
+        if self._lapse is not None:
+            self._lapse.cancel()
+        left = self._timeout - (self._clock.monotonic() - began)
+        self._lapse = self._clock.call_later(max(left, 0.0), self._tell)
+        if late:  # the session was over before this was there: others may have taken over meanwhile
+            await self._renew(self._version, anew=True)
+        elif anew and not first:
+            self._tell()
+
+    def _tell(self) -> None:
+        for call in self.looked:
+            call()
 
     @property
     def _key(self) -> bytes:

@@ -71,6 +71,7 @@ class GroupService:
         self.writer = StateWriter(store, spawn, "groups", self._background)
         self._dropping = self._background.chore("dropping offsets of deleted topics", self._drop_left)
         self._coordinates: bool | None = None  # None: not decided, or this is the only gateway
+        self._turns = 0  # how often that has changed
         self._handing_over = self._background.chore("loading groups", self._hand_over)
         self._deadlines = Tries("deadlines of groups", self._background)
         self._topic_id = topic_id
@@ -340,11 +341,14 @@ class GroupService:
     def coordinates(self, does: bool) -> None:
         """Begin or end to coordinate the groups, if there are several gateways: load them, or give them up.
         The fence ensures that only one gateway writes."""
-        if does != self._coordinates:
-            self._coordinates = does
-            if not does:
-                self._give_up()
-            self._handing_over.due()
+        if does == self._coordinates and not (does and self.writer.lost):
+            return
+        # A coordinator that has lost the fence begins anew: another gateway was coordinator in between.
+        self._turns += 1
+        if self._coordinates or not does:
+            self._give_up()
+        self._coordinates = does
+        self._handing_over.due()
 
     def _give_up(self) -> None:
         groups = self.coordinator.groups
@@ -353,11 +357,13 @@ class GroupService:
 
     async def _hand_over(self) -> None:
         groups = self.coordinator.groups
+        turn = self._turns
         if self._coordinates and groups.loading:
             groups.elsewhere = False
             await self.writer.drained()  # writes of an earlier time as coordinator
-            await self._read()
-            if self._coordinates:
+            if turn == self._turns:
+                await self._read()
+            if turn == self._turns:  # else others may have written meanwhile, and this is due again
                 self._begin()
 
     async def _read(self) -> None:

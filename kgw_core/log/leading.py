@@ -2,60 +2,57 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable
-
 import anyio.lowlevel
 
-from kgw_core.background import Background, Faults
-from kgw_core.log.openers import Openers
+from kgw_core.background import Faults
+from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.placement import Placement
-from kgw_core.spi.ledger import OffsetLedger
-
-logger = logging.getLogger(__name__)
 
 STEP = 250
 """How many logs are checked before the event loop serves others."""
 
 
 class Leading:
-    """``logs`` returns all logs. :meth:`due` is called when some may have lost their leader."""
+    """The leaderships of all ``logs``. :meth:`due` is called when some logs may have lost their leader."""
 
-    def __init__(
-        self,
-        logs: Callable[[], Iterable[PartitionLog]],
-        openers: Openers,
-        placement: Placement,
-        ledger: OffsetLedger,
-        background: Background,
-    ) -> None:
-        self._logs = logs
-        self._openers = openers
+    def __init__(self, logs: LogManager, placement: Placement) -> None:
+        self._manager = logs
         self._placement = placement
-        self._ledger = ledger
-        self._chore = background.chore("leading partitions", self._look)
+        self._chore = logs.background.chore("leading partitions", self._look)
         self.due = self._chore.due
 
     async def _look(self) -> None:
-        for number, log in enumerate(list(self._logs()), 1):
+        for number, log in enumerate(list(self._manager.logs), 1):
             if not log.ready and not log.topic.deleted and self._placement.is_vacant(log.tp):
-                self._openers.open(log)
+                self._manager.openers.open(log)
             if number % STEP == 0:
                 await anyio.lowlevel.checkpoint()
 
     async def resign(self) -> None:
-        """Resign all leaderships, so that others take over at once. Nothing may be in flight.
+        """Resign all leaderships, so that others take over at once. Nothing may be in flight. No log opens
+        after that.
 
         :raises PartlyFailed: the ledger failed on some; their leases have to expire.
         """
         await self._chore.stop()
+        self._manager.resigned = True
         faults = Faults("partition(s)")
-        for log in list(self._logs()):
-            if log.ready:
-                log.ready = False
+        logs = list(self._manager.logs)
+        for log in sorted(logs, key=lambda log: not log.ready):  # one that is being opened may take long
+            async with self._manager.opening.of(log.tp):
                 try:
-                    await self._ledger.resign(log.tp, log.leader_epoch)
+                    await self._resign(log)
                 except Exception as error:
                     faults.add(log.tp, error)
         faults.tell()
+
+    async def _resign(self, log: PartitionLog) -> None:
+        ledger = self._manager.ledger
+        if log.ready:
+            log.ready = False
+            await ledger.resign(log.tp, log.leader_epoch)
+            return
+        leader = ledger.leader(log.tp)  # it may lead a log that is closed, as after a failed append
+        if leader is not None and leader.node_id == self._placement.node_id:
+            await ledger.resign(log.tp, leader.epoch)

@@ -97,6 +97,8 @@ class LogManager:
         self.openers = Openers(spawn)
         self.logs: dict[PartitionLog, None] = {}
         """All logs that were made and whose topics were not deleted."""
+        self.resigned = False
+        """Whether all leaderships were given up, as the gateway stops: no log is opened any more."""
         self.may_lead: Callable[[TopicPartition], bool] | None = None
         """Whether this gateway leads a partition or may lead it. None: it leads all."""
         self.retention = Retention(store, clock, self._own, retention_interval, max_inflated)

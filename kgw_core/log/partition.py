@@ -100,6 +100,8 @@ class PartitionLog(ReadableLog):
                 return
             try:
                 self._check_exists()
+                if self._manager.resigned:
+                    raise NotLeaderOrFollower(f"{self.tp} is led no more, as the gateway stops")
                 await self.queue.idle()  # appends in flight of an earlier leadership may still be stored
                 self._lost = False
                 async with self.changing():  # a trim in flight would move the start meanwhile

@@ -71,6 +71,11 @@ class StateWriter:
         self._writing = False
         self._idle: anyio.Event | None = None
 
+    @property
+    def lost(self) -> bool:
+        """Whether another writer has taken the fence. Nothing more is written until :meth:`take_over`."""
+        return self._lost is not None
+
     async def take_over(self, *, lazily: bool = False) -> None:
         """Take the fence, so that commits in flight of another writer (such as a killed gateway's) are
         refused. Reads after this see the final state.

@@ -27,11 +27,14 @@ UUID = uuid4()
 
 
 class State(MemoryStateStore):
-    """``lost``: that many commits land and fail all the same."""
+    """``lost``: that many commits land and fail all the same. ``gate``: commits wait for it first."""
 
     lost = 0
+    gate: anyio.Event | None = None
 
     async def commit(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
+        if self.gate is not None:
+            await self.gate.wait()
         version = await super().commit(changes, if_versions)
         if self.lost:
             self.lost -= 1
@@ -263,3 +266,57 @@ class TestPlacement:
         await pair[1].all.keep()
         assert all(places[1].is_vacant(tp) for tp in tps)
         assert places[1].coordinates() and places[1].controller() == 2
+
+
+class TestLate:
+    """A heartbeat that the state takes, or answers, too late."""
+
+    async def test_who_was_gone_when_a_heartbeat_landed_registers_anew(
+        self, pair: tuple[Broker, Broker], state: State
+    ) -> None:
+        """Else it would be controller again, and never hear that another one was, in between."""
+        one, two = pair
+        told: list[int | None] = []
+        one.all.looked.append(lambda: told.append(one.all.controller))
+        await pass_time(TIMEOUT - SIGN, one, two, keeping=(two,))
+        state.gate = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one.all.keep)
+            await turns()
+            gate, state.gate = state.gate, None
+            await pass_time(3 * SIGN, one, two, keeping=(two,))
+            assert two.all.controller == 2
+            gate.set()
+        await two.all.keep()
+        assert one.all.controller == two.all.controller == 2
+        assert told[-1] == 2, "it is told at once"
+
+    async def test_it_ends_when_the_session_is_over_though_the_state_does_not_answer(
+        self, pair: tuple[Broker, Broker], state: State
+    ) -> None:
+        one, _ = pair
+        told: list[int | None] = []
+        one.all.looked.append(lambda: told.append(one.all.controller))
+        state.gate = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one.all.keep)
+            await one.clock.advance(TIMEOUT - 0.1)
+            assert told[-1] == 1
+            await one.clock.advance(0.1)
+            assert told[-1] is None
+            tasks.cancel_scope.cancel()
+
+    async def test_no_heartbeat_follows_the_end(self, pair: tuple[Broker, Broker], state: State) -> None:
+        """Nor is one under way, which would register the broker anew."""
+        one, two = pair
+        gate = state.gate = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one.all.keep)
+            await turns()
+            state.gate = None
+            tasks.start_soon(one.all.leave)
+            await turns()
+            gate.set()
+        await one.all.keep()
+        await two.all.keep()
+        assert two.sees == set()

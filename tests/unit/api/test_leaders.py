@@ -9,6 +9,7 @@ import pytest
 from broker_kit import Kit, SlowStore, a_kit, batch, numbered, turns, waiting
 
 from kgw_core import errors
+from kgw_core.log.leading import Leading
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.placement import Placement
 from kgw_core.registration import Registration, Registrations
@@ -266,3 +267,28 @@ class TestGroups:
         await turns()
         with pytest.raises(errors.GroupIdNotFound):
             groups.find("g")
+
+
+class TestResigning:
+    async def test_leaderships_of_closed_logs_are_resigned_and_nothing_is_led_after_that(
+        self, kit: Kit, ledger: Ledger, monkeypatch: Any
+    ) -> None:
+        """The log was closed by a failed append, or is being opened: the ledger leads it all the same."""
+        resigned: list[tuple[int, int]] = []
+
+        async def resign(tp: TopicPartition, epoch: int) -> None:
+            ledger.leaders[tp.partition] = None
+            resigned.append((tp.partition, epoch))
+
+        monkeypatch.setattr(ledger, "resign", resign)
+        logs = kit.catalog.by_name["t"].partitions
+        ledger.leaders = {1: ELSEWHERE, 2: Leader(1, 4)}
+        leading = Leading(kit.logs, kit.broker.placement)
+        logs[0].ready = True
+        logs[0].leader_epoch = 9
+        await leading.resign()
+        assert sorted(resigned) == [(0, 9), (2, 4)]
+        leading.due()
+        for log in (logs[0], logs[2]):
+            with pytest.raises(errors.NotLeaderOrFollower):
+                await log.open()
