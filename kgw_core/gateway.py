@@ -249,8 +249,7 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
         await catalog.load()
     except Exception as error:
         raise StartError(f"storage {store.name}: topics cannot be read: {error}") from error
-    events.find = catalog.partition
-    events.on_topics = background.chore("taking over topics of others", catalog.refresh).due
+    events.listen(catalog.partition, background.chore("taking over topics of others", catalog.refresh).due)
     await _create(config, parts.report, catalog)
     catalog.on_created(lambda topic: logger.info("topic %s created: %s", topic.name, _partitions(topic)))
     catalog.on_deleted(lambda topic: logger.info("topic %s deleted", topic.name))
@@ -278,9 +277,8 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
     server = Server(Dispatcher(broker, registry.load()), config.limits, budget, logs.coalescer)
     configs.apply = partial(reconfigure, config, configs, catalog, logs, server)
     await configs.apply()
-    if not store.capabilities().immediate:
-        for number in range(store.writers):
-            tasks.start_soon(background.keep, f"writer {number + 1} of the store", logs.writers.run)
+    for number in range(store.writers):  # any topic may need them, whatever holds for the store as a whole
+        tasks.start_soon(background.keep, f"writer {number + 1} of the store", logs.writers.run)
     tasks.start_soon(
         background.every, "closing late connections", server.check_interval, server.check_timeouts
     )

@@ -166,12 +166,14 @@ class Fetch:
             answer.fail(error)
 
     def _outrun(self) -> bool:
-        """Whether a log has grown while others were read. Then no append would wake the fetch."""
+        """Whether a log has grown, or was closed, while others were read. Then nothing would wake the
+        fetch."""
         read = {
             id(part): answer.high_watermark for part, answer in zip(self._looked, self._answers, strict=True)
         }
         return any(
-            part.log is not None and part.log.high_watermark > read.get(id(part), part.quiet)
+            part.log is not None
+            and (not part.log.ready or part.log.high_watermark > read.get(id(part), part.quiet))
             for part in self._order()
         )
 

@@ -26,7 +26,7 @@ import anyio
 from kgw_core import workers
 from kgw_core.background import Faults
 from kgw_core.clock import Clock
-from kgw_core.errors import KafkaError, OffsetOutOfRange, UnknownTopicOrPartition
+from kgw_core.errors import KafkaError, NotLeaderOrFollower, OffsetOutOfRange, UnknownTopicOrPartition
 from kgw_core.log.ages import Ages
 from kgw_core.log.cleaning import MAP_BYTES, LastOffsets, cleaned
 from kgw_core.log.kept import Kept
@@ -126,8 +126,8 @@ class Compaction:
             await self._rest()
             try:
                 await self._check_log(log)
-            except UnknownTopicOrPartition:
-                pass  # it was deleted meanwhile
+            except (UnknownTopicOrPartition, NotLeaderOrFollower, Fenced):
+                pass  # it was deleted, or another gateway has become its leader meanwhile
             except Exception as error:
                 faults.add(log.tp, error)
         faults.tell()
@@ -210,6 +210,7 @@ class Compaction:
         replace."""
         offset, size = log.start, 0
         while offset < mapped.cleaned:
+            epoch = log.leader_epoch
             offset, runs = await self._read(log, offset)
             batches = [
                 batch
@@ -224,8 +225,8 @@ class Compaction:
                 left.append(await self._left(log, batch, mapped.latest, configs))
                 await self._rest()
             async with log.changing():
-                if log.start > max(offset, batches[0].base_offset):
-                    continue  # the log was trimmed meanwhile
+                if log.leader_epoch != epoch or log.start > max(offset, batches[0].base_offset):
+                    continue  # the log was trimmed meanwhile, or another leader may have compacted it
                 if not await self._replace(log, batches, left):
                     return None
             for batch, data in zip(batches, left, strict=True):

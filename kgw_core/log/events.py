@@ -11,27 +11,39 @@ from kgw_core.spi.storage import TopicPartition
 
 
 class CoreEvents(StoreEvents, LedgerEvents):
-    """Events are ignored until ``find`` (the log of a partition, or None) and ``on_topics`` are set, after
-    the catalog is made."""
+    """Events of logs are ignored until :meth:`listen`, as none is open before. One of topics is passed on
+    then."""
 
     def __init__(self) -> None:
-        self.find: Callable[[TopicPartition], PartitionLog | None] = lambda _: None
-        self.on_topics: Callable[[], object] = lambda: None
+        self._find: Callable[[TopicPartition], PartitionLog | None] = lambda _: None
+        self._on_topics: Callable[[], object] | None = None
+        self._early = False  # topics have changed, and nobody listened
+
+    def listen(
+        self, find: Callable[[TopicPartition], PartitionLog | None], on_topics: Callable[[], object]
+    ) -> None:
+        """Pass events on, when the catalog is loaded. ``find`` returns the log of a partition, or None."""
+        self._find, self._on_topics = find, on_topics
+        if self._early:  # after the catalog had read the topics, perhaps
+            on_topics()
 
     def grown(self, tp: TopicPartition, end: int) -> None:
-        log = self.find(tp)
+        log = self._find(tp)
         if log is not None:
             log.grown(end)
 
     def committed(self, tp: TopicPartition, high_watermark: int) -> None:
-        log = self.find(tp)
+        log = self._find(tp)
         if log is not None:
             log.raise_high_watermark(high_watermark)
 
     def lost(self, tp: TopicPartition, epoch: int) -> None:
-        log = self.find(tp)
+        log = self._find(tp)
         if log is not None:
             log.lose(epoch)
 
     def topics_changed(self) -> None:
-        self.on_topics()
+        if self._on_topics is None:
+            self._early = True
+        else:
+            self._on_topics()

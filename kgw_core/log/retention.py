@@ -21,7 +21,7 @@ import anyio.lowlevel
 
 from kgw_core.background import Faults
 from kgw_core.clock import Clock
-from kgw_core.errors import OffsetOutOfRange, UnknownTopicOrPartition
+from kgw_core.errors import NotLeaderOrFollower, OffsetOutOfRange, UnknownTopicOrPartition
 from kgw_core.log.ages import Ages
 from kgw_core.records.batch import RecordBatch, iter_batches
 from kgw_core.spi.storage import LogStore
@@ -73,8 +73,8 @@ class Retention:
             start = log.start
             try:
                 await self._check_log(log)
-            except UnknownTopicOrPartition:
-                pass  # it was deleted meanwhile
+            except (UnknownTopicOrPartition, NotLeaderOrFollower):
+                pass  # it was deleted, or another gateway has become its leader meanwhile
             except OffsetOutOfRange as error:
                 async with log.changing():  # a trim in flight tells the log when it is done
                     pass

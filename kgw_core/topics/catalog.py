@@ -241,8 +241,10 @@ class Catalog(TopicIndex[P]):
                 known = self.by_id.get(topic.id.bytes)
                 if known is None:
                     await self._adopt(topic.name)
-                elif known.stored != topic and known.topic.partitions <= topic.partitions:
-                    await self._take_over(known, topic)
+                elif known.stored != topic:  # or this gateway has changed it meanwhile
+                    now = next((each for each in await self._store.topics() if each.id == topic.id), topic)
+                    if known.stored != now and known.topic.partitions <= now.partitions:
+                        await self._take_over(known, now)
 
     async def set_defaults(self, broker_defaults: Mapping[str, str]) -> None:
         """Change the configs of all topics that do not set them. Calls must not overlap.

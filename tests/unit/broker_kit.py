@@ -270,9 +270,10 @@ class Kit:
         )
         self.catalog.on_deleted(self.logs.topic_deleted)
         self.events = CoreEvents()
-        self.events.find = self.catalog.partition
         background = self.logs.background
-        self.events.on_topics = background.chore("taking over topics of others", self.catalog.refresh).due
+        self.events.listen(
+            self.catalog.partition, background.chore("taking over topics of others", self.catalog.refresh).due
+        )
         self.context = StoreContext(config.node_id, background, events=self.events)
         self.state = PromisedState(MemoryStateStore())
         self.broker = Broker(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from broker_kit import Kit, SlowStore, a_kit, batch, numbered, turns, waiting
+from broker_kit import Kit, SlowStore, a_kit, batch, numbered, turns, view, waiting
 
 from kgw_core import errors
 from kgw_core.log.leading import Leading
@@ -238,6 +238,39 @@ async def test_upkeep_leaves_alone_what_others_lead(kit: Kit, ledger: Ledger, mo
     monkeypatch.setattr(kit.logs.retention, "_check_log", look)
     await kit.logs.retention.check()
     assert looked == [0]
+
+
+async def test_a_log_that_is_lost_while_another_is_read_ends_the_fetch_at_once(ledger: Ledger) -> None:
+    """Nothing tells the fetch, which does not wait yet."""
+    store = SlowStore()
+    store.patient = False
+    kit = await a_kit(store, ledger=ledger)
+    kit.start_writers()
+    logs = (await kit.topic(partitions=2)).partitions
+    for log in logs:
+        await log.open()
+    logs[1].append(view(batch("a")), False)
+    await turns()
+    kit.broker.placement = Placement(1, None, ledger)
+    go = store.hold("read")
+    request = FetchRequest(
+        max_wait_ms=60_000,
+        min_bytes=1 << 20,
+        max_bytes=1 << 20,
+        topics=[FetchTopic("t", ZERO_UUID, [FetchPartition(index, -1, 0) for index in (0, 1)])],
+    )
+    for each in request.topics[0].partitions:
+        each.partition_max_bytes = 1 << 20
+    answer = kit.start(request, 11)
+    await turns()
+    ledger.leaders[0] = ELSEWHERE
+    kit.events.lost(logs[0].tp, 7)
+    go.set()
+    await turns()
+    assert answer.done  # type: ignore[union-attr]
+    response = kit.decode(answer.result(), request, 11)  # type: ignore[union-attr]
+    assert [each.error_code for each in response.responses[0].partitions] == [NOT_LEADER, 0]
+    await kit.close()
 
 
 class TestGroups:
