@@ -166,7 +166,7 @@ class PartitionLog(ReadableLog):
         try:
             if not self.ready or self._deferred:
                 return self._defer(data, stable)
-            configs = self._topic.configs
+            configs = self.topic.configs
             now = manager.clock.time_ms()
             header: Header = HEADER.unpack_from(data) if looked else check_batch(data, configs)
             attributes = header[5]
@@ -261,7 +261,7 @@ class PartitionLog(ReadableLog):
         """These batches were refused with a retriable error. Until they come again, no later batch of their
         producers may take their place (:mod:`kgw_core.log.refused`)."""
         refused = self._manager.refused
-        if self._topic.deleted:
+        if self.topic.deleted:
             refused.remember_absent(self.tp.topic, self.tp.partition, batches)
         else:
             producers = self.producers if self.ready else None
@@ -293,7 +293,7 @@ class PartitionLog(ReadableLog):
         manager = self._manager
         found: Outcome | memoryview
         try:
-            configs, now = self._topic.configs, manager.clock.time_ms()
+            configs, now = self.topic.configs, manager.clock.time_ms()
             found = await workers.in_thread(
                 looked_into, data, configs, now, manager.check_records, manager.max_inflated
             )

@@ -32,19 +32,19 @@ class ReadableLog(ABC):
 
     __slots__ = (
         "_manager",
-        "_topic",
         "high_watermark",
         "kind",
         "leader_epoch",
         "ready",
         "start",
+        "topic",
         "tp",
         "waiting",
     )
 
     def __init__(self, tp: TopicPartition, topic: TopicState[PartitionLog], manager: LogManager) -> None:
         self.tp = tp
-        self._topic = topic
+        self.topic = topic
         self._manager = manager
         self.kind = manager.kind(topic.topic)
         self.ready = False
@@ -52,10 +52,6 @@ class ReadableLog(ABC):
         self.high_watermark = 0
         self.leader_epoch = 0
         self.waiting: Waiting = {}
-
-    @property
-    def topic(self) -> TopicState[PartitionLog]:
-        return self._topic
 
     @property
     def last_stable_offset(self) -> int:
@@ -70,7 +66,7 @@ class ReadableLog(ABC):
         """Another gateway leads the log, in ``epoch``."""
 
     def _check_exists(self) -> None:
-        if self._topic.deleted:
+        if self.topic.deleted:
             raise UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted")
 
     # -- reading
