@@ -17,8 +17,7 @@ class StoreEvents:
         """Others have appended: the log ends at ``end`` now."""
 
     def lost(self, tp: TopicPartition, epoch: int) -> None:
-        """This gateway leads the log no more; the new leader's epoch is ``epoch``, -1 where it is not
-        known."""
+        """This gateway no longer leads the log; the new leader's epoch is ``epoch`` (-1: not known)."""
 
     def topics_changed(self) -> None:
         """Others have made, changed or deleted topics."""
@@ -30,11 +29,12 @@ def _background() -> Background:
 
 @dataclass(frozen=True, slots=True)
 class PluginContext:
-    """What every plugin gets. ``node_id``: the gateway's broker id. ``clock``: the time, for all semantics.
+    """What every plugin gets. ``node_id``: the gateway's broker id. ``clock``: everything goes by its time.
 
-    ``background`` runs what goes on beside the plugin's calls: guarded, told once a cause, tried again, and
-    seen in the gateway's health. ``codec`` decodes records by their schemas; None where no schema plugin is
-    selected.
+
+    ``background`` runs a plugin's tasks beside its calls: a task that fails is logged once for each cause,
+    tried again, and shows in the gateway's health. ``codec`` decodes records by their schemas; None if no
+    schema plugin is selected.
     """
 
     node_id: int = 1

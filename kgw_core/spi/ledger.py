@@ -1,7 +1,7 @@
-"""What a plugin implements to say who leads a partition, where it is committed, and which offsets come next.
+"""What a plugin implements to say who leads a partition, how far it is committed, and which offset is next.
 
 An :class:`OffsetLedger` is asked before a gateway appends to a log: :meth:`OffsetLedger.lead` makes it the
-leader and fences whoever led before. The core's default (:mod:`kgw_core.log.ledger`) leads every log and
+leader and fences the previous leader. The core's default (:mod:`kgw_core.log.ledger`) leads every log and
 counts from the log's end in memory, which is right for a store that one gateway alone can open. A plugin puts
 leadership into the store's own engine, or into another (a file, a database) beside a store that only keeps
 bytes; then several gateways can share the store.
@@ -11,21 +11,21 @@ The contract. *The core promises:*
 1. ``open`` is called once, when store and state are open; ``close`` once, before they are closed.
 2. ``lead`` is called before a log is used, one call at a time for a log, and again after the leadership was
    lost. ``resign`` is called only for a leadership that was given, when nothing is in flight under it.
-3. ``reserve`` is called only between ``lead`` and ``lost`` or ``resign``, and never where the store numbers
+3. ``reserve`` is called only between ``lead`` and ``lost`` or ``resign``, and never if the store numbers
    records; ``committed`` is called for every append that the store has stored, in order.
 
 *The ledger promises:*
 
-4. When ``lead`` has returned, the store takes nothing under an earlier epoch any more
-   (:meth:`~kgw_core.spi.storage.LogStore.fence`), and what was acknowledged before lies below ``end``.
+4. When ``lead`` has returned, the store no longer takes anything under an earlier epoch
+   (:meth:`~kgw_core.spi.storage.LogStore.fence`), and everything acknowledged before lies below ``end``.
    Epochs of one log rise from leader to leader; the default's stay as the store gives them.
-5. Where another gateway leads and may go on, ``lead`` raises :class:`NotLeader` and changes nothing.
+5. If another gateway leads and may go on, ``lead`` raises :class:`NotLeader` and changes nothing.
 6. Offsets are given out once: ``reserve`` begins at ``end`` and goes on without gaps.
 7. A ledger that can no longer be sure to lead (a lease that was not renewed) calls ``events.lost`` before
    another gateway can lead, as far as it can tell, and ``reserve`` raises :class:`NotLeader` from then on. A
    gateway that is paused meanwhile is stopped by the fence.
-8. ``leader``, ``reserve``, ``committed``, ``released``, ``trimmed`` and ``fenced`` never wait: they are on
-   the way of every request.
+8. ``leader``, ``reserve``, ``committed``, ``released``, ``trimmed`` and ``fenced`` never wait: every
+   request calls some of them.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ class LedgerEvents:
         """More of the log is committed than the ledger said when it was asked."""
 
     def lost(self, tp: TopicPartition, epoch: int) -> None:
-        """This gateway leads the log no more; the new leader's epoch is ``epoch``, -1 where it is not
-        known."""
+        """This gateway no longer leads the log; the new leader's epoch is ``epoch`` (-1: not known)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Leadership(NamedTuple):
 
 
 class NotLeader(Exception):
-    """This gateway cannot lead the log now. ``leader``: who does, None where that is not known."""
+    """This gateway cannot lead the log now. ``leader``: who does (None: not known)."""
 
     def __init__(self, tp: TopicPartition, leader: Leader | None = None) -> None:
         super().__init__(f"{tp} is led by {f'node {leader.node_id}' if leader else 'another gateway'}")
@@ -105,7 +104,7 @@ class OffsetLedger(ABC):
         """Called once before anything else. :raises Exception: whatever keeps the gateway from starting."""
 
     async def close(self) -> None:
-        """Called once, when everything was resigned that could be."""
+        """Called once, after every leadership that could be resigned was."""
 
     @abstractmethod
     async def lead(self, tp: TopicPartition) -> Leadership:
@@ -113,11 +112,11 @@ class OffsetLedger(ABC):
 
         :raises NotLeader: another gateway leads.
         :raises UnknownTopicOrPartition: there is no such log.
-        :raises Exception: it cannot be said now; asked again later.
+        :raises Exception: the ledger cannot tell now; the core asks again later.
         """
 
     async def resign(self, tp: TopicPartition, epoch: int) -> None:
-        """Give the leadership of ``epoch`` up, so that another gateway takes over at once."""
+        """Give up the leadership of ``epoch``, so that another gateway can take over at once."""
 
     @abstractmethod
     def leader(self, tp: TopicPartition) -> Leader | None:
@@ -140,7 +139,7 @@ class OffsetLedger(ABC):
         """The log now starts at ``start``."""
 
     def fenced(self, tp: TopicPartition, epoch: int) -> None:
-        """The store has refused an append, as another gateway leads in ``epoch`` (-1: not known)."""
+        """The store has refused an append, because another gateway leads in ``epoch`` (-1: not known)."""
 
     def closed(self, tp: TopicPartition) -> None:
-        """The log is gone; what was kept of it may be dropped."""
+        """The log is gone; the ledger may drop what it keeps of it."""

@@ -9,22 +9,23 @@ The contract. *The core promises:*
 1. Keys are not empty and at most 65,535 bytes, values at most 16 MiB. A key begins with the name of the
    room that owns it and a slash (``groups/…``).
 2. Several gateways may write, and the rooms of one do so at the same time. ``if_versions`` decides between
-   them: a room that several write for expects the version that it has read (what is the cluster's, such as
-   its id), or that of a fence, which whoever takes the room over moves (groups, by slot in their keys).
+   them: a room that several gateways write expects the version that it has read (for the cluster's own keys,
+   such as its id), or that of a fence, which each new owner of the room moves (groups, by slot in their
+   keys).
 3. A commit is never cancelled because a client went away. A ``get`` or ``scan`` may be cancelled.
 4. ``open`` is called once before anything else, ``close`` once after the last call has returned.
 
 *The store promises:*
 
-5. A commit is all or nothing over all its keys, and where ``capabilities().durable`` survives a crash once
+5. A commit is all or nothing over all its keys, and with ``capabilities().durable`` survives a crash once
    it has returned. A value of None deletes the key; deleting a key that is not there is no error, and an
    empty value is a value.
 6. Every commit has a version, an integer above 0, which it returns; the versions of later commits are
    larger, also after reopening and after deletions. The version of a key is that of the last commit that
    wrote it; the version of a key that is not there is 0.
-7. ``if_versions`` is checked against the state before the commit: if one key has not the version that is
-   given for it (0: it must not be there), commit raises :class:`VersionConflict` and writes nothing. Keys
-   there need not be among the changes. Of commits at the same time that expect one version of one key, at
+7. ``if_versions`` is checked against the state before the commit: if a key does not have the version
+   given for it (0: it must not be there), commit raises :class:`VersionConflict` and writes nothing. Its keys
+   need not be among the changes. Of commits at the same time that expect one version of one key, at
    most one succeeds.
 8. What a commit wrote is seen by every ``get`` and ``scan`` that begins after it has returned. A commit is
    never seen in part by a ``get``, nor by a ``scan`` that began after or ended before it.
@@ -33,13 +34,13 @@ The contract. *The core promises:*
 10. Commits that are awaited one after the other apply in that order.
 11. What cannot be done now raises a :class:`~kgw_core.errors.KafkaError` (mostly ``KafkaStorageError``) if
     it is certain that nothing was written. After any other exception the core takes the outcome as
-    unknown and asks the store until that can say what it has.
+    unknown and asks the store until it can answer.
 12. Once a commit has raised, it has happened or never will. A store that gave up waiting for its engine first
-    makes sure that what it has sent can no more land. The core fences its own commits besides: each expects
-    the version that the one before gave to a key of the writer's (``if_versions``).
+    makes sure that the writes it has sent can no longer land. The core also fences its own commits: each
+    expects the version that the previous one gave to a key of the writer (``if_versions``).
 13. No method blocks the event loop: file and network I/O that can wait goes to a thread or is awaited.
-14. With ``capabilities().immediate`` nothing ever waits, and :meth:`StateStore.commit_now` is there, too. One
-    that raises has written nothing.
+14. With ``capabilities().immediate`` nothing ever waits, and :meth:`StateStore.commit_now` is there, too. If
+    it raises, it has written nothing.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ class StateStore(ABC):
         """Called once, after the last call has returned."""
 
     async def abandon(self) -> None:
-        """Called instead of :meth:`close` where the gateway did not start, and so has served nobody: leave
+        """Called instead of :meth:`close` if the gateway did not start, and so has served nobody: leave
         nothing behind that ``open`` has made, unless others use it by now. The default closes."""
         await self.close()
 
@@ -147,13 +148,13 @@ class StateStore(ABC):
 
     @abstractmethod
     async def get(self, key: bytes) -> Entry | None:
-        """The entry at ``key``, None where there is none. :raises KafkaError: not now."""
+        """The entry at ``key``, or None. :raises KafkaError: the store cannot answer now."""
 
     @abstractmethod
     def scan(self, prefix: bytes) -> AsyncIterator[Entry]:
         """Every entry whose key begins with ``prefix`` (``b""``: all); an async generator.
 
-        :raises KafkaError: not now.
+        :raises KafkaError: the store cannot answer now.
         """
 
     @abstractmethod
@@ -164,7 +165,7 @@ class StateStore(ABC):
         version of the last commit there was, or 0.
 
         :raises VersionConflict: a key has another version; nothing was written.
-        :raises KafkaError: not now, and nothing was written.
+        :raises KafkaError: the store cannot do it now, and nothing was written.
         """
 
     def commit_now(self, changes: Changes, if_versions: Versions = NO_VERSIONS) -> int:
@@ -177,10 +178,11 @@ TRIES = 20
 
 
 async def compare_and_set(store: StateStore, key: bytes, change: Callable[[bytes | None], bytes]) -> bytes:
-    """Set ``key`` to what ``change`` makes of its value (None: it is not there), and return that; where
-    somebody else has set it meanwhile, of what is there then. Nothing is written where it stays as it is.
+    """Set ``key`` to what ``change`` makes of its value (None: it is not there), and return the new
+    value. If another writer has set it meanwhile, ``change`` is called with the value that is there then.
+    Nothing is written if the value stays the same.
 
-    :raises KafkaStorageError: others have been faster all the time.
+    :raises KafkaStorageError: other writers were faster each time.
     :raises Exception: as :meth:`StateStore.get` and :meth:`StateStore.commit`.
     """
     for _ in range(TRIES):

@@ -9,27 +9,27 @@ The contract. *The core promises:*
 
 1. Every batch handed to :meth:`LogStore.append` is one whole, checked v2 record batch, with its base
    offset and leader epoch already stamped into its bytes, and offsets without gaps between batches.
-2. One append of a gateway is in flight for a partition at a time. Appends to several partitions, reads, and
-   appends and reads of one partition, do overlap. A trim and a replacement of one partition never do.
+2. At most one append of a gateway is in flight for a partition. Appends to several partitions overlap, and so
+   do reads, and an append and a read of one partition. A trim and a replacement of one partition never do.
 3. An append is never cancelled because a client went away. A read may be cancelled.
 4. ``create_topic`` is called once for a topic id, ``update_topic`` and ``delete_topic`` only for
    a topic that the gateway knows to exist; these three of one gateway never overlap for one topic.
-5. The bytes in :attr:`Batch.data` stay as they are until the append returns; after that only where
+5. The bytes in :attr:`Batch.data` stay as they are until the append returns; after that only if
    :attr:`Batch.stable` is set. A store that keeps the bytes copies them first or checks that flag.
 
 *The store promises:*
 
-6. An append is all or nothing; where ``capabilities.durable`` it survives a crash once it has returned.
+6. An append is all or nothing; with ``capabilities.durable`` it survives a crash once it has returned.
 7. If the first base offset is not the log's end, append raises :class:`OffsetConflict` and writes
    nothing. With ``capabilities(topic).numbers_records`` base offsets go in as -1, the bytes say 0, and the
    base offset that append returns for each batch is the truth; what ``read`` returns carries it. Others may
    have appended in between.
-8. ``read`` starts with the first batch whose last offset >= ``offset``, whole even where it exceeds
-   ``max_bytes``; then whole batches until the next would exceed it, or would go beyond the upper bound
-   ``below`` (None: the log's end); nothing where ``offset`` is the end;
-   :class:`~kgw_core.errors.OffsetOutOfRange` outside ``start..end``. Where ``preserves_batches`` is not set,
-   what is read still has the header that was appended, but for base offset, leader epoch, length, CRC, codec
-   and, under log append time, base timestamp: the core recovers producers from it.
+8. ``read`` starts with the first batch whose last offset >= ``offset``, whole even if it exceeds
+   ``max_bytes``; then whole batches until the next would exceed it or go beyond the upper bound
+   ``below`` (None: the log's end); nothing if ``offset`` is the end;
+   :class:`~kgw_core.errors.OffsetOutOfRange` outside ``start..end``. Without ``preserves_batches``,
+   a batch read still has the header that was appended, except for base offset, leader epoch, length, CRC,
+   codec and, under log append time, base timestamp: the core recovers producers from it.
 9. After ``trim(tp, before)``, ``bounds().start == before`` exactly, though the batch that contains it
    stays readable. Trimming below the start changes nothing; above the end raises ``OffsetOutOfRange``.
 10. ``end`` never goes back: not after everything is trimmed, not after reopening.
@@ -39,19 +39,19 @@ The contract. *The core promises:*
 12. Anything that cannot be done now raises a :class:`~kgw_core.errors.KafkaError` (mostly
     ``KafkaStorageError``) if it is certain that nothing was written. After one that is not retriable the core
     appends the batches one by one, to find the one that cannot be. After any other exception of an append
-    the core takes the outcome as unknown: it answers nobody, asks for bounds and for the batch at the
-    append's offset until the store can say what it has, and goes by that.
-13. Once a call has raised, what it was to do has happened or never will. A store that gave up waiting for
-    its engine first makes sure that what it has sent can no more land; until then the call goes on.
+    the core takes the outcome as unknown: it answers nobody, asks for the bounds and for the batch at
+    the append's offset until the store can answer, and goes by that answer.
+13. Once a call has raised, its work has happened or never will. A store that gives up waiting for its
+    engine first makes sure that the writes it has sent can no longer land; until then the call goes on.
 14. No method blocks the event loop: file and network I/O that can wait goes to a thread or is awaited.
 15. ``write_time`` is what :attr:`Batch.write_time` said when the batch was appended, or a batch behind it
-    that is kept in one piece of a MiB at most with it: never earlier. Where ``capabilities.durable`` that
-    survives reopening. What :meth:`LogStore.replace` puts in place of a batch was written when that was.
+    that is kept in one piece of a MiB at most with it: never earlier. With ``capabilities.durable`` it
+    survives reopening. A batch that :meth:`LogStore.replace` puts in another's place keeps its write time.
 16. A log's epoch in ``bounds`` never goes back, and ``leader_epoch`` says the same without waiting.
 17. After ``fence(tp, epoch)`` the log takes no append, trim or replacement of a lower epoch: they raise
     :class:`Fenced` and write nothing, also those that were on their way when it was called. A store that no
     second gateway can open needs no fence, and does not declare ``capabilities.fences``.
-18. ``update_topic`` writes nothing and raises :class:`TopicConflict` where the topic is no more as ``before``
+18. ``update_topic`` writes nothing and raises :class:`TopicConflict` if the topic is no longer as ``before``
     says: others have changed it.
 """
 
@@ -79,9 +79,9 @@ Buffer = bytes | bytearray | memoryview
 
 
 class OffsetConflict(Exception):
-    """The first batch of an append does not start at the log's end: somebody else has written.
+    """The first batch of an append does not start at the log's end: another writer has appended.
 
-    ``end`` is the log's true end, where the store knows it.
+    ``end`` is the log's true end, if the store knows it.
     """
 
     def __init__(self, expected: int, end: int) -> None:
@@ -110,7 +110,7 @@ class TopicConflict(Exception):
 class Batch(NamedTuple):
     """One record batch on its way into the store.
 
-    ``base_offset`` is -1 where the store numbers records. ``span`` is how many offsets it covers (last offset
+    ``base_offset`` is -1 if the store numbers records. ``span`` is how many offsets it covers (last offset
     - base offset + 1), ``max_timestamp`` is in milliseconds since the epoch (below 0: none), ``data`` the
     whole batch. ``stable`` says that the bytes of ``data`` will not change after the append, so that the
     store may keep the view itself. ``write_time`` is when the core took it, in milliseconds since the epoch
@@ -163,12 +163,12 @@ class Capabilities:
     ``durable``: an append that returned survives kill -9. ``immediate``: never waits; offers
     ``append_now`` and ``read_now``. ``numbers_records``: the engine chooses offsets. ``native_retention``:
     the engine deletes old data by itself. ``preserves_batches``: what is read is byte for byte what was
-    appended; else rule 8 says what survives. ``fences``: rule 17 is kept, so that several gateways may
+    appended; without it rule 8 says what survives. ``fences``: rule 17 is kept, so that several gateways may
     share the store.
-    ``commit_scope``: "store" where one ``append_many`` is one commit of the whole store; the core
-    then puts what waits in all logs into one. "partition" where each log commits for itself; the core then
-    calls ``append`` for each log that has something to write, all at the same time, so that a slow one holds
-    up no other.
+    ``commit_scope``: with "store" one ``append_many`` is one commit of the whole store; the core puts the
+    waiting appends of all logs into one call. With "partition" each log commits for itself; the core calls
+    ``append`` for each log that has something to write, all at the same time, so that a slow log holds up no
+    other.
     """
 
     durable: bool = False
@@ -191,7 +191,7 @@ class LogStore(ABC):
     api_version: ClassVar[int] = API_VERSION
     Config: ClassVar[type[Any] | None] = None
     writers: ClassVar[int] = 4
-    """How many ``append_many`` calls the core keeps under way at once, where ``commit_scope`` is "store"."""
+    """How many ``append_many`` calls the core keeps under way at once, if ``commit_scope`` is "store"."""
 
     def __init__(self, config: Any = None) -> None:
         self.config = config
@@ -206,7 +206,7 @@ class LogStore(ABC):
         """Called once, after the last append has returned."""
 
     async def abandon(self) -> None:
-        """Called instead of :meth:`close` where the gateway did not start, and so has served nobody: leave
+        """Called instead of :meth:`close` if the gateway did not start, and so has served nobody: leave
         nothing behind that ``open`` has made, unless others use it by now. The default closes."""
         await self.close()
 
@@ -214,7 +214,7 @@ class LogStore(ABC):
         """Return if the store can serve. :raises KafkaError: why it cannot."""
 
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
-        """What holds for ``topic``; where it is None, for the store as a whole. The core asks when the store
+        """What holds for ``topic``; if it is None, for the store as a whole. The core asks when the store
         is open; the suite asks before that, too, to choose its tests."""
         return Capabilities()
 
@@ -230,7 +230,7 @@ class LogStore(ABC):
 
     @abstractmethod
     async def update_topic(self, topic: Topic, before: Topic) -> None:
-        """Replace the configs, and add partitions where ``topic`` has more. Never fewer.
+        """Replace the configs, and add partitions if ``topic`` has more. ``topic`` never has fewer.
 
         :raises TopicConflict: the topic is not as ``before`` says.
         """
@@ -249,7 +249,7 @@ class LogStore(ABC):
         :raises Fenced: a newer leader has taken the log.
         :raises OffsetConflict: the first base offset is not the log's end.
         :raises UnknownTopicOrPartition: no such log.
-        :raises KafkaError: not now, and nothing was written.
+        :raises KafkaError: the store cannot do it now, and nothing was written.
         """
 
     @abstractmethod
@@ -265,7 +265,7 @@ class LogStore(ABC):
 
     @abstractmethod
     async def bounds(self, tp: TopicPartition) -> Bounds:
-        """Where the log starts and ends now: a look that changes nothing.
+        """Where the log starts and ends now; changes nothing.
 
         :raises UnknownTopicOrPartition: no such log.
         """
@@ -277,12 +277,12 @@ class LogStore(ABC):
         :raises Fenced: a newer leader has taken the log. :raises OffsetOutOfRange: above the end.
         """
 
-    # -- extras: right as they are, faster where a store overrides them
+    # -- extras: correct as they are, faster if a store overrides them
 
     async def write_time(self, tp: TopicPartition, offset: int) -> int:
         """When the batch that holds ``offset``, or the next one, was written (ms); -1: not known, or none.
 
-        Records without a time of their own age by it. Where the store does not know (the default), they stay.
+        Records without a timestamp age by it. If the store does not know it (the default), they stay.
 
         :raises UnknownTopicOrPartition: no such log.
         """
@@ -313,8 +313,8 @@ class LogStore(ABC):
     async def find_max_time(
         self, tp: TopicPartition, start: int | None = None, end: int | None = None
     ) -> int | None:
-        """Base offset of the first batch that has the largest max_timestamp of those that hold offsets from
-        ``start`` on and begin below ``end`` (None: all); None if there are none."""
+        """Base offset of the batch with the largest max_timestamp (the first of several) among the batches
+        that hold offsets from ``start`` on and begin below ``end`` (None: all); None if there are none."""
         found, largest = None, _BEFORE_ALL
         async for base, max_timestamp in self._scan(tp, start):
             if end is not None and base >= end:
@@ -354,7 +354,7 @@ class LogStore(ABC):
     async def backup(self, path: Path) -> None:
         """Write a copy of all data to ``path``; called on a store that is not open, while another is running.
 
-        :raises KafkaError: it cannot be done; what is at ``path`` is as it was.
+        :raises KafkaError: it cannot be done; ``path`` is as it was.
         :raises NotImplementedError: this store has no backup (the default).
         """
         raise NotImplementedError("it has no backup")
