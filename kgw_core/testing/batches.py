@@ -9,7 +9,7 @@ from kgw_core.records import build_batch, iter_batches, iter_records
 from kgw_core.spi.storage import Batch, Run
 
 OVERHEAD = 90
-"""About what a batch of one record takes beside the record's value."""
+"""About the size of a batch of one record without the record's value."""
 
 
 def make_batch(
@@ -26,9 +26,9 @@ def make_batch(
 
     :param base_offset: -1, for a store that numbers records, leaves 0 in the bytes.
     :param size: about how many bytes the batch takes.
-    :param timestamp: of all records in ms, ``1_000 + base_offset`` where left out; -1 for none.
+    :param timestamp: of all records in ms, by default ``1_000 + base_offset``; -1 for none.
     :param tag: goes into the keys, to tell batches at one offset apart.
-    :param write_time: when it is written, in ms; -1: not told.
+    :param write_time: when it is written, in ms; -1: not known.
     :param options: of :func:`kgw_core.records.build_batch`.
     """
     time = 1_000 + base_offset if timestamp is None else timestamp

@@ -58,7 +58,7 @@ class ManualClock:
         return sum(not timer.cancelled for _, _, timer in self._timers)
 
     async def advance(self, seconds: float) -> None:
-        """Go on by ``seconds``, call what is due, and let the consequences run."""
+        """Advance by ``seconds``, run the callbacks that are due, and let their consequences run."""
         end = self._seconds + seconds
         while self._timers and self._timers[0][0] <= end:
             self._seconds, _, timer = heapq.heappop(self._timers)

@@ -1,4 +1,4 @@
-"""A store that fails when it is told to, in front of a real one."""
+"""A store that fails on demand, in front of a real one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kgw_core.spi.storage import Batch, Bounds, Capabilities, LogStore, Run, Top
 
 
 class Fault(NamedTuple):
-    """What the next call of a method does: raise ``error``, after doing its work where ``late``."""
+    """What the next call of a method does: raise ``error``, after doing its work if ``late``."""
 
     error: Exception
     late: bool

@@ -28,7 +28,7 @@ from kgw_core.spi.storage import LogStore
 T = TypeVar("T")
 
 START_SECONDS = 20.0
-"""How long a gateway may take until it is ready; many times what it takes."""
+"""How long a gateway may take until it is ready; many times the usual."""
 
 _COMMAND = "from kgw_core.cli import main; main(prog_name='kgw')"
 _TAIL = 4_000
@@ -67,7 +67,7 @@ class RunningGateway:
         return self.addresses[0]
 
     def wait_for_log(self, pattern: str, *, seconds: float = 10.0) -> re.Match[str]:
-        """The first place in the log where the regular expression matches, once there is one.
+        """Wait for the first match of the regular expression in the log, and return it.
 
         :raises AssertionError: there is none in time.
         """
@@ -166,7 +166,7 @@ def gateway_thread(
 
 
 class GatewayProcess(RunningGateway):
-    """The command ``kgw``, running. ``log_path`` is the file that has what it prints, logs included."""
+    """The command ``kgw``, running. ``log_path`` is the file with its output, logs included."""
 
     def __init__(self, process: subprocess.Popen[bytes], log_path: Path, ready_file: Path) -> None:
         self.process = process
@@ -188,7 +188,7 @@ class GatewayProcess(RunningGateway):
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     def terminate(self) -> None:
-        """Send SIGTERM: the gateway answers what was asked, then stops."""
+        """Send SIGTERM: the gateway answers the requests it has, then stops."""
         self.process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -236,7 +236,7 @@ def gateway_process(
     drain_seconds: float = 15.0,
     check_log: bool = True,
 ) -> Iterator[GatewayProcess]:
-    """Run ``kgw dev --port 0``, or ``kgw serve`` where there is a config; yield it when it is ready.
+    """Run ``kgw dev --port 0``, or ``kgw serve`` if there is a config; yield it when it is ready.
 
     Leaving sends SIGTERM and sees to it that the gateway exits with 0 within ``drain_seconds`` and
     (``check_log``) that no traceback is in its log. After an error in the body it is only ended, and the

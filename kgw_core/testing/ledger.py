@@ -38,11 +38,11 @@ from kgw_core.testing.clock import ManualClock
 
 MakeLedger = Callable[[], OffsetLedger]
 PATIENCE = 10.0
-"""Seconds of real time in which a ledger has to notice what its clock says."""
+"""Seconds of real time in which a ledger has to notice a change of its clock."""
 
 
 class Events(LedgerEvents):
-    """What a ledger has told."""
+    """The events of a ledger."""
 
     def __init__(self) -> None:
         self.losses: list[TopicPartition] = []
@@ -52,7 +52,7 @@ class Events(LedgerEvents):
 
 
 class Seat:
-    """One gateway: its ``ledger`` and its ``clock``; ``losses`` are the logs that it was told it has lost."""
+    """One gateway: its ``ledger`` and its ``clock``; ``losses`` are the logs of its ``lost`` events."""
 
     def __init__(self, node_id: int, ledger: OffsetLedger, store: LogStore, state: StateStore) -> None:
         self.node_id = node_id
@@ -68,7 +68,7 @@ class Seat:
         await self.ledger.open(self._context)
 
     async def pass_time(self, seconds: float) -> None:
-        """Let time go by, in steps in which the ledger can renew what it has."""
+        """Let time go by, in steps so small that the ledger can renew its leases."""
         for _ in range(100):
             await self.clock.advance(seconds / 100)
             await anyio.sleep(0.001)
@@ -162,7 +162,7 @@ class OffsetLedgerSuite:
         assert seat.ledger.reserve(tp, 1) == 3
 
     async def test_what_is_committed_does_not_go_back(self, bench: Bench) -> None:
-        """The high watermark is at most what the store holds."""
+        """The high watermark is at most the store's end."""
         seat, [tp] = await bench.seat(), await bench.topic()
         leadership = await seat.ledger.lead(tp)
         high_watermark = leadership.end
@@ -176,7 +176,7 @@ class OffsetLedgerSuite:
         assert seat.ledger.reserve(tp, 1) == 7
 
     async def test_a_leader_says_that_it_leads(self, bench: Bench) -> None:
-        """By its node id; an epoch that is told is the leadership's."""
+        """The leader is named by its node id; its epoch, if known, is that of the leadership."""
         seat, [tp] = await bench.seat(), await bench.topic()
         leadership = await seat.ledger.lead(tp)
         leader = seat.ledger.leader(tp)
@@ -219,7 +219,7 @@ class OffsetLedgerSuite:
     # -- several
 
     async def test_a_log_has_one_leader(self, bench: Bench, pair: tuple[Seat, Seat]) -> None:
-        """The other is told who, and changes nothing."""
+        """The other gateway learns who leads, and changes nothing."""
         one, other = pair
         [tp] = await bench.topic()
         leadership = await one.ledger.lead(tp)
@@ -252,7 +252,7 @@ class OffsetLedgerSuite:
     async def test_after_a_resignation_another_leads_at_once(
         self, bench: Bench, pair: tuple[Seat, Seat]
     ) -> None:
-        """From the end of what the first has written, in a later epoch, and the first is fenced."""
+        """The second begins at the first one's end, in a later epoch, and the first is fenced."""
         one, other = pair
         [tp] = await bench.topic()
         first = await one.ledger.lead(tp)
@@ -282,7 +282,7 @@ class OffsetLedgerSuite:
     async def test_a_leader_that_is_paused_is_followed_and_fenced(
         self, bench: Bench, pair: tuple[Seat, Seat]
     ) -> None:
-        """Its clock stands, so it does not know; what it appends lands nowhere. Then it is told."""
+        """Its clock stands still, so it does not notice; its appends are refused. Then it gets ``lost``."""
         one, other = pair
         [tp] = await bench.topic()
         first = await one.ledger.lead(tp)
@@ -302,7 +302,7 @@ class OffsetLedgerSuite:
     async def test_a_leader_that_lives_keeps_what_it_leads(
         self, bench: Bench, pair: tuple[Seat, Seat]
     ) -> None:
-        """It renews what it has for as long as it runs."""
+        """A gateway renews its leases for as long as it runs."""
         one, other = pair
         [tp] = await bench.topic()
         leadership = await one.ledger.lead(tp)

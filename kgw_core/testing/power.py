@@ -1,4 +1,4 @@
-"""A machine that loses its power: what its store had not written to the disk yet is gone."""
+"""A machine that loses its power: everything that its store had not yet written to the disk is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PowerCut:
     """A gateway that is started again over the same data, on the port that it had first.
 
     :param directory: where log, ready file and config of the gateways go.
-    :param data: the directory that has what the store keeps, and nothing else.
+    :param data: the directory of the store's files, and nothing else.
     :param config: the text of a TOML file, without listeners.
 
     ::
@@ -24,7 +24,7 @@ class PowerCut:
         with machine.serving() as gateway:
             …
             machine.sync(gateway)
-            …  # what comes here is lost
+            …  # later writes are lost
             machine.cut(gateway)
         with machine.serving() as gateway:
             …
@@ -39,7 +39,7 @@ class PowerCut:
 
     @contextmanager
     def serving(self, *, elsewhere: bool = False) -> Iterator[GatewayProcess]:
-        """A gateway; ``elsewhere``: on another port, where clients of the first do not find it."""
+        """A gateway; ``elsewhere``: on another port, so that clients of the first do not find it."""
         port = 0 if elsewhere else self._port
         config = f"[[listeners]]\nport = {port}\n\n{self._config}"
         with gateway_process(self._directory, config=config) as gateway:

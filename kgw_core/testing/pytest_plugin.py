@@ -1,4 +1,4 @@
-"""The ``kgw`` pytest plugin: loaded by every pytest run where kgw-core is installed, so it imports nothing.
+"""The ``kgw`` pytest plugin: every pytest run beside kgw-core loads it, so it imports nothing.
 
 It sees to it that the assertions of the public suites explain themselves when they fail, and has fixtures.
 """

@@ -45,7 +45,7 @@ class Appends(SuiteBase):
         await bench.expect(tp, written)
 
     async def test_what_headers_say_of_records_and_producers_survives(self, bench: Bench) -> None:
-        """Also where the store keeps records in a form of its own: producers are recovered from it."""
+        """Also if the store keeps records in a form of its own: producers are recovered from it."""
         tp = await bench.log()
         options: list[dict[str, Any]] = [
             {"codec": Codec.GZIP, "size": 500},
@@ -94,7 +94,7 @@ class Appends(SuiteBase):
         await bench.expect(tp, written)
 
     async def test_bytes_may_change_after_an_append_unless_they_are_stable(self, bench: Bench) -> None:
-        """What the core overwrites later is not what the log holds: the store has copied it."""
+        """The core overwrites the bytes later; the store has copied them, so the log stays as it is."""
         tp = await bench.log()
         written: list[Batch] = []
         for base, size in enumerate((100, 5_000, 200_000)):
@@ -153,7 +153,7 @@ class Appends(SuiteBase):
 
     @only("immediate")
     async def test_append_now_is_append_without_waiting(self, bench: Bench) -> None:
-        """It raises what append raises."""
+        """It raises the same errors as append."""
         tp = await bench.log()
         written = [make_batch(0, 2), make_batch(2, 1), make_batch(3, 1)]
         bench.store.append_now(tp, [bench.make(0, 2), bench.make(2, 1)])
@@ -194,7 +194,7 @@ class Appends(SuiteBase):
     async def test_an_append_that_has_raised_lands_no_more(
         self, bench: Bench, failing: Failing | None
     ) -> None:
-        """What the log holds just after the failure is what it holds :attr:`late_seconds` after it."""
+        """The log holds the same batches just after the failure and :attr:`late_seconds` later."""
         if failing is None:
             pytest.skip("needs the fixture `failing`, which makes appends fail")
         tp = await bench.log()

@@ -39,7 +39,7 @@ def overriding(method: str) -> Callable[[Test], Test]:
 
 
 class Bench:
-    """A store, opened, and short ways to do with it what tests do."""
+    """An open store, with short forms of the calls that tests make."""
 
     def __init__(self, store: LogStore, reopen: Reopen | None) -> None:
         self.store = store
@@ -65,7 +65,7 @@ class Bench:
         return batch
 
     async def fill(self, tp: TopicPartition, spans: Sequence[int], **options: Any) -> list[Batch]:
-        """Append a batch for each of ``spans``, each in its own append; what went in, numbered."""
+        """Append a batch for each of ``spans``, each in its own append; return them with offsets."""
         options.setdefault("tag", str(tp))
         written = []
         for span in spans:
@@ -82,7 +82,7 @@ class Bench:
         return await self.read_on(tp, bounds.start, bounds.end, max_bytes)
 
     async def read_on(self, tp: TopicPartition, offset: int, end: int, max_bytes: int = 1 << 20) -> list[Run]:
-        """Runs from ``offset`` to ``end``, each read going on where the one before stopped."""
+        """Runs from ``offset`` to ``end``, each read continuing at the end of the one before."""
         runs: list[Run] = []
         while offset < end:
             more = await self.store.read(tp, offset, max_bytes)
@@ -94,7 +94,7 @@ class Bench:
         return runs
 
     async def expect(self, tp: TopicPartition, written: Sequence[Batch], *, start: int | None = None) -> None:
-        """The log holds ``written`` and nothing else; from ``start`` on, where it was trimmed to that."""
+        """The log holds ``written`` and nothing else; from ``start`` on, if it was trimmed to that."""
         runs = await self.read_all(tp)
         if self.capabilities.preserves_batches:
             assert stored_batches(runs) == [(b.base_offset, last(b), bytes(b.data)) for b in written]
@@ -135,7 +135,7 @@ def sizes(batches: Sequence[Batch]) -> int:
 
 
 def check_runs(runs: Sequence[Run]) -> None:
-    """Every run is whole batches, says where it starts and ends, and begins where the one before ended."""
+    """Every run is whole batches, names its own start and end, and begins at the end of the one before."""
     following = None
     for run in runs:
         batches = stored_batches([run])
@@ -170,7 +170,7 @@ class SuiteBase:
 
     @pytest.fixture
     def reopen(self) -> Reopen | None:
-        """Makes a store on the same data; needed where the store is durable."""
+        """Makes a store on the same data; needed if the store is durable."""
         return None
 
     @pytest.fixture
@@ -180,7 +180,7 @@ class SuiteBase:
 
     @pytest.fixture(autouse=True)
     def selected_by_capabilities(self, request: pytest.FixtureRequest, store: LogStore) -> None:
-        """Skip what the store does not claim to do."""
+        """Skip a test of a capability that the store does not declare."""
         own = getattr(request.function, "kgw_overrides", None)
         if own is not None and getattr(type(store), own) is getattr(LogStore, own):
             pytest.skip(f"for stores with a `{own}` of their own")

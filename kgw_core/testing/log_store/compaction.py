@@ -62,7 +62,7 @@ class Compaction(SuiteBase):
 
     @only("preserves_batches")
     async def test_a_replaced_log_is_trimmed_and_searched_like_any_other(self, bench: Bench) -> None:
-        """Times of what is gone are gone; trims go through gaps."""
+        """The times of removed batches are gone; trims go through gaps."""
         tp = await bench.log()
         written = await bench.fill(tp, [2] * 10)
         await self._replace(bench, tp, written[2:8], [make_batch(8, 2, timestamp=5_000, tag="new")])

@@ -38,7 +38,7 @@ class Durability(SuiteBase):
 
     @only("durable")
     async def test_the_end_does_not_go_back_after_trimming_all_and_reopening(self, bench: Bench) -> None:
-        """An empty log still knows where it goes on: offsets are never given twice."""
+        """An empty log still knows its end: offsets are never given twice."""
         tp = await bench.log()
         await bench.fill(tp, [3, 4])
         await bench.store.trim(tp, 7)
@@ -89,7 +89,7 @@ class Durability(SuiteBase):
     async def test_kill_during_appends_loses_nothing_that_was_acknowledged(
         self, store: LogStore, reopen: Reopen | None
     ) -> None:
-        """A process appends to three logs until kill -9: what it was told is there, and nothing is torn."""
+        """A process appends to three logs until kill -9: acknowledged appends are there, nothing is torn."""
         if reopen is None:
             pytest.fail(f"{store.name} says it is durable: the suite needs its fixture `reopen`")
         topic = Topic("killed", uuid4(), kill.PARTITIONS)

@@ -1,4 +1,4 @@
-"""Fences: who leads no more writes nothing."""
+"""Fences: a former leader writes nothing."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ def group(partition: int, base: int) -> list[Batch]:
 
 
 def append_until_killed(make: partial[LogStore], topic_id: UUID, delay: float) -> dict[int, int]:
-    """Kill a child while it appends, ``delay`` seconds after an append of which it was told: at once, it
-    would hardly have begun the next. Returns for each partition where the last append ended that was told."""
+    """Kill a child while it appends, ``delay`` seconds after an acknowledged append: at once, it
+    would hardly have begun the next. Returns for each partition the end of the last acknowledged append."""
     child = subprocess.Popen(
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,

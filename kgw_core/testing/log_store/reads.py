@@ -1,4 +1,4 @@
-"""Reads: where they start, where they stop, and what they cost a caller who asks wrongly."""
+"""Reads: where they start, where they stop, and the errors for wrong offsets."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Reads(SuiteBase):
         await bench.expect(tp, written)
 
     async def test_at_the_end_there_is_nothing(self, bench: Bench) -> None:
-        """No runs, and no error: that is where a consumer waits."""
+        """No runs, and no error: a consumer waits at the end."""
         tp = await bench.log()
         assert list(await bench.store.read(tp, 0, 1000)) == []
         await bench.fill(tp, [3, 2])
@@ -109,7 +109,7 @@ class Reads(SuiteBase):
 
     @only("immediate")
     async def test_read_now_is_read_without_waiting(self, bench: Bench) -> None:
-        """It returns what read returns, and raises what read raises."""
+        """It returns the same runs as read, and raises the same errors."""
         tp = await bench.log()
         await bench.fill(tp, [3, 2, 1])
         for offset in range(7):
@@ -121,7 +121,7 @@ class Reads(SuiteBase):
             bench.store.read_now(tp, 7, 1000)
 
     async def test_nothing_beyond_the_upper_bound_is_read(self, bench: Bench) -> None:
-        """Only whole batches below it; nothing where it is the offset itself; the log's end without one."""
+        """Only whole batches below it; nothing if it is the offset itself; without it, up to the end."""
         tp = await bench.log()
         await bench.fill(tp, [2, 3, 1, 4])
         for below, ends in (

@@ -92,7 +92,7 @@ class Times(SuiteBase):
 
     @only("preserves_batches")
     async def test_trimmed_batches_are_not_found_by_time(self, bench: Bench) -> None:
-        """What is gone does not count; what is left does, with its own times."""
+        """Removed batches do not count; the remaining ones do, with their own times."""
         tp = await self._log(bench, [900, 100, 800, 200, 300])
         await bench.store.trim(tp, 6)
         assert await bench.store.find_time(tp, 0) == 6

@@ -28,7 +28,7 @@ class Topics(SuiteBase):
         await bench.store.ping()
 
     async def test_a_new_topic_is_listed_and_its_logs_are_empty(self, bench: Bench) -> None:
-        """topics() gives back what went in; each log starts and ends at 0."""
+        """topics() returns the created topics; each log starts and ends at 0."""
         assert list(await bench.store.topics()) == []
         topic = Topic("orders", uuid4(), 3, {"retention.ms": "1000", "cleanup.policy": "compact"})
         other = Topic("orders.2_x-y", uuid4(), 1)
@@ -95,7 +95,7 @@ class Topics(SuiteBase):
         await bench.expect(kept, written)
 
     async def test_a_partition_that_was_never_made_is_unknown(self, bench: Bench) -> None:
-        """A number above the last partition, or a topic id nobody has given."""
+        """A number above the last partition, or the id of no topic."""
         [tp] = await bench.topic()
         await self._expect_unknown(bench, TopicPartition("orders", tp.topic_id, 1))
         await self._expect_unknown(bench, TopicPartition("orders", UUID(int=7), 0))
@@ -143,7 +143,7 @@ class Topics(SuiteBase):
         await self._expect_unknown(bench, old)
 
     async def test_what_was_read_stays_as_it_was_after_a_delete(self, bench: Bench) -> None:
-        """Runs in a reader's hands are neither cleared nor written over by what comes after."""
+        """Later calls neither clear nor overwrite the runs that a reader holds."""
         [tp] = await bench.topic()
         await bench.fill(tp, [1] * 20)
         runs = [Run(*run) for run in await bench.read_all(tp)]

@@ -1,4 +1,4 @@
-"""Trims: where the log starts afterwards, and what stays."""
+"""Trims: the log's start afterwards, and the batches that stay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Trims(SuiteBase):
     """Promises 9 and 10."""
 
     async def test_a_trim_at_a_batch_makes_it_the_first(self, bench: Bench) -> None:
-        """The start is that offset, what lies before is out of range, the rest is as it was."""
+        """The start is that offset, earlier offsets are out of range, the rest is as it was."""
         tp = await bench.log()
         written = await bench.fill(tp, [2] * 10)
         await bench.store.trim(tp, 6)
@@ -91,7 +91,7 @@ class Trims(SuiteBase):
             await bench.expect(tp, kept, start=before)
 
     async def test_what_comes_after_a_trim_to_the_end_stays(self, bench: Bench) -> None:
-        """A store may delete later what was trimmed; never what was appended meanwhile."""
+        """A store may delete trimmed batches later, but never batches that were appended meanwhile."""
         tp = await bench.log()
         for _ in range(5):
             await bench.fill(tp, [2] * 20, size=2_000)
