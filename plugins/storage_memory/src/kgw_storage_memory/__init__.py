@@ -1,4 +1,4 @@
-"""kgw's storage in memory: what `kgw dev` and tests run on."""
+"""kgw's storage in memory, for `kgw dev` and tests."""
 
 from __future__ import annotations
 

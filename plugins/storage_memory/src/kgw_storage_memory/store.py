@@ -1,4 +1,4 @@
-"""The store: one :class:`Segments` a partition, and nothing that waits."""
+"""The store: one :class:`Segments` for each partition; nothing waits."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class MemoryStore(LogStore):
         return True
 
     def _log(self, tp: TopicPartition) -> Segments:
-        """The partition's log, made when it is first asked for: under the very key that its caller keeps,
+        """The partition's log, made at its first use: under the very key that its caller keeps,
         which later look-ups find by identity."""
         log = self._logs.get(tp)
         if log is None:

@@ -1,4 +1,4 @@
-"""Reading ahead: while a consumer that goes through a log has one piece, the next one is read."""
+"""Reading ahead: while a consumer handles one piece of a log, the store reads the next."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Reading = Callable[[Log, int, int], Awaitable[list[Run]]]
 Key = tuple[Log, int, int]
 
 PLACES: Final = 256
-"""Readers whose place is remembered."""
+"""Readers whose position is remembered."""
 
 
 class Piece(NamedTuple):
-    """What is being read ahead, and what the log was like when that began."""
+    """A read ahead, and the log's state at its begin."""
 
     version: int
     end: int
@@ -29,7 +29,7 @@ class Piece(NamedTuple):
 
 
 class ReadAhead:
-    """Remembers where reads ended; one that begins there is a scan, and what follows it is read at once.
+    """Remembers the ends of reads. A read that begins at one is a scan: the piece behind it is read ahead.
 
     ``room``: bytes that may be read ahead in all.
     """
@@ -41,10 +41,10 @@ class ReadAhead:
         self._places: OrderedDict[tuple[Log, int], None] = OrderedDict()
         self._pieces: OrderedDict[Key, Piece] = OrderedDict()
         self.hits = 0
-        """Reads that found what they wanted read already, or being read."""
+        """Reads that found their piece read already, or being read."""
 
     async def read(self, log: Log, offset: int, max_bytes: int) -> list[Run]:
-        """What the store's read gives, maybe sooner."""
+        """The result of the store's read, maybe sooner."""
         if not 0 < max_bytes <= self._room // 2:
             return await self._read(log, offset, max_bytes)
         runs = await self._taken(log, offset, max_bytes)
@@ -62,7 +62,7 @@ class ReadAhead:
         return runs
 
     async def _taken(self, *key: *Key) -> list[Run] | None:
-        """What was read ahead for this read, if it is still what a read now would give."""
+        """The piece read ahead for this read, if a read now would still give the same."""
         piece = self._pieces.pop(key, None)
         if piece is None:
             return None
@@ -96,7 +96,7 @@ class ReadAhead:
             return None
 
     async def stop(self) -> None:
-        """Give up what is under way."""
+        """Give up the reads under way."""
         tasks = [piece.task for piece in self._pieces.values()]
         self._pieces.clear()
         self._held = 0

@@ -40,7 +40,7 @@ def backup(database: Path, target: Path) -> None:
 
 
 def _remove(part: Path) -> None:
-    """What there is of a copy, with what SQLite leaves beside it when it fails."""
+    """The files of an incomplete copy, with those that SQLite leaves beside it after a failure."""
     for end in ("", "-journal", "-wal", "-shm"):
         Path(f"{part}{end}").unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""What ``kgw check-store`` says of a database: is its structure whole, and are the records in it?"""
+"""``kgw check-store``: checks a database's structure, and the records in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kgw_storage_sqlite.errors import explained
 from kgw_storage_sqlite.schema import APPLICATION_ID, MAX_OFFSET, MIGRATIONS, key
 
 MOST: Final = 100
-"""Problems of the file's structure that are told."""
+"""Problems of the file's structure that are reported, at most."""
 
 
 def check(database: Path) -> list[str]:
@@ -47,7 +47,7 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
                 yield f"structure: {line}"
     except sqlite3.Error as error:
         yield f"structure: {explained(error)}"
-    connection.execute("BEGIN")  # one moment for all that follows
+    connection.execute("BEGIN")  # one snapshot for all later statements
     rows = connection.execute(
         "SELECT logs.id, coalesce(topics.name, hex(topic_id)), partition, start FROM logs "
         "LEFT JOIN topics ON topics.id = topic_id WHERE topic_id IS NOT NULL ORDER BY logs.id"
@@ -58,7 +58,7 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _log_problems(connection: sqlite3.Connection, id: int, start: int) -> Iterator[str]:
-    """What is wrong with one log. Gaps are no problem: compaction makes them."""
+    """The problems of one log. Gaps are none: compaction makes them."""
     lower, upper = key(id, 0), key(id + 1, 0)
     following = 0
     while True:

@@ -15,16 +15,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """``[storage] use = "sqlite"``."""
 
     path: Path = Path("kgw.db")
-    """The database file; it is made where it is not there. Relative to the directory of the config file."""
+    """The database file; it is made if it does not exist. Relative to the directory of the config file."""
     synchronous: Literal["full", "normal"] = "full"
-    """"full": what was acknowledged survives loss of power. "normal": it survives the end of the process, and
+    """"full": acknowledged data survives loss of power. "normal": it survives the end of the process, and
     loss of power may take the last moments."""
     lock_timeout: Annotated[Duration, msgspec.Meta(ge=0)] = 5.0
     """How long to wait for another program that has locked the database."""
     readers: Annotated[int, msgspec.Meta(ge=1, le=16)] = 2
-    """Connections that read, each with a thread of its own."""
+    """Connections for reading, each with a thread of its own."""
     read_ahead: Size = 32 * MiB
-    """Memory for what is read before it is asked for; 0 is no reading ahead."""
+    """Memory for reading ahead; 0 turns it off."""
     cache: Size = 16 * MiB
     """Memory for database pages, of each connection."""
 
@@ -39,7 +39,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _unusable(path: Path) -> str | None:
-    """Why there cannot be a database at ``path``, as far as a look tells."""
+    """Why there cannot be a database at ``path``, as far as can be seen without opening it."""
     if path.name == ":memory:":
         return '":memory:" is no file; use = "memory" keeps everything in memory'
     if os.path.isdir(path):

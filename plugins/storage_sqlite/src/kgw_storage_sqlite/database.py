@@ -1,4 +1,4 @@
-"""One database file: its lock, the connection that writes, and those that read."""
+"""One database file: its lock, the writing connection, and the reading ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Database:
         self.room = Room(self.path, config.reserve)
         self.wal = self.room.wal
         self.wake: Callable[[], object] | None = None
-        """Called on the event loop when the write-ahead log is to be carried over, or there is no room."""
+        """Called on the event loop when the write-ahead log needs a checkpoint, or there is no room."""
         self.epoch = 0
         """The leader epoch of all logs."""
         self._noted = False  # that it is open
@@ -151,11 +151,11 @@ class Database:
     async def write(
         self, work: Callable[[sqlite3.Connection], T], *, size: int = PAGE_SIZE, frees: bool = False
     ) -> T:
-        """``work(connection)`` in the thread that writes; it may be called again when it fails.
+        """Run ``work(connection)`` in the writing thread; it may be called again when it fails.
 
-        :param size: bytes that it takes in the write-ahead log, about.
-        :param frees: it is to make room, for which the reserve may be given up.
-        :raises KafkaStorageError: it cannot be done now, and nothing was written.
+        :param size: about the bytes that it adds to the write-ahead log.
+        :param frees: the work makes room, so the reserve may be given up for it.
+        :raises KafkaStorageError: the work cannot be done now, and nothing was written.
         """
         if self._writer is None:
             raise KafkaStorageError(f"{self.path} is closed")
@@ -204,7 +204,7 @@ class Database:
         await self.write(self.wal.carry, size=0, frees=True)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """``work(connection)`` in a thread that reads, the one with the least to do."""
+        """Run ``work(connection)`` in the reading thread with the least to do."""
         if not self._readers:
             raise KafkaStorageError(f"{self.path} is closed")
         reader = self._readers[0]
@@ -218,7 +218,7 @@ class Database:
 
     @property
     def writing(self) -> bool:
-        """Whether the thread that writes has something to do."""
+        """Whether the writing thread is busy."""
         return self._writer is not None and self._writer.busy > 0
 
 
@@ -229,7 +229,7 @@ def _told(error: OSError) -> str:
 
 
 def transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    """``work(connection)``: all of what it writes, or nothing."""
+    """Run ``work(connection)`` in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         result = work(connection)

@@ -1,9 +1,9 @@
 """The leader epoch of all logs: it rises when the database is opened and was not closed before (KIP-101).
 
-After a power cut the last records may be missing (``synchronous = "normal"``). What is appended then gets
-their offsets and a higher epoch, so a client that has read them can tell: it asks where the epoch of what it
-read last ends (KIP-320). Whether the database was closed is on the disk before anything is appended, whatever
-``synchronous`` says.
+After a power cut the last records may be missing (``synchronous = "normal"``). Later appends get
+their offsets and a higher epoch, so a client that has read the lost records can tell: it asks for the end
+of the epoch that it read last (KIP-320). Whether the database was closed is on the disk before anything is
+appended, whatever ``synchronous`` says.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _COPIED = f"UPDATE store SET epoch = epoch + {BACKUP}, clean = 1"
 
 
 def opened(connection: sqlite3.Connection) -> int:
-    """Note that the database is open; the leader epoch."""
+    """Note that the database is open; return the leader epoch."""
 
     with _on_the_disk(connection):
         connection.execute(_OPENED)
@@ -36,24 +36,24 @@ def opened(connection: sqlite3.Connection) -> int:
 
 
 def closed(connection: sqlite3.Connection) -> None:
-    """Note that nothing is missing: the last write."""
+    """Note that nothing is missing; this is the last write."""
     with _on_the_disk(connection):
         connection.execute(_CLOSED)
 
 
 def touched(connection: sqlite3.Connection) -> None:
-    """Write something of no meaning, while it is open."""
+    """Write a change without meaning, while the database is open."""
     connection.execute(_TOUCHED)
 
 
 def copied(connection: sqlite3.Connection) -> None:
-    """Make a copy tell that it is one: what the original got later, its logs have not."""
+    """Mark a copy as one: its logs lack the original's later records."""
     connection.execute(_COPIED)
 
 
 @contextmanager
 def _on_the_disk(connection: sqlite3.Connection) -> Iterator[None]:
-    """What is committed inside survives loss of power, and with it what was committed before."""
+    """Commits inside survive loss of power, and so do all earlier ones."""
     [level] = connection.execute("PRAGMA synchronous").fetchone()
     connection.execute("PRAGMA synchronous = full")
     try:

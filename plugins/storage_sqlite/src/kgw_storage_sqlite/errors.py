@@ -1,4 +1,4 @@
-"""What SQLite says is wrong, as what the core tells clients."""
+"""SQLite's errors as Kafka's errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAYBE_WRITTEN = {  # not IOERR_WRITE: what makes a commit whole is written last
     sqlite3.SQLITE_IOERR_TRUNCATE,
 }
 OF_ONE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_TOOBIG}
-"""What may concern one log of those that are written together."""
+"""Errors that may concern only one of the logs that are written together."""
 _MAY_BE_ROOM = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR_WRITE,  # a quota, a limit of the file's size, a file system that is read-only by now
@@ -40,24 +40,24 @@ _MAY_BE_ROOM = {
 
 
 def may_be_room(error: sqlite3.Error) -> bool:
-    """Whether it may have failed for want of room."""
+    """Whether the write may have failed for want of room."""
     return getattr(error, "sqlite_errorcode", 0) in _MAY_BE_ROOM
 
 
 def code(error: sqlite3.Error) -> int:
-    """SQLite's primary code of what went wrong; 0 where there is none."""
+    """SQLite's primary error code; 0 if there is none."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def explained(error: sqlite3.Error) -> str:
-    """What went wrong, for people."""
+    """The error in words."""
     told = _EXPLAINED.get(code(error))
     return f"{told}: {error}" if told else str(error)
 
 
 def translated(error: sqlite3.Error) -> Exception:
-    """KafkaStorageError where it is certain that nothing was written (MessageTooLarge where it never can be);
-    ``error`` itself where it is not."""
+    """KafkaStorageError if it is certain that nothing was written (MessageTooLarge if it never can be);
+    otherwise ``error`` itself."""
     if code(error) == sqlite3.SQLITE_TOOBIG:
         return MessageTooLarge(explained(error))
     if code(error) not in _EXPLAINED or getattr(error, "sqlite_errorcode", 0) in _MAYBE_WRITTEN:
@@ -67,7 +67,7 @@ def translated(error: sqlite3.Error) -> Exception:
 
 @contextmanager
 def translating() -> Iterator[None]:
-    """Errors of SQLite leave as those of Kafka."""
+    """Errors of SQLite leave this context as Kafka's."""
     try:
         yield
     except sqlite3.Error as error:

@@ -1,4 +1,4 @@
-"""How rows of chunks get into the database: many with one statement, which keeps none of them."""
+"""Inserts rows of chunks: many with one statement, which keeps none of their bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _VALUES = f"({', '.join(['?'] * _WIDTH)})"
 
 
 def insert(connection: sqlite3.Connection, rows: list[object]) -> None:
-    """Insert rows of ``chunks``, flattened. One statement where they are few: SQLite is entered once, and the
+    """Insert rows of ``chunks``, flattened. One statement if they are few: SQLite is entered once, and the
     interpreter lock taken back once."""
     for at in range(0, len(rows), AT_ONCE):
         some = rows[at : at + AT_ONCE] if len(rows) > AT_ONCE else rows

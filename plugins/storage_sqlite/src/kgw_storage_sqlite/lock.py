@@ -14,7 +14,7 @@ class InUse(Exception):
 
 
 class FileLock:
-    """``<database>.lock``, locked by the operating system; inside, who has it."""
+    """``<database>.lock``, locked by the operating system; it names the process that has it."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
@@ -56,7 +56,7 @@ class FileLock:
             return False
 
     def release(self, *, remove: bool = False) -> None:
-        """Let others have it; ``remove`` the file, too."""
+        """Release the lock; ``remove`` the file, too."""
         if self._file is not None:
             if remove:
                 with contextlib.suppress(OSError):  # as where files that are open cannot be removed

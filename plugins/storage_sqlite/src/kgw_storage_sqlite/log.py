@@ -1,4 +1,4 @@
-"""One log as the thread that writes knows it. Everything here that takes a connection runs there."""
+"""One log as the writing thread knows it. Everything here that takes a connection runs there."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Log:
     """One partition. ``known``: its last chunk has been looked at, so all the rest is true.
 
     ``first`` is the id of the first chunk that counts, ``head`` how many bytes of it do not. ``version``
-    changes with everything but appends, and is odd meanwhile, so that whoever reads in several steps can tell
-    whether they fit together. What lies below ``unchecked`` is of before the upgrade at ``upgraded`` (ms).
+    changes with everything but appends, and is odd meanwhile, so that a read in several steps can tell
+    whether they fit together. Records below ``unchecked`` are older than the upgrade at ``upgraded`` (ms).
     """
 
     __slots__ = (
@@ -146,7 +146,7 @@ class Log:
             self.version += 1
 
     def trim(self, connection: sqlite3.Connection, before: int) -> None:
-        """Move the start; what lies below is no longer read, and deleted later.
+        """Move the start; records below it are no longer read, and are deleted later.
 
         :raises OffsetOutOfRange: above the end.
         """
@@ -158,7 +158,7 @@ class Log:
 
     @property
     def beginning(self) -> Beginning:
-        """What a trim changes; :meth:`put_back` undoes one."""
+        """The values that a trim changes; :meth:`put_back` restores them."""
         return self.start, self.first, self.head, self.peak, self.before, self.total, self.holes
 
     def put_back(self, old: Beginning) -> None:
@@ -191,7 +191,7 @@ class Log:
     def replace(
         self, connection: sqlite3.Connection, first: int, last: int, batches: Sequence[Batch]
     ) -> None:
-        """Put ``batches`` in place of those in ``first..last``; what shares a chunk with them stays."""
+        """Put ``batches`` in place of those in ``first..last``; other batches in their chunks stay."""
         with self._changing():
             self._replace(connection, first, last, batches)
 
@@ -252,7 +252,7 @@ class Log:
 
 
 def _written(rows: Sequence[tuple[Any, ...]], offset: int) -> int:
-    """When the batch at ``offset`` was written, which is in one of these ``rows`` of chunks."""
+    """Write time of the batch at ``offset``, which lies in one of these ``rows`` of chunks."""
     index = bisect_right(rows, offset, key=lambda row: row[0] & MAX_OFFSET)
     written: int = rows[max(index - 1, 0)][6]
     return written

@@ -1,4 +1,4 @@
-"""All logs as the thread that writes knows them. Everything here that takes a connection runs there."""
+"""All logs as the writing thread knows them. Everything here that takes a connection runs there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NEW_LOG = sql(sa.insert(logs))
 
 
 class Trim:
-    """A log's start is to be ``before``. ``outcome``: its log once that is done, or why it cannot be."""
+    """A request to move a log's start to ``before``. ``outcome``: the log after that, or the error."""
 
     __slots__ = ("before", "outcome", "tp")
 

@@ -1,4 +1,4 @@
-"""What a start has made anew on disk: it goes again where the start fails."""
+"""The files that a start has made: they are removed if the start fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _USED: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 class New:
-    """What was not there before a database is opened."""
+    """The files that are not there before a database is opened."""
 
     def __init__(self, database: Path, lock: Path) -> None:
         self._database = database
@@ -43,7 +43,7 @@ class New:
                 directory.rmdir()
 
     def _remove(self) -> bool:
-        """Remove the database unless another program uses it; whether it is gone."""
+        """Remove the database unless another program uses it; return whether it is gone."""
         if not self._database.exists():
             return True
         with closing(sqlite3.connect(self._database, timeout=0, isolation_level=None)) as connection:

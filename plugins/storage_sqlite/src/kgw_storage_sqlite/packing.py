@@ -1,4 +1,4 @@
-"""Batches into the rows of ``chunks``, and the way along the batches inside one."""
+"""Packs batches into rows of ``chunks``, and walks along the batches inside one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kgw_core.errors import KafkaStorageError
 from kgw_core.spi.storage import Batch, Buffer
 
 PACK: Final = 64 << 10
-"""Batches share a chunk as long as that has no more bytes; a larger batch has one of its own."""
+"""Batches share a chunk up to this many bytes; a larger batch has one of its own."""
 
 HEADER: Final = 61
 _header = struct.Struct(">qi11xi8xq").unpack_from  # base offset, length, last offset delta, max timestamp
 
 
 class Chunk(NamedTuple):
-    """What becomes one row."""
+    """The contents of one row."""
 
     base: int
     last: int

@@ -1,5 +1,5 @@
 """Reads, on a reader's thread. Each statement costs the interpreter lock twice, so there are few of them:
-what one read gives back comes in at most three, however many chunks it is made of."""
+a read takes at most three, however many chunks it covers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kgw_storage_sqlite.schema import MAX_OFFSET, chunks, first, key, sql
 JOIN: Final = 16 << 10
 """Chunks that are smaller on average are put together by SQLite, and larger ones fetched one by one."""
 MOST: Final = 8_192
-"""Chunks that one read looks at."""
+"""Chunks that one read looks at, at most."""
 
 _whole = sa.select(chunks.c.id, chunks.c.last, chunks.c.data)
 _CONTAINING = sql(
@@ -96,7 +96,7 @@ _DATA = sql(sa.select(chunks.c.data).where(chunks.c.id == sa.bindparam("id")))
 
 
 def read(connection: sqlite3.Connection, log: Log, offset: int, max_bytes: int) -> list[Run]:
-    """What ``LogStore.read`` promises, of a log that is known."""
+    """``LogStore.read`` for a known log."""
     version, end = log.version, log.end
     _check(log, offset, end)
     if offset == end:
@@ -118,7 +118,7 @@ def read(connection: sqlite3.Connection, log: Log, offset: int, max_bytes: int) 
 
 @contextmanager
 def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
-    """All statements inside see what the first of them sees."""
+    """All statements inside see one snapshot, that of the first."""
     connection.execute("BEGIN")
     try:
         yield

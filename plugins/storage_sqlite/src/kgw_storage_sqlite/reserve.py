@@ -1,4 +1,4 @@
-"""A file that keeps room on the disk, to be given up when there is no other."""
+"""A file that keeps room on the disk; it is given up when there is no other room."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Reserve:
         return self._grow(lambda length: more, keep=False)
 
     def give_up(self) -> bool:
-        """Let others have the room; whether there was any."""
+        """Give the room up; return whether there was any."""
         try:
             there = self.path.stat().st_size > 0
             os.truncate(self.path, 0)

@@ -1,10 +1,10 @@
 """Room on the disk: appends end while there is still enough of it to delete with.
 
-Three things see to that. The write-ahead log keeps its file (:mod:`kgw_storage_sqlite.wal`), so a commit that
+Three things ensure that. The write-ahead log keeps its file (:mod:`kgw_storage_sqlite.wal`), so a commit that
 deletes needs no room once the log is carried over. Appends are refused when there would be none to carry them
-over. And a reserve (:mod:`kgw_storage_sqlite.reserve`) is given up where others have filled the disk.
+over. And a reserve (:mod:`kgw_storage_sqlite.reserve`) is given up if others have filled the disk.
 
-All of it runs in the thread that writes.
+All of it runs in the writing thread.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ SHARE: Final = 8
 SCARCE: Final = 1 << 30
 """With fewer bytes free the write-ahead log stays so small that the reserve has room to carry it over."""
 LOOK: Final = 4 << 20
-"""Bytes that are appended between two looks at how much is free, at most."""
+"""Bytes that are appended between two checks of the free room, at most."""
 SLACK: Final = 1 << 20
 """Bytes that are left free, at most."""
 LEAST: Final = 2 << 20
 """The least that is taken for the size of the reserve, where it is measured by that."""
 UNKNOWN: Final = 1 << 60
 RETRY_SECONDS: Final = 1.0
-"""Between two tries whether there is room again."""
+"""Seconds between two checks whether there is room again."""
 TRIES: Final = 3
 
 
 class Room:
     """Of one database. ``wanted``: bytes of the reserve, where the file system is large enough.
 
-    ``refusing``: why nothing is appended at present. ``news``: whether that has begun; who acts on it, resets
+    ``refusing``: why nothing is appended at present. ``news``: whether that has begun; its reader resets
     it.
     """
 
@@ -78,7 +78,7 @@ class Room:
         return self._usage()[1]
 
     def _usage(self) -> tuple[int, int]:
-        """Bytes of the file system, and those that are free; as good as endless where it does not say."""
+        """Bytes of the file system, and those that are free; practically endless if it does not say."""
         try:
             total, _, free = shutil.disk_usage(self._database.parent)
         except OSError:
@@ -92,7 +92,7 @@ class Room:
     # -- appending
 
     def spend(self, connection: sqlite3.Connection, cost: int) -> None:
-        """An append comes that takes ``cost`` bytes. :raises KafkaStorageError: there is no room for it."""
+        """Allow an append of ``cost`` bytes. :raises KafkaStorageError: there is no room for it."""
         if self.refusing is not None:
             self._try_again()
         self._credit -= cost
@@ -170,7 +170,7 @@ class Room:
         return False
 
     def told(self, connection: sqlite3.Connection, error: sqlite3.Error) -> Exception:
-        """What a write's failure means: KafkaStorageError where it is certain that nothing was written, else
+        """What a write's failure means: KafkaStorageError if it is certain that nothing was written, else
         ``error`` itself; what is not seen now is then never seen."""
         told = errors.translated(error)
         if told is error:
