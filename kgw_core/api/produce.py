@@ -176,10 +176,12 @@ def _append_part(
         outcome = log.append(records, stable)  # type: ignore[arg-type] # decoded as memoryview
     except Exception as error:
         topic = data.name if context.version < BY_ID else data.topic_id
+        found = log
         if isinstance(error, NotLeaderOrFollower):
             log = log or context.broker.catalog.by_key[topic].partitions[part.index]
+            topic = log.tp.topic_id.bytes
             _name_leader(answer, log, response, context)
-        elif log is None and part.records is not None:
+        if found is None and part.records is not None:
             context.broker.logs.refused.remember_absent(topic, part.index, (part.records,))
         _fail(answer, error, context, data, part.index, log)
         return answer

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Key: TypeAlias = Callable[[TopicPartition], bytes]
 """The key of a log's value of one kind."""
 
+NO_VERSIONS: Final[Mapping[PartitionLog, int]] = {}
+
 AT_ONCE: Final = 500
 """How many deleted logs one commit removes."""
 
@@ -29,16 +31,24 @@ class Kept:
         self._gone: dict[TopicPartition, None] = {}
         self._forgetting = background.chore("forgetting deleted partitions", self._forget)
 
-    async def put(self, key: Key, values: Mapping[PartitionLog, bytes]) -> None:
-        """Store the value of each log under its ``key``, except of logs that are deleted meanwhile.
+    async def put(
+        self,
+        key: Key,
+        values: Mapping[PartitionLog, bytes],
+        versions: Mapping[PartitionLog, int] = NO_VERSIONS,
+    ) -> int:
+        """Store the value of each log under its ``key``, except of logs that are deleted meanwhile. Return
+        the version of the commit, or 0. ``versions`` are those that the keys are expected to have.
 
+        :raises VersionConflict: one has another version.
         :raises Exception: from ``state.commit``.
         """
         logs = [log for log in values if not log.topic.deleted]
         if not logs:
-            return
+            return 0
+        expected = {key(log.tp): versions[log] for log in logs if log in versions}
         try:
-            await self.state.commit({key(log.tp): values[log] for log in logs})
+            return await self.state.commit({key(log.tp): values[log] for log in logs}, if_versions=expected)
         finally:
             for log in logs:
                 if log.topic.deleted:  # its values may have been removed before this commit

@@ -92,7 +92,9 @@ class LogManager:
         self.wakes = Wakes()
         self.coalescer = Coalescer()
         self.writers = Writers(store, self.coalescer, spawn)
-        self.refused = RefusedSequences(self.background, PRODUCER_EXPIRATION_MS, state if durable else None)
+        # Refusals of one gateway say nothing to another one, which may lead the log now.
+        kept = state if durable and not ledger.shared else None
+        self.refused = RefusedSequences(self.background, PRODUCER_EXPIRATION_MS, kept)
         self.opening, self.changing = KeyedLocks(), KeyedLocks()  # by the partition of each log
         self.openers = Openers(spawn)
         self.logs: dict[PartitionLog, None] = {}

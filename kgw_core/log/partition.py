@@ -69,6 +69,7 @@ class PartitionLog(ReadableLog):
         "producers",
         "queue",
         "snapshot_offset",
+        "snapshot_version",
         "unsaved",
     )
 
@@ -80,6 +81,8 @@ class PartitionLog(ReadableLog):
         """Bytes appended, or read when it was opened, since the last snapshot of the producers."""
         self.snapshot_offset = -1
         """The offset of the last snapshot of the producers since the log was made."""
+        self.snapshot_version: int | None = None
+        """The version of that snapshot in the state; None if it is unknown."""
         self._immediate = self.kind.immediate  # off while the outcome of an append is unknown
         self._lost = False  # another gateway has become the leader while the log was opened
         self._grown = self._committed = 0  # the highest events of store and ledger while closed

@@ -17,9 +17,11 @@ lost without an error. Rules:
 6. A batch for an unknown topic is also refused with a retriable error, and the topic may be created (again)
    before the next batch comes. So these refusals are remembered by the topic's name, and move to its log when
    the topic is created. The refusals of a deleted log move back to the name. A client may begin anew with a
-   new topic. So only later batches of the epoch are refused, and the refusals are not stored.
+   new topic. So only later batches of the epoch are refused, and the refusals are not stored. The same holds
+   for a batch of a partition that another gateway leads: this one may lead it when the next batch comes.
 7. Refusals are stored in the state if it is durable, so that they survive a restart. They are written in the
-   background, as soon as the state accepts them.
+   background, as soon as the state accepts them. Where several gateways share the logs they are not stored:
+   the next leader may have taken the batch meanwhile, or may not know of an earlier one that was in flight.
 """
 
 from __future__ import annotations
@@ -146,7 +148,8 @@ class RefusedSequences:
                 self.remember(tp, producer_id, epoch, sequence, damaged)
 
     def remember_absent(self, topic: str | bytes, partition: int, batches: Iterable[Buffer]) -> None:
-        """These were refused as there is no such partition. ``topic``: its name, or its id (16 bytes)."""
+        """These were refused as there is no such partition, or another gateway leads it. ``topic``: its name,
+        or its id (16 bytes)."""
         for producer_id, epoch, sequence in _of_producers(batches):
             if isinstance(topic, str):
                 tp = _by_name(topic, partition)

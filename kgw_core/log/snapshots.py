@@ -19,6 +19,7 @@ import anyio.lowlevel
 from kgw_core.background import Background, brief
 from kgw_core.log.kept import Kept
 from kgw_core.log.producers import Appended, Producers
+from kgw_core.spi.state import ABSENT, VersionConflict
 from kgw_core.spi.storage import TopicPartition
 
 if TYPE_CHECKING:
@@ -198,14 +199,41 @@ class Snapshots:
             await self._put(values)
 
     async def _put(self, values: dict[PartitionLog, bytes]) -> None:
+        """Store these, except where another gateway has led the log since, and has stored a newer one."""
         try:
-            await self._kept.put(key, values)
+            while values:
+                versions: dict[PartitionLog, int] = {}
+                for log, data in list(values.items()):
+                    if log.snapshot_version is None:
+                        entry = await self._kept.state.get(key(log.tp))
+                        if entry is not None and _offset(entry.value) > _offset(data):
+                            del values[log]
+                            continue
+                        log.snapshot_version = entry.version if entry is not None else ABSENT
+                    versions[log] = log.snapshot_version
+                try:
+                    version = await self._kept.put(key, values, versions)
+                except VersionConflict as conflict:
+                    for log in versions:
+                        if key(log.tp) == conflict.key:
+                            log.snapshot_version = None
+                else:
+                    break
         except BaseException:
             for log in values:
+                log.snapshot_version = None  # it may have been stored
                 log.unsaved = max(log.unsaved, EVERY_BYTES - RETRY_BYTES)
             raise
         for log, data in values.items():
-            log.snapshot_offset = _HEAD.unpack_from(data)[1]
+            log.snapshot_version = version
+            log.snapshot_offset = _offset(data)
+
+
+def _offset(data: bytes) -> int:
+    """The offset of a snapshot; -1 if the bytes are none of this version."""
+    if len(data) < _HEAD.size or data[0] != 0:
+        return -1
+    return int(_HEAD.unpack_from(data)[1])
 
 
 async def _taken(log: PartitionLog) -> bytes | None:

@@ -126,11 +126,30 @@ async def test_produce(kit: Kit, version: int) -> None:
         assert (endpoint.node_id, endpoint.host, endpoint.port) == (2, "other.test", 9093)
 
 
-async def test_what_another_one_leads_is_not_remembered_as_refused(kit: Kit) -> None:
-    """The producer sends it there, and comes here with what follows when this gateway leads."""
-    parts = [PartitionProduceData(1, numbered(7, 0))]
-    await kit.ask(ProduceRequest(None, -1, 1000, [TopicProduceData("t", ZERO_UUID, parts)]), 9)
-    assert not kit.logs.refused.active
+async def produced(kit: Kit, sequence: int) -> int:
+    """The error of a Produce of producer 7 to partition 1."""
+    parts = [PartitionProduceData(1, numbered(7, sequence))]
+    request = ProduceRequest(None, -1, 1000, [TopicProduceData("t", ZERO_UUID, parts)])
+    [part] = (await kit.ask(request, 9)).responses[0].partition_responses
+    return int(part.error_code)
+
+
+async def test_what_follows_a_batch_that_another_one_took_is_taken(kit: Kit, ledger: Ledger) -> None:
+    """The producer has sent it there, and comes here with what follows when this gateway leads."""
+    assert await produced(kit, 0) == NOT_LEADER
+    other = await (await a_kit(kit.store)).log(partition=1)
+    other.append(view(numbered(7, 0)), False)
+    ledger.leaders[1] = Leader(1, 8)
+    assert await produced(kit, 1) == 0
+
+
+async def test_what_was_sent_behind_a_refused_batch_is_not_taken_before_it(kit: Kit, ledger: Ledger) -> None:
+    """Several were in flight, and between two of them this gateway became the leader: a client would take the
+    answer to the second as one to both."""
+    assert await produced(kit, 0) == NOT_LEADER
+    ledger.leaders[1] = Leader(1, 8)
+    out_of_order = errors.OutOfOrderSequenceNumber.code
+    assert [await produced(kit, sequence) for sequence in (1, 0, 1)] == [out_of_order, 0, 0]
 
 
 async def test_a_produce_that_waits_is_told_who_leads_now(ledger: Ledger) -> None:

@@ -16,6 +16,7 @@ from kgw_core.background import Background
 from kgw_core.errors import KafkaStorageError
 from kgw_core.log import snapshots
 from kgw_core.log.kept import Kept
+from kgw_core.log.ledger import CountingLedger
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended, Producers
@@ -499,3 +500,44 @@ async def test_a_stop_tries_once_more_to_forget_a_deleted_log() -> None:
     await kit.logs.drained()
     assert await state.get(snapshots.key(log.tp)) is None
     await kit.close()
+
+
+async def test_an_earlier_leader_does_not_put_an_older_one_in_its_place() -> None:
+    """It was paused and does not know yet. The newer one tells of producers whose batches are deleted."""
+    store, state = Durable(), DurableState()
+    kit, other = await a_kit(store), await a_kit(store)
+    before = await opened(kit, state)
+    before.append(view(numbered(1, 0)), False)
+    await turns()
+    assert kit.logs.snapshots is not None
+    await kit.logs.snapshots.keep(before)
+    await other.catalog.refresh()
+    now = await opened(other, state)
+    now.append(view(numbered(2, 0)), False)
+    await turns()
+    await now.trim(2)
+    await kit.logs.snapshots.keep(before)
+    again = await opened(await a_kit(store), state)
+    assert {id for id, _ in again.producers} == {1, 2}
+    now.append(view(numbered(2, 1)), False)
+    await turns()
+    assert other.logs.snapshots is not None
+    await other.logs.snapshots.keep(now)
+    again = await opened(await a_kit(store), state)
+    assert {id: producer.last_sequence for id, producer in again.producers} == {1: 0, 2: 1}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_refusals_are_kept_for_the_next_start_only_where_no_other_gateway_may_lead(
+    shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CountingLedger, "shared", shared)
+    store, state = Durable(), DurableState()
+    kit = await a_kit(store)
+    log = await opened(kit, state)
+    kit.logs.refused.remember(log.tp, 7, 0, 1)
+    await turns()
+    again = await a_kit(store)
+    await opened(again, state)
+    await again.logs.refused.load()
+    assert again.logs.refused.active is not shared
