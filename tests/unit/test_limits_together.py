@@ -264,6 +264,7 @@ def asking_for_epochs() -> OffsetForLeaderEpochRequest:
     return OffsetForLeaderEpochRequest(topics=[OffsetForLeaderTopic(name, parts) for name in TOPICS])
 
 
+@pytest.mark.timeout(300)  # it handles 600,000 entries; how long that takes is not what it tests
 @pytest.mark.anyio
 async def test_everything_that_may_exist_is_named_in_one_request() -> None:
     """With the defaults: 100,000 partitions."""
