@@ -5,9 +5,9 @@ Kafka a broker registers and sends heartbeats, and counts as gone after a sessio
 
 1. A heartbeat is a commit of the gateway's own key. It expects the version of the last heartbeat, so two
    gateways with one node id cannot both be registered.
-2. Clocks of gateways are never compared. For a reader a gateway is gone when its key has not changed for the
-   session timeout by the reader's clock. A gateway counts itself as gone when it has not written for that
-   time by its own clock, which is never later.
+2. Clocks of gateways are never compared. For a reader a gateway is gone when its key has not changed for its
+   session timeout, which stands there, by the reader's clock. A gateway counts itself as gone when it has not
+   written for that time by its own clock, which is never later.
 3. The live broker that registered first is the controller, and coordinates the groups. A broker that was gone
    and comes back registers again.
 """
@@ -38,13 +38,14 @@ SIGNS: Final = 4
 class Registration(msgspec.Struct, frozen=True):
     """One gateway. ``listeners`` are host and port for clients by the listener's name. ``incarnation`` is
     unique for the process. ``since`` is the version of the commit that registered it; 0 stands for the
-    entry's own version."""
+    entry's own version. ``session_timeout`` in seconds."""
 
     node_id: int
     listeners: Mapping[str, tuple[str, int]]
     rack: str | None
     incarnation: str
     since: int = 0
+    session_timeout: float = 0.0
 
 
 class Registrations:
@@ -67,7 +68,7 @@ class Registrations:
         self._background = background
         self._clock = background.clock
         self._timeout = session_timeout
-        self._own = Registration(node_id, {}, rack, uuid4().hex)
+        self._own = Registration(node_id, {}, rack, uuid4().hex, session_timeout=session_timeout)
         self._version = ABSENT
         self._renewed = 0.0
         self._seen: dict[bytes, tuple[int, float]] = {}  # version, and when it was first seen
@@ -101,7 +102,7 @@ class Registrations:
         while True:
             entry = await self._state.get(self._key)
             version = entry.version if entry is not None else ABSENT
-            if entry is None or self._is_over(entry) or self._is_own(entry):
+            if entry is None or self._is_over(entry, _decoded(entry)) or self._is_own(entry):
                 try:
                     await self._renew(version, anew=True)
                 except VersionConflict:
@@ -196,10 +197,10 @@ class Registrations:
         keys = set()
         async for entry in self._state.scan(PREFIX):
             keys.add(entry.key)
-            if entry.key == self._key or self._is_over(entry):
+            if entry.key == self._key:
                 continue
             found = _decoded(entry)
-            if found is not None:
+            if found is not None and not self._is_over(entry, found):
                 others[found.node_id] = found
         self._seen = {key: seen for key, seen in self._seen.items() if key in keys}
         for node_id in sorted(others.keys() - self.others.keys()):
@@ -208,14 +209,14 @@ class Registrations:
             logger.info("broker %d is gone", node_id)
         self.others = others
 
-    def _is_over(self, entry: Entry) -> bool:
-        """Whether there was no heartbeat for the session timeout."""
+    def _is_over(self, entry: Entry, found: Registration | None) -> bool:
+        """Whether there was no heartbeat for the session timeout of the gateway that registered."""
         now = self._clock.monotonic()
         version, since = self._seen.get(entry.key, (None, now))
         if version != entry.version:
             self._seen[entry.key] = entry.version, now
             return False
-        return now - since > self._timeout
+        return now - since > (found.session_timeout if found is not None else self._timeout)
 
 
 def _decoded(entry: Entry) -> Registration | None:

@@ -45,9 +45,9 @@ class State(MemoryStateStore):
 class Broker:
     """A broker with a clock of its own."""
 
-    def __init__(self, state: State, node_id: int) -> None:
+    def __init__(self, state: State, node_id: int, timeout: float = TIMEOUT) -> None:
         self.clock = ManualClock()
-        self.all = Registrations(state, Background(self.clock), node_id, f"rack-{node_id}", TIMEOUT)
+        self.all = Registrations(state, Background(self.clock), node_id, f"rack-{node_id}", timeout)
 
     async def register(self) -> None:
         await self.all.register({"PLAINTEXT": (f"broker{self.all._own.node_id}.test", 9092)})
@@ -118,6 +118,18 @@ async def test_one_without_signs_of_life_is_gone_after_the_session_timeout(
         "broker 1 is gone",
         "broker 1 is there",
     ]
+
+
+async def test_the_session_timeout_is_that_of_the_broker_which_registered(
+    pair: tuple[Broker, Broker], state: State
+) -> None:
+    """Else one with a shorter timeout would coordinate the groups beside one that counts itself as alive."""
+    hasty = Broker(state, 3, TIMEOUT / 4)
+    await hasty.register()
+    await pass_time(TIMEOUT - SIGN, hasty, keeping=(hasty,))
+    assert hasty.sees == {1, 2} and hasty.all.controller == 1
+    await pass_time(3 * SIGN, hasty, keeping=(hasty,))
+    assert hasty.sees == set()
 
 
 async def test_one_that_leaves_is_gone_at_once(pair: tuple[Broker, Broker], state: State) -> None:
