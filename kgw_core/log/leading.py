@@ -39,7 +39,10 @@ class Leading:
         self._manager.resigned = True
         faults = Faults("partition(s)")
         logs = list(self._manager.logs)
-        for log in sorted(logs, key=lambda log: not log.ready):  # one that is being opened may take long
+        logs.sort(key=lambda log: not log.ready)  # one that is being opened may take long
+        for number, log in enumerate(logs, 1):
+            if number % STEP == 0:
+                await anyio.lowlevel.checkpoint()
             async with self._manager.opening.of(log.tp):
                 try:
                     await self._resign(log)
