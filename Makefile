@@ -23,7 +23,7 @@ dev: $(STAMP) ## run the broker: memory storage, 127.0.0.1:9092
 	$(BIN)/kgw dev
 
 test: $(STAMP) ## the Python tests
-	$(BIN)/python -m pytest -m "not clients"
+	$(BIN)/python -m pytest -q -m "not clients" -n 2 --dist worksteal
 
 test-strange: $(STAMP) ## the Python tests as on a machine unlike ours: other locale, umask, time zone, no HOME, no terminal
 	tools/strange_machine.sh $(MAKE) test
@@ -40,7 +40,7 @@ test-newest: $(STAMP) ## unit and conformance tests on the newest Python here, i
 		echo "no newer Python here than .venv's: skipped"; \
 	else \
 		$(MAKE) STAMP=.venv-newest/.installed BIN=.venv-newest/bin PYTHON=$$newest VENV=.venv-newest setup && \
-		.venv-newest/bin/python -m pytest -q tests/unit tests/conformance plugins; \
+		.venv-newest/bin/python -m pytest -q -n 2 --dist worksteal tests/unit tests/conformance plugins; \
 	fi
 
 PURE := import sys, pytest; sys.modules["kgw_core.records._walk"] = None; sys.exit(pytest.main(sys.argv[1:]))
