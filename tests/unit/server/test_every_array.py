@@ -1,9 +1,9 @@
 """No array of any request holds the event loop, however many entries it has.
 
 Each array of every served API is filled with very many entries, those inside a struct with one more of its
-kind. What is measured is CPU time of the loop's thread between two turns of others, beside the CPU time of a fixed
-piece of work at the same moment, as other programs slow the CPU down, too. Work on all entries at once is
-far beyond the bound.
+kind. What is measured is CPU time of the loop's thread between two turns of others, beside the CPU time of a
+fixed piece of work at the same moment, as other programs slow the CPU down, too. Work on all entries at once
+is far beyond the bound.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 COUNT = 30_000
 MOST = 6.0
-"""Times the fixed piece of work. In steps of 500 entries it is 0.2 to 4, and all 30,000 at once take 6 to 120."""
+"""Times the fixed piece of work. In steps of 500 entries it is 0.2 to 4; all 30,000 at once take 6 to 120."""
 WORK = 10_000
 """Entries of the fixed piece of work."""
 TRIES = 3
@@ -111,8 +111,8 @@ def fixed_work() -> float:
 
 
 async def longest(kit: Kit, frame: bytes) -> float:
-    """The longest that the loop's thread worked without a turn for others, until the answer is there: how many
-    times the fixed piece of work that was."""
+    """The longest that the loop's thread worked without a turn for others until the answer is there, in times
+    of the fixed piece of work."""
     unit = fixed_work()
     loop = asyncio.get_running_loop()
     worst, last, over = 0.0, time.thread_time(), False
