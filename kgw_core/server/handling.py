@@ -25,7 +25,6 @@ class Handling:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._responses = responses
-
         self._large = large
         self._spawn = spawn
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
@@ -73,16 +72,8 @@ async def refused(sent: Any) -> bool:
 
 
 @pytest.fixture
-def store() -> SlowStore:
-    return SlowStore()
-
-
-@pytest.fixture
-async def kit(store: SlowStore) -> AsyncIterator[Kit]:
-    made = await a_kit(store)
-    made.start_writers()
-    yield made
-    await made.close()
+def kit(slow: Kit) -> Kit:
+    return slow
 
 
 class TestWherever:

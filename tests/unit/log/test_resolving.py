@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -40,16 +40,8 @@ P = 7
 
 
 @pytest.fixture
-def store() -> SlowStore:
-    return SlowStore()
-
-
-@pytest.fixture
-async def kit(store: SlowStore) -> AsyncIterator[Kit]:
-    made = await a_kit(store)
-    made.start_writers()
-    yield made
-    await made.close()
+def kit(slow: Kit) -> Kit:
+    return slow
 
 
 def send(log: PartitionLog, sequence: int, count: int = 1) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -37,16 +36,8 @@ P = 7
 
 
 @pytest.fixture
-def store() -> SlowStore:
-    return SlowStore()
-
-
-@pytest.fixture
-async def kit(store: SlowStore) -> AsyncIterator[Kit]:
-    made = await a_kit(store)
-    made.start_writers()
-    yield made
-    await made.close()
+def kit(slow: Kit) -> Kit:
+    return slow
 
 
 class TestUnknownOutcomes:
