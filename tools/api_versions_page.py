@@ -17,12 +17,12 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "api-versions.md"
 INTRO = """\
 # APIs and versions
 
-What the gateway serves, as it tells every client in its answer to ApiVersions. Written by
-`python -m tools.api_versions_page` from the handlers themselves.
+These are the APIs and versions in the gateway's answer to ApiVersions. `python -m tools.api_versions_page`
+writes this page from the handlers.
 
-**Kafka** is the widest range of any Kafka release, 3.9 and 4.4 taken together, without versions that are not
-stable yet. A version outside of **here** is not answered: the gateway logs it and closes the connection, as
-Kafka does. Only ApiVersions itself is answered in any version (KIP-511).
+**Kafka** has the widest range of Kafka 3.9 and 4.4 together, without unstable versions. The gateway logs a
+request of a version outside of **here** and closes the connection, as Kafka does. Only ApiVersions is
+answered in any version (KIP-511).
 
 | Key | API | Here | Kafka | |
 |---|---|---|---|---|
@@ -31,7 +31,7 @@ Kafka does. Only ApiVersions itself is answered in any version (KIP-511).
 ABSENT = """
 ## Not served
 
-These APIs of Kafka's brokers are not in ApiVersions, so that clients do not ask for them:
+These APIs of Kafka's brokers are not in ApiVersions, so clients do not use them:
 
 """
 

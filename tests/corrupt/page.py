@@ -1,4 +1,4 @@
-"""``python -m tests.corrupt.page``: docs/reference/corrupt-batches.md, from the kinds and the answers."""
+"""``python -m tests.corrupt.page`` writes docs/reference/corrupt-batches.md from kinds and answers."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "corrupt-batches.md"
 HEAD = """\
 # Corrupt batches
 
-What becomes of a record batch whose CRC is right and whose inside is wrong, or odd: {kinds} kinds, each
-sent to Apache Kafka 4.4.0 and to kgw. Kafka keeps {kafka} of them as they came, kgw {kgw}; {anew} more
-are taken by kgw with their header put right or their records packed anew. The kinds are in
-`tests/corrupt/kinds.py`; `python -m tests.corrupt HOST:PORT` sends them to any broker.
-`python -m tests.corrupt.page` makes this page.
+This page shows how Apache Kafka 4.4.0 and kgw treat {kinds} kinds of record batches with a correct CRC and
+wrong or odd contents. Kafka stores {kafka} of them unchanged, and kgw {kgw}. kgw stores {anew} more after
+it has corrected the header or compressed the records again. `tests/corrupt/kinds.py` has the kinds, and
+`python -m tests.corrupt HOST:PORT` sends them to any broker. `python -m tests.corrupt.page` makes this
+page.
 
-- **Where it is decided.** All records of a batch are walked over before it is stored. With
-  `topics.check_records = "frame"` only their lengths and their number are looked at, with `"header"` nothing
-  ([configuration](configuration.md#topics)). Message sets of Produce v0 to v2 are read as closely.
-- **What the client is told.** INVALID_RECORD where records are not well formed, with the first of them in
-  `record_errors`, or where they cannot be decompressed; INVALID_TIMESTAMP with the records whose times the
-  topic does not take (at most {named} are named); MESSAGE_TOO_LARGE where they inflate to more than
-  `limits.max_inflated_batch`; CORRUPT_MESSAGE only for a CRC, a length or a format that is wrong, as clients
-  then send again. Kafka answers UNKNOWN_SERVER_ERROR where it cannot decompress.
-- **What is put right.** The max timestamp of the header becomes that of the records, whatever the client
-  wrote (some versions of Sarama write -1), and -1 where that is before 1970, as in Kafka.
+- **The check.** kgw checks all records of a batch before it stores it. With `topics.check_records =
+  "frame"` it checks only the lengths of the records and their number, with `"header"` no records
+  ([configuration](configuration.md#topics)). Message sets of Produce v0 to v2 are checked in the same way.
+- **The errors.** INVALID_RECORD means that a record is malformed (`record_errors` names the first one), or
+  that the records cannot be decompressed; Kafka answers UNKNOWN_SERVER_ERROR in the second case.
+  INVALID_TIMESTAMP means that the topic refuses the times of some records (at most {named} are named).
+  MESSAGE_TOO_LARGE means that the records inflate to more than `limits.max_inflated_batch`. CORRUPT_MESSAGE
+  means that CRC, length or format of the batch is wrong; clients send the batch again only after this one.
+- **The corrections.** The max timestamp in the header becomes the largest timestamp of the records,
+  whatever the client wrote (some versions of Sarama write -1). It becomes -1 if that is before 1970, as in
+  Kafka.
 
-## Where kgw does something else than Kafka
+## Differences from Kafka
 
-Consumers tried on a Kafka that had taken such batches: Java 4.4.0, librdkafka 2.16, kafka-python 3.0,
-aiokafka 0.14, franz-go 1.20, Sarama 1.46, kafka-go 0.4.49. "Stops" means that it never gets past the batch.
+We stored such batches in Kafka and read them with these consumers: Java 4.4.0, librdkafka 2.16,
+kafka-python 3.0, aiokafka 0.14, franz-go 1.20, Sarama 1.46, kafka-go 0.4.49. "Stops" means that the
+consumer never gets past the batch.
 
 """
 
@@ -44,7 +46,7 @@ TITLES = {
     "record": "Records, not compressed",
     "record, gzip": "The same records, compressed",
     "gzip": "Gzip", "snappy": "Snappy", "lz4": "LZ4", "zstd": "Zstandard",
-    "bomb": "Little that inflates to much",
+    "bomb": "Small batches that inflate to much",
     "time": "Timestamps",
     "key": "Keys",
 }  # fmt: skip
@@ -77,9 +79,7 @@ def _lines() -> Iterator[str]:
         for kind in kinds:
             name = kind.name + (f" ({_configs(kind.topic)})" if kind.topic != "plain" else "")
             found = note_of(kind)
-            number_of = (
-                f"[{NOTES.index(found) + 1}](#where-kgw-does-something-else-than-kafka)" if found else ""
-            )
+            number_of = f"[{NOTES.index(found) + 1}](#differences-from-kafka)" if found else ""
             yield f"| {name} | {_cell(kafka[kind.key])} | {_cell(kgw[kind.key])} | {number_of} |"
 
 

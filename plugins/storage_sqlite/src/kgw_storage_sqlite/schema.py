@@ -1,9 +1,9 @@
-"""The tables, and how a database of an older version becomes one of this version.
+"""The tables, and the migrations from older versions.
 
-``chunks`` holds the records. A row is one or more whole batches, back to back: all that one append brought to
-a log, as long as that is little. Its id is the log's id and the offset of its first record in one number
-(:func:`key`), so the rows of a log lie together, in order, in the table's own tree: appends touch no index.
-Measured beside a key of two columns WITHOUT ROWID, large batches were a fifth faster, small ones the same.
+``chunks`` has the records. A row is one or more whole batches, back to back. A small append to a log becomes
+one row. A row's id combines the log's id and the offset of the first record (:func:`key`). So the rows of a
+log are in order in the table's own tree, and appends touch no index. Compared with a key of two columns
+WITHOUT ROWID, large batches were a fifth faster, and small ones equal.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ APPLICATION_ID: Final = 0x4B475731
 
 OFFSET_BITS: Final = 43
 MAX_OFFSET: Final = (1 << OFFSET_BITS) - 1
-"""The last offset that a partition can have: 100,000 records a second reach it after 2.8 years."""
+"""The largest offset of a partition: 100,000 records a second reach it after 2.8 years."""
 MAX_LOGS: Final = (1 << 20) - 1
-"""Partitions that can be there at once."""
+"""The most partitions at a time."""
 
 EPOCHS_SINCE: Final = 2
 """The first version that has the table ``store``."""
@@ -45,13 +45,13 @@ logs = sa.Table(
     "logs",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("topic_id", sa.LargeBinary),  # NULL: deleted, and its chunks are on their way out
+    sa.Column("topic_id", sa.LargeBinary),  # NULL: the log is deleted, and its chunks soon will be
     sa.Column("partition", sa.Integer, nullable=False),
     sa.Column("start", sa.Integer, nullable=False),
-    sa.Column("end", sa.Integer, nullable=False),  # at least; what the last chunk says, if that is more
+    sa.Column("end", sa.Integer, nullable=False),  # if the last chunk ends later, its end counts
     sa.Column("holes", sa.Integer, nullable=False),  # bytes by which chunks.total overstates the log's size
-    sa.Column("unchecked", sa.Integer, nullable=False),  # what lies below is of before an upgrade,
-    sa.Column("upgraded", sa.Integer, nullable=False),  # which was at this time: ms since the epoch
+    sa.Column("unchecked", sa.Integer, nullable=False),  # offsets below it are older than an upgrade
+    sa.Column("upgraded", sa.Integer, nullable=False),  # time of that upgrade: ms since the epoch
     sa.UniqueConstraint("topic_id", "partition"),
 )
 
@@ -61,12 +61,10 @@ chunks = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("last", sa.Integer, nullable=False),  # offset of the last record
     sa.Column("time", sa.Integer, nullable=False),  # largest max_timestamp
-    sa.Column(
-        "peak", sa.Integer, nullable=False
-    ),  # largest time in the log up to here: what is searched by time
-    sa.Column("total", sa.Integer, nullable=False),  # bytes in the log up to and with this one
+    sa.Column("peak", sa.Integer, nullable=False),  # largest time in the log so far, for searches by time
+    sa.Column("total", sa.Integer, nullable=False),  # bytes in the log so far, with this chunk
     sa.Column("data", sa.LargeBinary, nullable=False),
-    sa.Column("written", sa.Integer, nullable=False),  # latest write time, -1: not known
+    sa.Column("written", sa.Integer, nullable=False),  # latest write time, -1: unknown
 )
 
 store = sa.Table(  # one row
@@ -92,18 +90,19 @@ def key(log_id: int, offset: int) -> int:
 
 
 def first(statement: sa.Select[Any], most: sa.ColumnElement[int] | None = None) -> sa.Select[Any]:
-    """The first row, or the first ``most``. In a text made once, plain numbers would become parameters."""
+    """``statement`` for the first row, or the first ``most``. The limit is literal, as :func:`sql` would make
+    a parameter of a plain number."""
     one: sa.ColumnElement[int] = sa.literal_column("1")
     return statement.limit(one if most is None else most).offset(sa.literal_column("0"))
 
 
 def sql(statement: sa.ClauseElement) -> str:
-    """``statement`` as text with ``:name`` parameters, for the driver: made once, run many times."""
+    """``statement`` as text with ``:name`` parameters for the driver. It is compiled once and run often."""
     return str(statement.compile(dialect=sqlite.dialect(paramstyle="named")))
 
 
 class WrongVersion(Exception):
-    """The file is not one that this plugin can use. The message is what the user reads."""
+    """This plugin cannot use the file. The user reads the message."""
 
 
 Migration = Callable[[sa.Connection], None]
@@ -136,14 +135,14 @@ def _create(connection: sa.Connection) -> None:
 
 
 def _add_epoch(connection: sa.Connection) -> None:
-    """A database that is in use already does not say how it was closed: it may have been by a power cut."""
+    """Add the table ``store``. A database with logs does not tell how it was closed."""
     metadata.create_all(connection, [store])
     used = connection.execute(sa.select(logs.c.id).limit(1)).first() is not None
     connection.execute(sa.insert(store).values(epoch=0, clean=int(not used)))
 
 
 def _add_write_times(connection: sa.Connection) -> None:
-    """What is there was written now, at the latest. Its headers were not compared with its records."""
+    """Add write times. The existing records were written before now, and their headers are unchecked."""
     connection.exec_driver_sql("ALTER TABLE chunks ADD COLUMN written INTEGER NOT NULL DEFAULT -1")
     for column in ("unchecked", "upgraded"):
         connection.exec_driver_sql(f"ALTER TABLE logs ADD COLUMN {column} INTEGER NOT NULL DEFAULT 0")
@@ -156,16 +155,16 @@ def _add_write_times(connection: sa.Connection) -> None:
 
 
 MIGRATIONS: list[Migration] = [_create, _add_epoch, _add_write_times]
-"""The one at index n makes version n + 1 of version n; 0 is an empty file. Never change one that was
-released: the tables above are the newest version's, so when they change, the first of these has to spell its
-own."""
+"""Index n migrates version n to version n + 1. Version 0 is an empty file. A released migration never
+changes. The tables above are those of the newest version, so a migration that needs older tables has to spell
+them."""
 
 
 def upgrade(raw: sqlite3.Connection) -> None:
-    """Bring the database to this version, in one transaction.
+    """Migrate the database to this version, in one transaction.
 
-    :raises WrongVersion: another program's database, or one of a newer plugin.
-    :raises sqlite3.Error: it cannot be done, and is as it was.
+    :raises WrongVersion: the database is of another program, or of a newer plugin.
+    :raises sqlite3.Error: the migration failed, and the database is unchanged.
     """
     version = version_of(raw)
     if version == len(MIGRATIONS):
@@ -189,7 +188,7 @@ def _migrate(raw: sqlite3.Connection, version: int) -> None:
 def version_of(raw: sqlite3.Connection) -> int:
     """The database's version, 0 for an empty one.
 
-    :raises WrongVersion: another program's database, or one of a newer plugin.
+    :raises WrongVersion: the database is of another program, or of a newer plugin.
     """
     [version] = raw.execute("PRAGMA user_version").fetchone()
     [application] = raw.execute("PRAGMA application_id").fetchone()

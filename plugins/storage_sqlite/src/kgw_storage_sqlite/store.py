@@ -1,4 +1,4 @@
-"""The store: each call of the contract as one piece of work, for the thread that writes or one that reads."""
+"""The LogStore. Each call of the contract is a function that runs in the writing or a reading thread."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ from kgw_storage_sqlite.upkeep import Upkeep
 from kgw_storage_sqlite.wal import pages
 
 TOPIC = 256
-"""Bytes that a partition's row takes, at most; about."""
+"""The approximate most bytes of a partition's row."""
 TRIMS: Final = 1000
-"""Logs that are trimmed in one commit."""
+"""The most logs that one commit trims."""
 
 CAPABILITIES = Capabilities(durable=True, commit_scope="store")
 
 
 class SqliteStore(LogStore):
-    """Keeps everything in one database file."""
+    """The log store in one database file."""
 
     name = "sqlite"
     Config: ClassVar[type[Settings]] = Settings
@@ -57,7 +57,7 @@ class SqliteStore(LogStore):
         self.database = Database(self._settings)
         self._logs = Logs(self.database.room)
         self._upkeep: Upkeep | None = None
-        self._trims: dict[Trim, None] = {}  # those that wait
+        self._trims: dict[Trim, None] = {}  # the trims that wait for a commit
         self._ahead = ReadAhead(self._read, self._settings.read_ahead)
 
     async def open(self, context: StoreContext | None = None) -> None:
@@ -83,7 +83,10 @@ class SqliteStore(LogStore):
             await self._upkeep.stop()
 
     async def ping(self) -> None:
-        """Whether it can be read, and whether there is room."""
+        """Check that the database can be read, and that there is room.
+
+        :raises KafkaStorageError: there is no room, or reading failed.
+        """
         await self.database.read(topics.listed)
         if self.database.room.refusing is not None:
             raise KafkaStorageError(self.database.room.refusing)
@@ -106,7 +109,7 @@ class SqliteStore(LogStore):
         await self.database.write(work, size=pages(TOPIC * topic.partitions, 4))
 
     async def update_topic(self, topic: Topic, before: Topic) -> None:
-        # retention that is shorter makes room
+        # a shorter retention frees room
         work = partial(topics.update, logs=self._logs, topic=topic, before=before)
         await self.database.write(work, size=pages(TOPIC * topic.partitions, 4), frees=True)
 
@@ -136,14 +139,14 @@ class SqliteStore(LogStore):
         size = sum(len(batch.data) for batch in batches)
         await self.database.write(work, size=pages(size, 8), frees=True)
         if self._upkeep is not None and self.database.room.refusing is not None:
-            self._upkeep.deleted()  # what is free in the file is wanted on the disk
+            self._upkeep.deleted()  # the disk needs the free pages of the file
         return True
 
     async def trim(self, tp: TopicPartition, before: int, epoch: int = 0) -> None:
         mine = Trim(tp, before)
 
         def work(connection: sqlite3.Connection) -> None:
-            """All that wait, up to :data:`TRIMS`; where they cannot be done together, this one alone."""
+            """Do all waiting trims, up to :data:`TRIMS`; only this one if they fail together."""
             if mine.outcome is not None:
                 return
             others = [trim for trim in list(self._trims) if trim is not mine and trim.outcome is None]

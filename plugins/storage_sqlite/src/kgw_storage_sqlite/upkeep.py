@@ -1,5 +1,5 @@
-"""What is done beside appends: the write-ahead log into the database, deleted records out of it, space given
-back. All of it in small steps, so that an append waits for one of them at most."""
+"""Work beside appends: checkpoints of the write-ahead log, deletion of trimmed records, and the return of
+free space. It goes in small steps, so an append waits for one step at most."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from kgw_core.background import Background
 
 STEP: Final = 4 << 20
-"""Bytes that one step deletes; what lies at the end of the file and has to move takes a quarter."""
+"""Bytes that one step deletes. A step that shortens the file moves a quarter of it."""
 SPARE_PAGES: Final = (64 << 20) // PAGE_SIZE
-"""Free pages that are kept for what comes next, at most a quarter of what is free on the disk; as many again
-have to be free before any are given back."""
+"""Free pages that the file keeps for new records: at most this, and a quarter of the disk's free space. The
+file is shortened only if it has twice as many."""
 LOOK_SECONDS: Final = 5.0
-"""Between two looks whether there is room again, at most."""
+"""The longest pause in seconds between two checks for room."""
 REST: Final = 0.005
-"""Seconds between two steps, for appends."""
+"""Seconds between two steps, in which appends run."""
 
 _SIZES = """
     SELECT max(id), total(size), count(*) FROM (
@@ -45,7 +45,7 @@ _FORGET = sql(sa.delete(logs).where(logs.c.id == sa.bindparam("dead")))
 
 
 class Upkeep:
-    """Runs when there is something to do; what fails is tried again."""
+    """Runs when there is work. Failed work is retried."""
 
     def __init__(self, database: Database, known: Logs, background: Background) -> None:
         self._database = database
@@ -62,7 +62,7 @@ class Upkeep:
             self._chore.due()
 
     async def stop(self) -> None:
-        """Leave undone what is not done; it goes on after the next start."""
+        """Stop. The rest of the work is done after the next start."""
         self._database.wake = None
         if self._looking is not None:
             self._looking.cancel()
@@ -78,7 +78,7 @@ class Upkeep:
         room.news = False
 
     async def _look(self, scope: anyio.CancelScope) -> None:
-        """Look for room until there is some: this is what operators are told."""
+        """Check for room until there is some. Operators see this in the log and in the gateway's health."""
         with scope:
             name = f"appending to {self._database.path}"
             look = partial(self._database.write, self._database.room.look_again, size=0)
@@ -86,12 +86,12 @@ class Upkeep:
         self._looking = None
 
     def trimmed(self, log: Log) -> None:
-        """There may be something to delete before the start of ``log``."""
+        """``log`` was trimmed: delete the chunks before its start."""
         self._trimmed[log] = None
         self._chore.due()
 
     def deleted(self) -> None:
-        """A topic was deleted, or what takes room otherwise."""
+        """A topic was deleted, or other chunks became free."""
         self._chore.due()
 
     async def _work(self) -> None:
@@ -99,7 +99,7 @@ class Upkeep:
             if self._database.wal.due:
                 await self._database.checkpoint()
             await self._delete()
-        except sqlite3.Error as error:  # whether it was done is looked at when it is tried again
+        except sqlite3.Error as error:  # the retry checks the outcome
             raise KafkaStorageError(errors.explained(error)) from error
 
     # -- deleting
@@ -122,10 +122,10 @@ class Upkeep:
             give_back = partial(_give_back, most=spare)
             while await self._database.write(give_back, size=STEP // 2, frees=True):
                 await self._rest()
-            await self._database.checkpoint(whole=True)  # the file gets shorter when this reaches it
+            await self._database.checkpoint(whole=True)  # a checkpoint shortens the file
 
     async def _step(self, delete: Callable[[sqlite3.Connection], bool]) -> bool:
-        """Delete a few chunks; whether there are more."""
+        """Delete a few chunks. Return whether there are more."""
         there = await self._database.write(delete, size=STEP // 8, frees=True)
         if there:
             await self._rest()
@@ -138,8 +138,8 @@ class Upkeep:
 
 
 def _delete_before(connection: sqlite3.Connection, *, log: Log) -> bool:
-    """Some of what lies before the start. Where that is, is certain only here, in the thread that writes: in
-    the midst of a trim or a replacement ``log.first`` may be ahead of what is then not done."""
+    """Delete some chunks before the start of ``log``. Only the writing thread knows the start for certain:
+    while a trim or a replacement is not committed, ``log.first`` may be ahead of the database."""
     return not log.gone and _delete_some(connection, lower=log.lower, upper=log.first)
 
 
@@ -163,12 +163,12 @@ def _forget(connection: sqlite3.Connection, *, id: int) -> None:
 
 
 def _give_back(connection: sqlite3.Connection, *, most: int) -> bool:
-    """Shorten the file by a step; whether there is more to give back. ``most``: pages kept to spare."""
+    """Shorten the file by one step. Return whether there is more to free. ``most``: free pages to keep."""
     [free] = connection.execute("PRAGMA freelist_count").fetchone()
     [pages] = connection.execute("PRAGMA page_count").fetchone()
     spare = min(most, pages // 4)
     if free <= 2 * spare:
         return False
-    # a script, as the pragma frees a page with each row that is fetched from it
+    # executescript runs it to its end; execute would free one page for each fetched row
     connection.executescript(f"PRAGMA incremental_vacuum({min(free - spare, STEP // 4 // PAGE_SIZE)})")
     return True

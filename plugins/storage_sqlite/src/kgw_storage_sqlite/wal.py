@@ -1,8 +1,8 @@
-"""The write-ahead log: how much of it is not carried over into the database yet, and how large its file is.
+"""The write-ahead log: its bytes that no checkpoint has written into the database yet, and its file's size.
 
-SQLite writes whole pages into it, so small commits fill it with many times what they bring. Once all of it is
-carried over, the next commit begins it anew, in the room that its file has already: what is kept of the file
-is room that nobody else can take, and on a full disk it is enough to delete with.
+SQLite writes whole pages into it, so small commits write many times their own size. After a complete
+checkpoint the next commit starts it anew, in the same file. The kept part of the file is room that nobody
+else can take. It is enough for deletions on a full disk.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from kgw_storage_sqlite.reserve import allocate
 from kgw_storage_sqlite.worker import PAGE_SIZE
 
 CHECKPOINT: Final = 32 << 20
-"""Bytes written after which it is carried over."""
+"""A checkpoint runs after this many bytes."""
 MOST: Final = 96 << 20
-"""Bytes after which writes wait for that, where nobody reads an older state."""
+"""After this many bytes writes wait for the checkpoint, unless a reader of an older state holds it up."""
 LARGEST: Final = 64 << 20
-"""Bytes that its file keeps where the disk has room."""
+"""The bytes that the file keeps if the disk has room."""
 
 
 class WriteAheadLog:
-    """``kept``: bytes that its file always has. ``written``: bytes that went into it so far, about.
+    """``kept``: bytes that the file always has. ``written``: approximate bytes written so far.
 
-    The thread that writes counts; any thread may carry over.
+    The writing thread counts. Any thread may run a checkpoint.
     """
 
     def __init__(self, database: Path) -> None:
@@ -39,26 +39,26 @@ class WriteAheadLog:
         self._tried = 0
         self._carried = 0
         self._held = -MOST
-        self._used = 0  # bytes of its file, from its last beginning until it was carried over last
+        self._used = 0  # bytes in the file at the last checkpoint
         self.written = 0
 
     @property
     def pending(self) -> int:
-        """Bytes that are not carried over, at most; about."""
+        """The approximate most bytes without a checkpoint."""
         return self.written - self._carried
 
     @property
     def due(self) -> bool:
-        """Whether it is time to carry over, again."""
+        """Whether a checkpoint is due."""
         return self.written - self._tried >= CHECKPOINT
 
     @property
     def overdue(self) -> bool:
-        """Whether writes have to wait until it is carried over."""
+        """Whether writes have to wait for a checkpoint."""
         return self.pending >= MOST and self.written - self._held >= CHECKPOINT
 
     def size(self) -> int:
-        """Bytes of its file."""
+        """The size of the file in bytes."""
         try:
             return self._path.stat().st_size
         except OSError:
@@ -66,13 +66,13 @@ class WriteAheadLog:
 
     @property
     def may_grow(self) -> bool:
-        """Whether it has not come, in its file, to where that stays as large anyway."""
+        """Whether the last write was below the size that the file keeps."""
         return self._used < self._limit
 
     def carry(self, connection: sqlite3.Connection) -> bool:
-        """Write what is in it into the database, as far as nobody reads an older state; whether that is all.
+        """Run a checkpoint, as far as no reader needs an older state. Return whether it was complete.
 
-        :raises sqlite3.Error: it cannot be done, as on a full disk.
+        :raises sqlite3.Error: it failed, as on a full disk.
         """
         with self._carrying:
             self._tried = begun = self.written
@@ -86,15 +86,15 @@ class WriteAheadLog:
             return True
 
     def keep(self, connection: sqlite3.Connection, *, little: bool) -> None:
-        """Say what its file keeps when it begins anew: ``little`` where room is scarce."""
+        """Set how many bytes the file keeps when it starts anew. ``little``: room is scarce."""
         limit = self.kept if little else max(LARGEST, self.kept)
         if limit != self._limit:
             connection.execute(f"PRAGMA journal_size_limit = {limit}")
             self._limit = limit
 
     def extend(self) -> None:
-        """Give its file the room that it keeps; called where nobody writes. SQLite looks at no more of it
-        than it has written."""
+        """Extend the file to the kept size. Nobody may write meanwhile. SQLite reads only the part that it
+        has written."""
         with contextlib.suppress(OSError):
             descriptor = os.open(self._path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
             try:
@@ -104,6 +104,6 @@ class WriteAheadLog:
 
 
 def pages(size: int, rows: int) -> int:
-    """Bytes that a commit of ``rows`` with ``size`` bytes takes in the write-ahead log, about: each row that
-    lies elsewhere takes a page."""
+    """The approximate bytes of a commit in the write-ahead log. ``size``: bytes of rows. ``rows``: rows on
+    different pages, each of which takes a whole page."""
     return size + size // 16 + PAGE_SIZE * (rows + 1)

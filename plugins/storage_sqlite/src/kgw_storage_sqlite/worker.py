@@ -1,7 +1,7 @@
-"""A connection with its thread, and whole pieces of work on it.
+"""A connection with a thread that runs whole functions on it.
 
-aiosqlite gives each connection a thread and crosses over to it for every single call. A piece of work here is
-a function over the plain ``sqlite3.Connection`` that crosses once, however many statements it has.
+aiosqlite gives each connection a thread, and crosses to it for every call. A function here gets the plain
+``sqlite3.Connection`` and crosses once, with any number of statements.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import aiosqlite
 T = TypeVar("T")
 
 PAGE_SIZE = 32_768
-"""Of a new database. Bulk produce cost 3.7 ms of CPU a MB with pages of 16 KiB, 2.9 with these, 2.6 with
-64 KiB; but a commit writes a page for each log that it touches, however few bytes it brings."""
+"""The page size of a new database. Bulk produce cost 3.7 ms of CPU for a MB with pages of 16 KiB, 2.9 with
+these, and 2.6 with 64 KiB. But a commit writes at least one page for each log."""
 
 
 class Worker(aiosqlite.Connection):
-    """``busy`` counts what waits or is under way."""
+    """``busy`` counts the functions that wait or run."""
 
     def __init__(self, connector: Callable[[], sqlite3.Connection]) -> None:
         super().__init__(connector, iter_chunk_size=64)
@@ -29,13 +29,14 @@ class Worker(aiosqlite.Connection):
 
     @classmethod
     async def opened(cls, connector: Callable[[], sqlite3.Connection]) -> Worker:
-        """A new one, open."""
+        """A new open worker."""
         worker = cls(connector)
         await worker
         return worker
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """``work(connection)`` on the connection's thread; done all the same if the caller is cancelled."""
+        """The result of ``work(connection)`` on the connection's thread. It runs even if the caller is
+        cancelled."""
         self.busy += 1
         try:
             result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
@@ -47,7 +48,7 @@ class Worker(aiosqlite.Connection):
 def connect(
     path: Path, *, synchronous: str, lock_timeout: float, cache: int, readonly: bool
 ) -> sqlite3.Connection:
-    """A connection in autocommit mode, as all of this plugin's are."""
+    """A connection in autocommit mode, like all connections of this plugin."""
     uri = path.absolute().as_uri() + ("?mode=ro" if readonly else "")
     connection = sqlite3.connect(
         uri,
@@ -61,15 +62,15 @@ def connect(
         if readonly:
             connection.execute("PRAGMA query_only = on")
         else:
-            connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")  # these two count for a new file only
+            connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")  # for new files only, as is the next
             connection.execute("PRAGMA auto_vacuum = incremental")
             connection.execute("PRAGMA journal_mode = wal")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
-            connection.execute("PRAGMA wal_autocheckpoint = 0")  # upkeep does it, beside the appends
-            # Some builds write zeros over all that is deleted, which takes as much of the write-ahead log as
-            # it had. "fast" does so only where a page is written anyway.
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # upkeep runs checkpoints, beside appends
+            # Some builds overwrite deleted data with zeros, which needs as much of the write-ahead log as the
+            # data had. "fast" does so only in pages that are written anyway.
             connection.execute("PRAGMA secure_delete = fast")
-        # Last: SQLite makes a number of pages of it, and keeps the number when a new file's get larger.
+        # Last, as SQLite stores this as a number of pages, and the page size of a new file changes above.
         connection.execute(f"PRAGMA cache_size = -{max(cache, 1 << 20) >> 10}")
     except BaseException:
         connection.close()
