@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PROJECTS := pyproject.toml plugins/storage_memory/pyproject.toml plugins/storage_sqlite/pyproject.toml packaging/kgw/pyproject.toml
 
-.PHONY: setup dev test test-strange test-newest clients matrix lint fmt generate bench bench-short bench-full replay fuzz soak crash help
+.PHONY: setup dev test test-strange test-newest clients matrix lint fmt generate bench bench-short bench-full replay fuzz soak crash chaos help
 
 help: ## show what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -83,6 +83,9 @@ fuzz: $(STAMP) ## bad input of every class beside a healthy pair of clients; MIN
 
 soak: $(STAMP) ## memory over time; MINUTES=60
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60)
+
+chaos: $(STAMP) ## three gateways on one store, paused and restarted at random under clients; SECONDS=60 SEED=1
+	$(BIN)/python tests/cluster/chaos.py --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
 
 crash: $(STAMP) ## kill -9 at random moments, a storage that fails, and what was told is so; ROUNDS=20 FAULTS=0.02
 	$(BIN)/python -m tests.crash --rounds $(or $(ROUNDS),20) --faults $(or $(FAULTS),0.02)
