@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -131,14 +131,14 @@ async def test_what_fails_is_told_once_and_seen_and_done_later(
     await fill(store, tp, 20)
     faults: list[Exception] = [sqlite3.OperationalError("disk is full"), ZeroDivisionError("a fault")] * 2
     seen: list[str] = []
-    delete = upkeep._delete_before
+    clear = upkeep._clear_trimmed
 
-    def failing(connection: sqlite3.Connection, *, log: Log) -> bool:
+    def failing(connection: sqlite3.Connection, *, trimmed: Sequence[Log]) -> tuple[int, bool]:
         if faults:
             raise faults.pop(0)
-        return delete(connection, log=log)
+        return clear(connection, trimmed=trimmed)
 
-    monkeypatch.setattr(upkeep, "_delete_before", failing)
+    monkeypatch.setattr(upkeep, "_clear_trimmed", failing)
     health = store._upkeep._background.health
     health.changed.append(lambda: seen.append(", ".join(health.failing)))
     await store.trim(tp, 20)

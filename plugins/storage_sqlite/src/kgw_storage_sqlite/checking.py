@@ -49,8 +49,8 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
         yield f"structure: {explained(error)}"
     connection.execute("BEGIN")  # one snapshot for all later statements
     rows = connection.execute(
-        "SELECT logs.id, coalesce(topics.name, hex(topic_id)), partition, start FROM logs "
-        "LEFT JOIN topics ON topics.id = topic_id WHERE topic_id IS NOT NULL ORDER BY logs.id"
+        "SELECT logs.id, topics.name, partition, start FROM logs "
+        "JOIN topics ON topics.id = topic_id WHERE partition < partitions ORDER BY logs.id"
     ).fetchall()
     for id, topic, partition, start in rows:
         for problem in _log_problems(connection, id, start):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from kgw_core.errors import KafkaStorageError, UnknownTopicOrPartition
-from kgw_core.spi.storage import Append, Batch, OffsetConflict, TopicPartition
+from kgw_core.spi.storage import Append, Batch, OffsetConflict, Topic, TopicPartition
 from kgw_storage_sqlite import errors
 from kgw_storage_sqlite.database import transaction
 from kgw_storage_sqlite.inserting import AT_ONCE, insert
@@ -20,7 +21,7 @@ from kgw_storage_sqlite.schema import MAX_LOGS, MAX_OFFSET, OFFSET_BITS, logs, s
 from kgw_storage_sqlite.wal import pages
 
 _LOGS = sql(sa.select(logs).order_by(logs.c.id))
-_NEW_LOG = sql(sa.insert(logs))
+_NO_LOGS: Final[dict[int, Log]] = {}
 
 
 class Trim:
@@ -35,26 +36,38 @@ class Trim:
 
 
 class Logs:
-    """All logs by partition, and the ids of those that are deleted but not yet gone."""
+    """All logs, by topic and partition.
+
+    ``hidden`` are logs whose topic was deleted; ``failed`` the reserved ids of logs that could not be made;
+    ``dead`` the ids of logs that nobody uses any more, but whose rows may still be there. Upkeep takes the
+    first two to the third, and removes them.
+    """
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        self._by_tp: dict[TopicPartition, Log] = {}
+        self._by_topic: dict[int, dict[int, Log]] = {}  # by the topic id's integer, and the partition
+        self._next = 1
+        self._reserved: set[int] = set()
+        self.hidden: list[Log] = []
+        self.failed: list[list[int]] = []
         self.dead: dict[int, None] = {}
 
-    def load(self, connection: sqlite3.Connection, names: Mapping[UUID, str]) -> None:
-        """Read the table of logs. ``names``: those of the topics."""
-        for id, topic_id, partition, start, end, holes, unchecked, upgraded in connection.execute(_LOGS):
-            if topic_id is None:
+    def load(self, connection: sqlite3.Connection, topics: Iterable[Topic]) -> None:
+        """Read the table of logs. What belongs to none of ``topics`` was deleted, or its making was cut
+        short."""
+        by_id = {topic.id.bytes: topic for topic in topics}
+        for id, topic_id, partition, *values in connection.execute(_LOGS):
+            self._next = id + 1
+            topic = by_id.get(topic_id)
+            if topic is None or partition >= topic.partitions:
                 self.dead[id] = None
             else:
-                id_of_topic = UUID(bytes=topic_id)
-                tp = TopicPartition(names.get(id_of_topic, ""), id_of_topic, partition)
-                self._by_tp[tp] = Log(tp, id, start, end, holes, unchecked, upgraded)
+                log = Log(TopicPartition(topic.name, topic.id, partition), id, *values)
+                self._by_topic.setdefault(topic.id.int, {})[partition] = log
 
     def get(self, tp: TopicPartition) -> Log:
         """:raises UnknownTopicOrPartition: it is not there."""
-        log = self._by_tp.get(tp)
+        log = self._by_topic.get(tp.topic_id.int, _NO_LOGS).get(tp.partition)
         if log is None:
             raise UnknownTopicOrPartition(f"no partition {tp} with topic id {tp.topic_id}")
         return log
@@ -66,52 +79,45 @@ class Logs:
             log.look(connection)
         return log
 
-    def all_known(self) -> list[Log]:
-        return [log for log in list(self._by_tp.values()) if log.known]
+    # -- topics
 
-    # -- topics; these are called inside a transaction, and what they return is done after it
-
-    def make(self, connection: sqlite3.Connection, tps: Sequence[TopicPartition]) -> list[Log]:
-        """Insert new logs. :raises KafkaStorageError: there are as many as can be."""
-        used = {log.id for log in self._by_tp.values()} | set(self.dead)
-        following = max(used, default=0) + 1
-        if following + len(tps) > MAX_LOGS:
-            ids = [id for id in range(1, MAX_LOGS) if id not in used][: len(tps)]
-            if len(ids) < len(tps):
-                raise KafkaStorageError(f"the database holds {len(used)} partitions, and cannot hold more")
+    def reserve(self, count: int) -> list[int]:
+        """Ids of new logs. :raises KafkaStorageError: there are as many logs as can be."""
+        if self._next + count <= MAX_LOGS:
+            ids = list(range(self._next, self._next + count))
+            self._next += count
         else:
-            ids = list(range(following, following + len(tps)))
-        made = [Log(tp, id) for tp, id in zip(tps, ids, strict=True)]
-        connection.executemany(
-            _NEW_LOG,
-            [
-                {
-                    "id": log.id,
-                    "topic_id": log.tp.topic_id.bytes,
-                    "partition": log.tp.partition,
-                    "start": 0,
-                    "end": 0,
-                    "holes": 0,
-                    "unchecked": 0,
-                    "upgraded": 0,
-                }
-                for log in made
-            ],
-        )
-        for log in made:
-            log.known = True
-        return made
+            live = {log.id for logs in self._by_topic.values() for log in logs.values()}
+            used = live.union(self.dead, self._reserved, [log.id for log in self.hidden])
+            ids = [id for id in range(1, MAX_LOGS) if id not in used][:count]
+            if len(ids) < count:
+                raise KafkaStorageError(f"the database holds {len(used)} partitions, and cannot hold more")
+        self._reserved.update(ids)
+        return ids
 
-    def add(self, made: Sequence[Log]) -> None:
-        for log in made:
-            self._by_tp[log.tp] = log
+    def publish(self, topic_id: UUID, made: dict[int, Log], ids: list[int]) -> None:
+        """Let the topic have the logs ``made``. Their reserved ``ids`` are used, so the list is cleared."""
+        self._by_topic.setdefault(topic_id.int, {}).update(made)
+        self._reserved.difference_update(ids)
+        ids.clear()
 
-    def forget(self, topic_id: UUID) -> None:
-        for tp in [tp for tp in self._by_tp if tp.topic_id == topic_id]:
-            log = self._by_tp.pop(tp)
+    def hide(self, topic_id: UUID) -> None:
+        """The topic was deleted."""
+        self.hidden += self._by_topic.pop(topic_id.int, _NO_LOGS).values()
+
+    def bury(self, most: int) -> None:
+        """End the use of up to ``most`` hidden logs: what reads them says that they were deleted. Ids that
+        failed are dead, too: if the last step was done all the same, there are none."""
+        while self.failed:
+            ids = self.failed.pop()
+            self.dead.update(dict.fromkeys(ids))
+            self._reserved.difference_update(ids)
+        some = self.hidden[-most:]
+        for log in some:
             log.gone = True
             log.version += 2
             self.dead[log.id] = None
+        del self.hidden[-most:]
 
     # -- trimming
 

@@ -45,7 +45,8 @@ logs = sa.Table(
     "logs",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("topic_id", sa.LargeBinary),  # NULL: the log is deleted, and its chunks soon will be
+    # NULL, or the id of no topic: the log is deleted, and its chunks soon will be
+    sa.Column("topic_id", sa.LargeBinary),
     sa.Column("partition", sa.Integer, nullable=False),
     sa.Column("start", sa.Integer, nullable=False),
     sa.Column("end", sa.Integer, nullable=False),  # if the last chunk ends later, its end counts

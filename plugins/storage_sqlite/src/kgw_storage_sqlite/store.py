@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
@@ -36,9 +37,7 @@ from kgw_storage_sqlite.logs import Logs, Trim
 from kgw_storage_sqlite.upkeep import Upkeep
 from kgw_storage_sqlite.wal import pages
 
-TOPIC = 256
-"""The approximate most bytes of a partition's row."""
-TRIMS: Final = 1000
+TRIMS: Final = 100
 """The most logs that one commit trims."""
 
 CAPABILITIES = Capabilities(durable=True, commit_scope="store")
@@ -67,7 +66,7 @@ class SqliteStore(LogStore):
         self._upkeep.start()
 
     def _load(self, connection: sqlite3.Connection) -> None:
-        self._logs.load(connection, {topic.id: topic.name for topic in topics.listed(connection)})
+        self._logs.load(connection, topics.listed(connection))
 
     async def close(self) -> None:
         await self._stop()
@@ -105,19 +104,29 @@ class SqliteStore(LogStore):
         return await self.database.read(topics.listed)
 
     async def create_topic(self, topic: Topic) -> None:
-        work = partial(topics.create, logs=self._logs, topic=topic)
-        await self.database.write(work, size=pages(TOPIC * topic.partitions, 4))
+        with self._upkeep_after_failure():
+            await topics.create(self.database, self._logs, topic)
 
     async def update_topic(self, topic: Topic, before: Topic) -> None:
-        # a shorter retention frees room
-        work = partial(topics.update, logs=self._logs, topic=topic, before=before)
-        await self.database.write(work, size=pages(TOPIC * topic.partitions, 4), frees=True)
+        with self._upkeep_after_failure():
+            await topics.update(self.database, self._logs, topic, before)
+
+    @contextmanager
+    def _upkeep_after_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            if self._upkeep is not None and self._logs.failed:
+                self._upkeep.deleted()
+            raise
 
     async def delete_topic(self, topic_id: UUID) -> None:
         work = partial(topics.delete, logs=self._logs, topic_id=topic_id)
-        await self.database.write(work, size=pages(0, 4), frees=True)
-        if self._upkeep is not None:
-            self._upkeep.deleted()
+        try:
+            await self.database.write(work, size=pages(0, 4), frees=True)
+        finally:  # if the caller was cancelled, it is done all the same
+            if self._upkeep is not None:
+                self._upkeep.deleted()
 
     # -- appending
 

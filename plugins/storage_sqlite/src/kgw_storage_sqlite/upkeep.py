@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -14,10 +15,11 @@ import sqlalchemy as sa
 
 from kgw_core.errors import KafkaStorageError
 from kgw_storage_sqlite import errors
-from kgw_storage_sqlite.database import Database
+from kgw_storage_sqlite.database import Database, transaction
 from kgw_storage_sqlite.log import Log
 from kgw_storage_sqlite.logs import Logs
 from kgw_storage_sqlite.schema import chunks, key, logs, sql
+from kgw_storage_sqlite.wal import pages
 from kgw_storage_sqlite.worker import PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 STEP: Final = 4 << 20
 """Bytes that one step deletes. A step that shortens the file moves a quarter of it."""
+ROWS: Final = 200
+"""The most logs that one transaction clears or removes."""
+FEW: Final = 16
+"""A log with as many chunks to delete is cleared in steps of its own."""
 SPARE_PAGES: Final = (64 << 20) // PAGE_SIZE
 """Free pages that the file keeps for new records: at most this, and a quarter of the disk's free space. The
 file is shortened only if it has twice as many."""
@@ -107,16 +113,33 @@ class Upkeep:
     async def _delete(self) -> None:
         some = False
         while self._trimmed:
-            log = next(iter(self._trimmed))
-            while await self._step(partial(_delete_before, log=log)):
+            trimmed = list(islice(self._trimmed, ROWS))
+            clear = partial(_clear_trimmed, trimmed=trimmed)
+            cleared, deleted = await self._database.write(clear, size=STEP // 8, frees=True)
+            for log in trimmed[:cleared]:
+                del self._trimmed[log]
+            if not cleared:  # there is much to delete
+                while await self._step(partial(_delete_before, log=trimmed[0])):
+                    pass
+            if deleted or not cleared:
                 some = True
-            del self._trimmed[log]
-        for id in list(self._logs.dead):
-            while await self._step(partial(_delete_some, lower=key(id, 0), upper=key(id + 1, 0))):
-                some = True
-            await self._database.write(partial(_forget, id=id), frees=True)
-            self._logs.dead.pop(id, None)
+                await self._rest()
+        while self._logs.hidden or self._logs.failed:
+            await self._database.write(lambda connection: self._logs.bury(ROWS), size=0, frees=True)
+        while self._logs.dead:
             some = True
+            dead = list(islice(self._logs.dead, ROWS))
+            remove = partial(_remove, dead=dead)
+            removed = await self._database.write(remove, size=pages(0, len(dead)), frees=True)
+            for id in dead[:removed]:
+                del self._logs.dead[id]
+            if not removed:  # a large one
+                lower, upper = key(dead[0], 0), key(dead[0] + 1, 0)
+                while await self._step(partial(_delete_some, lower=lower, upper=upper)):
+                    pass
+            await self._rest()
+            if self._database.wal.due:
+                await self._database.checkpoint()
         if some or self._database.room.refusing is not None:
             spare = min(SPARE_PAGES, self._database.room.free() // PAGE_SIZE // 4)
             give_back = partial(_give_back, most=spare)
@@ -158,8 +181,36 @@ def _delete_some(connection: sqlite3.Connection, *, lower: int, upper: int) -> b
     return True
 
 
-def _forget(connection: sqlite3.Connection, *, id: int) -> None:
-    connection.execute(_FORGET, {"dead": id})
+def _clear_trimmed(connection: sqlite3.Connection, *, trimmed: Sequence[Log]) -> tuple[int, bool]:
+    """What lies before the start of each log, as :func:`_clear` does."""
+    spans = [(log.lower, log.lower if log.gone else log.first) for log in trimmed]
+    return transaction(connection, lambda connection: _clear(connection, spans))
+
+
+def _remove(connection: sqlite3.Connection, *, dead: Sequence[int]) -> int:
+    """Remove the first of the logs with these ids, as :func:`_clear` does; return how many."""
+
+    def work(connection: sqlite3.Connection) -> int:
+        cleared, _ = _clear(connection, [(key(id, 0), key(id + 1, 0)) for id in dead])
+        connection.executemany(_FORGET, [{"dead": id} for id in dead[:cleared]])
+        return cleared
+
+    return transaction(connection, work)
+
+
+def _clear(connection: sqlite3.Connection, spans: Sequence[tuple[int, int]]) -> tuple[int, bool]:
+    """Delete the chunks in the first of these spans of ids, up to one that has too many for this step; return
+    how many spans, and whether any chunk was there."""
+    room, some = STEP, False
+    for number, (lower, upper) in enumerate(spans):
+        _, size, count = connection.execute(_SIZES, {"lower": lower, "upper": upper, "most": FEW}).fetchone()
+        room -= size
+        if count == FEW or room < 0:
+            return number, some
+        if count:
+            some = True
+            connection.execute(_DELETE, {"lower": lower, "upper": upper})
+    return len(spans), some
 
 
 def _give_back(connection: sqlite3.Connection, *, most: int) -> bool:
