@@ -3,6 +3,7 @@
 Behaviour:
 - Each partition succeeds or fails on its own. Except with acks=0, the answer waits for the store.
 - A request with acks=0 is never answered. An error then closes the connection, the only sign for the client.
+  Its client does not send the batch again, so later batches of its producer need not wait for it.
 - Produce never creates topics; clients ask Metadata first.
 - The answer has the log start offset also beside an error, if the log is known.
 
@@ -117,7 +118,9 @@ async def _append_in_turns(
         if data.partition_data:
             response.responses.append(topic)
         for part in data.partition_data:
-            topic.partition_responses.append(_append_part(data, part, context, refused, response, waiting))
+            topic.partition_responses.append(
+                _append_part(data, part, context, refused, response, waiting, request.acks)
+            )
             count += 1
             if len(waiting) >= WAVE:
                 await wait()
@@ -134,7 +137,8 @@ def _append(
     response = ProduceResponse(topics)
     for data in request.topic_data:
         partitions = [
-            _append_part(data, part, context, refused, response, waiting) for part in data.partition_data
+            _append_part(data, part, context, refused, response, waiting, request.acks)
+            for part in data.partition_data
         ]
         if partitions:
             topics.append(TopicProduceResponse(data.name, data.topic_id, partitions))
@@ -150,6 +154,7 @@ def _append_part(
     refused: Refused,
     response: ProduceResponse,
     waiting: list[Waiting],
+    acks: int,
 ) -> PartitionProduceResponse:
     """Append to one partition. If the append waits, ``waiting`` gets it, and the answer is completed
     later."""
@@ -181,8 +186,13 @@ def _append_part(
             log = log or context.broker.catalog.by_key[topic].partitions[part.index]
             topic = log.tp.topic_id.bytes
             _name_leader(answer, log, response, context)
-        if found is None and part.records is not None:
-            context.broker.logs.refused.remember_absent(topic, part.index, (part.records,))
+        if part.records is not None:
+            refusals = context.broker.logs.refused
+            if not acks:
+                if found is not None and refusals.active:
+                    refusals.forget(found.tp, (part.records,))
+            elif found is None:
+                refusals.remember_absent(topic, part.index, (part.records,))
         _fail(answer, error, context, data, part.index, log)
         return answer
     if type(outcome) is Pending:

@@ -22,6 +22,8 @@ lost without an error. Rules:
 7. Refusals are stored in the state if it is durable, so that they survive a restart. They are written in the
    background, as soon as the state accepts them. Where several gateways share the logs they are not stored:
    the next leader may have taken the batch meanwhile, or may not know of an earlier one that was in flight.
+8. A batch with acks=0 is never acknowledged, and its client does not send it again. So its refusal is
+   forgotten.
 """
 
 from __future__ import annotations
@@ -201,6 +203,11 @@ class RefusedSequences:
             raise OutOfOrderSequenceNumber(
                 f"producer {producer_id} epoch {epoch} sent sequence {sequence}; {expected} has to come first"
             )
+
+    def forget(self, tp: TopicPartition, batches: Iterable[Buffer]) -> None:
+        """Nobody waits for these batches (rule 8): later batches of their producers may come."""
+        for producer_id, _, _ in _of_producers(batches):
+            self.taken(tp, producer_id)
 
     def taken(self, tp: TopicPartition, producer_id: int) -> None:
         """The log has taken the batch that had to come first."""

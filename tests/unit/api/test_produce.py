@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 from typing import Any
@@ -324,6 +325,39 @@ class TestUnanswered:
         assert response.responses[0].partition_responses[0].error_code == errors.KafkaStorageError.code
         store.patient = False
         assert (await answer_of(slow, batch("c"))).base_offset == 0  # the writers live
+        assert log.high_watermark == 1
+
+    @pytest.mark.parametrize("acks", [0, -1])
+    async def test_only_a_batch_that_comes_again_has_to_come_first(self, kit: Kit, acks: int) -> None:
+        """A client does not send a batch with acks=0 again. So its later batches do not wait for it."""
+        log = await kit.log()
+        damaged = altered(numbered(7, 0), crc=1)
+        for data in (damaged, numbered(7, 1), numbered(7, 2)):
+            with contextlib.suppress(Unanswerable):
+                kit.start(produce(kit, 12, data, acks=acks), 12)
+        assert log.high_watermark == (0 if acks else 2)
+
+    async def test_an_unknown_topic_holds_up_no_later_batch(self, kit: Kit) -> None:
+        """The topic is created after the first batch."""
+        with pytest.raises(Unanswerable, match="there is no topic"):
+            kit.start(produce(kit, 12, numbered(7, 0), acks=0), 12)
+        log = await kit.log()
+        kit.start(produce(kit, 12, numbered(7, 1), acks=0), 12)
+        assert log.high_watermark == 1
+
+    async def test_a_failed_append_ends_at_most_two_connections(self, slow: Kit, store: SlowStore) -> None:
+        """The second one tells that nobody sends the first batch again."""
+        log = await slow.log()
+        first = waiting(slow.start(produce(slow, 12, numbered(7, 0), acks=0), 12))
+        (await store.arrived()).fail(errors.KafkaStorageError("not now"))
+        await turns()
+        with pytest.raises(Unanswerable, match="not now"):
+            first.result()
+        store.patient = False
+        await log.open()
+        with pytest.raises(Unanswerable, match="0 has to come first"):
+            slow.start(produce(slow, 12, numbered(7, 1), acks=0), 12)
+        await waiting(slow.start(produce(slow, 12, numbered(7, 2), acks=0), 12)).wait()
         assert log.high_watermark == 1
 
 
