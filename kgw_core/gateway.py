@@ -297,6 +297,7 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
         except Exception as error:
             raise StartError(f"state {state.name}: cannot register as a broker: {error}") from error
         registrations.looked += [leading.due, lambda: groups.coordinates(placement.coordinates())]
+        groups.coordinator.groups.lapsed = lambda: registrations.lapsed
         catalog.on_created(lambda _: leading.due())
         catalog.on_updated(lambda _: leading.due())
         tasks.start_soon(registrations.run)

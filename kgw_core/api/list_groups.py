@@ -26,7 +26,7 @@ def handle(
 ) -> ListGroupsResponse | Coroutine[Any, Any, LargeAnswer]:
     """List the groups that match the filters."""
     coordinator = context.broker.groups.coordinator
-    if coordinator.groups.elsewhere:  # that broker lists them
+    if coordinator.groups.is_elsewhere():  # that broker lists them
         return ListGroupsResponse(0, 0, [])
     try:
         coordinator.groups.check("", may_be_empty=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kgw_core.errors import (
     CoordinatorLoadInProgress,
     CoordinatorNotAvailable,
@@ -16,23 +18,30 @@ class GroupTable(dict[str, Group]):
     """All groups by id.
 
     ``loading`` is true until all stored groups have been read, ``stopped`` once the gateway stops,
-    ``elsewhere`` while another gateway coordinates groups.
+    ``elsewhere`` while another gateway coordinates groups. ``lapsed()`` tells whether the session of this
+    broker is over, so that another one may coordinate by now. The timer that says so may be late, as in a
+    process that was stopped for a while.
     """
 
-    __slots__ = ("elsewhere", "loading", "stopped")
+    __slots__ = ("elsewhere", "lapsed", "loading", "stopped")
 
     def __init__(self) -> None:
         super().__init__()
         self.loading = True
         self.stopped = False
         self.elsewhere = False
+        self.lapsed: Callable[[], bool] | None = None
+
+    def is_elsewhere(self) -> bool:
+        """Whether another gateway coordinates groups, or may do so by now."""
+        return self.elsewhere or (self.lapsed is not None and self.lapsed())
 
     def check(self, group_id: str, *, may_be_empty: bool = False) -> None:
         """Return if requests for this group can be served.
 
         :raises InvalidGroupId: the id is empty or too long.
         :raises CoordinatorNotAvailable: the gateway stops.
-        :raises NotCoordinator: another gateway coordinates groups.
+        :raises NotCoordinator: another gateway coordinates groups, or may do so by now.
         :raises CoordinatorLoadInProgress: the groups are still being read.
         """
         if not group_id and not may_be_empty:
@@ -41,7 +50,7 @@ class GroupTable(dict[str, Group]):
             raise InvalidGroupId(f"the group id is longer than {MOST_GROUP_ID} bytes")
         if self.stopped:
             raise CoordinatorNotAvailable("the gateway stops")
-        if self.elsewhere:
+        if self.is_elsewhere():
             raise NotCoordinator("another broker coordinates groups")
         if self.loading:
             raise CoordinatorLoadInProgress("groups are being loaded")

@@ -1,4 +1,4 @@
-"""Makes the helpers beside the tests, and the broker kit, importable."""
+"""Makes the helpers beside the tests, the broker kit and the raw client importable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "unit")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "unit"), str(HERE.parent / "integration")]
 
 
 @pytest.fixture(scope="session")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from anyio.from_thread import start_blocking_portal
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from kgw_storage_memory.store import MemoryStore
 from lease_ledger import LeaseLedger
 from members import CLIENT, PARTITIONS, SECONDS, Member, Writer, a_cluster, consumed, create, leaders, until
+from raw import RawClient
 from shared_store import Shared, SharedStore
 
+from kgw_core.errors import NotCoordinator
 from kgw_core.gateway import StartError, running
 from kgw_core.spi.context import StoreContext
 from kgw_core.spi.storage import Capabilities, Fenced, Topic
 from kgw_core.testing.gateway import free_config, gateway_thread
+from kgw_core.wire.messages.offset_fetch import OffsetFetchRequest, OffsetFetchRequestTopic
 
 
 def test_partitions_are_shared_out_and_clients_are_told_where(tmp_path: Path) -> None:
@@ -137,6 +141,42 @@ def test_a_group_goes_on_with_its_offsets_at_the_next_coordinator(tmp_path: Path
         writer.stop()
         for index, values in found.items():
             assert values == writer.acknowledged[index][: len(values)]
+
+
+def test_a_paused_coordinator_does_not_answer_with_old_offsets(tmp_path: Path) -> None:
+    """An OffsetFetch arrives while it is paused, and the other coordinates and has a new commit. The answer
+    is made in the first turn after the pause, before any timer of that turn."""
+    with a_cluster(tmp_path, lease=1.0, session=1.0) as cluster:
+        one = cluster.add(1)
+        create(cluster)
+        other = cluster.add(2)
+        commit(one.gateway.bootstrap, 5)
+        host, port = one.gateway.bootstrap.rsplit(":", 1)
+        with RawClient((host, int(port))) as client:
+            request = OffsetFetchRequest("g", [OffsetFetchRequestTopic("t", [0])])
+            assert client.ask(request, 7).topics[0].partitions[0].committed_offset == 5
+            one.pause()
+            commit(other.gateway.bootstrap, 9)
+            client.send(request, 7)
+            one.resume()
+            _, answer = client.receive()
+            assert answer.error_code == NotCoordinator.code
+
+
+def commit(bootstrap: str, offset: int) -> None:
+    """Commit an offset of partition 0 for group "g", as soon as a broker coordinates it."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "g", **CLIENT})
+    consumer.assign([TopicPartition("t", 0)])
+    place = [TopicPartition("t", 0, offset)]
+
+    def committed() -> bool:
+        with suppress(KafkaException):
+            consumer.commit(offsets=place, asynchronous=False)
+            return True
+        return False
+
+    until(committed, "nobody coordinates")
+    consumer.close()
 
 
 def test_a_shared_ledger_needs_a_store_that_fences_and_a_state_that_is_shared(tmp_path: Path) -> None:

@@ -86,6 +86,20 @@ async def test_one_that_has_lost_the_fence_begins_anew(pair: tuple[GroupService,
     assert await commit(one, 8) is None
 
 
+async def test_a_coordinator_whose_session_is_over_serves_no_group(
+    pair: tuple[GroupService, GroupService],
+) -> None:
+    """Another one may coordinate, although the timer that ends the session has not rung yet."""
+    groups, _ = pair
+    groups.coordinates(True)
+    await turns()
+    assert await commit(groups, 7) is None
+    groups.coordinator.groups.lapsed = lambda: True
+    with pytest.raises(NotCoordinator):
+        offset(groups)
+    assert groups.coordinator.groups.is_elsewhere()
+
+
 async def test_what_was_read_before_another_one_coordinated_is_not_served(
     pair: tuple[GroupService, GroupService], state: State
 ) -> None:
