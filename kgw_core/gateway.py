@@ -31,7 +31,7 @@ from kgw_core.fetching.sessions import FetchSessions
 from kgw_core.groups.service import GroupService
 from kgw_core.log.events import CoreEvents
 from kgw_core.log.ledger import CountingLedger
-from kgw_core.log.manager import LogManager
+from kgw_core.log.manager import LogManager, LogSettings
 from kgw_core.log.partition import PartitionLog
 from kgw_core.placement import Placement
 from kgw_core.producer_ids import ProducerIds
@@ -219,19 +219,20 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
         raise StartError(f"state {state.name}: {error}") from error
     budget = Budget(config.limits.max_total_in_flight_bytes)
     logs = LogManager(
-        store,
-        ledger,
-        clock,
-        spawn,
-        config.limits.max_inflated_batch,
-        config.topics.retention_check_interval,
-        budget,
-        config.topics.compaction_check_interval,
-        state,
-        config.limits.tail_cache,
-        Budget(config.limits.max_total_queued_bytes),
-        background,
-        config.topics.check_records,
+        LogSettings(
+            store=store,
+            ledger=ledger,
+            background=background,
+            spawn=spawn,
+            state=state,
+            budget=budget,
+            answers=Budget(config.limits.max_total_queued_bytes),
+            max_inflated=config.limits.max_inflated_batch,
+            check_records=config.topics.check_records,
+            tail_cache=config.limits.tail_cache,
+            retention_interval=config.topics.retention_check_interval,
+            compaction_interval=config.topics.compaction_check_interval,
+        )
     )
     try:
         await logs.refused.load()

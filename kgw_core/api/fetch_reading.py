@@ -80,13 +80,15 @@ class Fetch:
         self._least = min(request.min_bytes, self._budget)  # there are never more than max_bytes
         self._many = False  # so many parts that they are read in steps
 
-    def _begin(self) -> None:
+    def _begin(self) -> Iterable[Part]:
+        """Begin a read. Return the parts in the order of reading."""
         self._total = 0  # bytes read
         self._left = self._budget
         self._hurry = False  # whether a part has an error or a diverging epoch
         self._readable = False  # whether there is a partition to wait for
         self._looked: list[Part] = []
         self._answers: list[PartitionData] = []
+        return self._order()
 
     # -- for the subclasses
 
@@ -109,7 +111,7 @@ class Fetch:
 
     def start(self) -> FetchResponse | Pending[FetchResponse] | None:
         """Read at once, and wait if there are too few bytes; None if the read itself has to wait."""
-        if self._many or not self._read_now():
+        if self._many or self._read_now(self._begin()) is not None:
             return None
         if self.satisfied:
             return self._response()
@@ -120,7 +122,7 @@ class Fetch:
 
     def _complete(self, pending: Pending[FetchResponse]) -> None:
         try:
-            if self._read_now():
+            if self._read_now(self._begin()) is None:
                 pending.resolve(self._response())
             else:
                 self._context.broker.spawn(self._complete_slowly(pending))
@@ -204,11 +206,10 @@ class Fetch:
 
     # -- reading
 
-    def _read_now(self) -> bool:
-        """Read the changed parts from memory; False if a log has to be opened, or a store has to be
-        awaited."""
-        self._begin()
-        for part in self._order():
+    def _read_now(self, parts: Iterable[Part]) -> Part | None:
+        """Read the changed ones of ``parts`` from memory, in turn. Return the first part whose log has to be
+        opened, or whose store has to be awaited; None if there is none."""
+        for part in parts:
             log = part.log
             if (
                 log is not None
@@ -223,47 +224,41 @@ class Fetch:
             if log is None:
                 continue
             if not log.ready:
-                return False
+                return part
             asked = part.asked
             try:
                 if not self._diverges(part, log):
                     most = self._room(asked, log)
                     runs = log.read_now(asked.fetch_offset, most) if most >= 0 else ()
                     if runs is None:
-                        return False
+                        return part
                     self._fill(part, log, runs)
             except Exception as error:
                 self._fail(part, log, error)
-        return True
+        return None
 
     async def _read(self) -> None:
         """The same for any store, and for very many parts."""
-        self._begin()
-        for number, part in enumerate(list(self._order()), 1):
-            if number % STEP == 0:
+        parts = list(self._begin())
+        for first in range(0, len(parts), STEP):
+            if first:
                 await anyio.lowlevel.checkpoint()
-            log = part.log
-            if (
-                log is not None
-                and log.high_watermark == part.quiet
-                and log.start == part.sent_start
-                and log.leader_epoch == part.epoch
-                and log.ready
-            ):
-                self._readable = True
-                continue
-            log = self._look(part)
-            if log is None:
-                continue
-            asked = part.asked
-            try:
-                await log.open()
-                if not self._diverges(part, log):
-                    most = self._room(asked, log)
-                    runs = await log.read(asked.fetch_offset, most) if most >= 0 else ()
-                    self._fill(part, log, runs)
-            except Exception as error:
-                self._fail(part, log, error)
+            step = iter(parts[first : first + STEP])
+            while (part := self._read_now(step)) is not None:
+                await self._read_part(part)
+
+    async def _read_part(self, part: Part) -> None:
+        """Read a part whose log is found: open the log, and await the store."""
+        log, asked = part.log, part.asked
+        assert log is not None
+        try:
+            await log.open()
+            if not self._diverges(part, log):
+                most = self._room(asked, log)
+                runs = await log.read(asked.fetch_offset, most) if most >= 0 else ()
+                self._fill(part, log, runs)
+        except Exception as error:
+            self._fail(part, log, error)
 
     def _look(self, part: Part) -> PartitionLog | None:
         """The part's log, or None after answering with an error."""

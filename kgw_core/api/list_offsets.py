@@ -32,7 +32,13 @@ from kgw_core.errors import (
     UnknownServerError,
     UnsupportedVersion,
 )
-from kgw_core.log.lookup import Found, epoch_at, offset_for_time, offset_of_max_time
+from kgw_core.log.lookup import (
+    Found,
+    epoch_at,
+    offset_for_time,
+    offset_for_write_time,
+    offset_of_max_time,
+)
 from kgw_core.log.partition import PartitionLog
 from kgw_core.steps import at_once, taking_turns
 from kgw_core.wire.messages.list_offsets import (
@@ -152,7 +158,7 @@ async def _look_up(
 
 async def _segments_before(log: PartitionLog, timestamp: int) -> list[int]:
     """The offsets of a v0 answer for a time (ms). An empty segment is older than every time."""
-    before = await log.written_before(timestamp + 1)
+    before = await offset_for_write_time(log, timestamp + 1)
     if before > log.start:
         return [before, log.start]
     return [log.start] if log.start == log.high_watermark else []

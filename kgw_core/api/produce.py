@@ -34,9 +34,9 @@ from kgw_core.errors import (
     UnknownServerError,
     UnsupportedCompressionType,
 )
-from kgw_core.log.looking import NamesRecords
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
+from kgw_core.log.validator import NamesRecords
 from kgw_core.pending import Pending
 from kgw_core.records.batch import ATTRIBUTES_AT, CODEC_MASK
 from kgw_core.records.compression import Codec
@@ -268,7 +268,7 @@ class Stored:
             answer.error_code = self._context.failed(error, str(log.tp))
             answer.error_message = str(error)
             if self._seconds == self._context.broker.config.limits.append_timeout:  # not the client's
-                self._context.broker.logs.overdue(log, error)
+                self._context.broker.logs.writers.overdue(log.tp, error)
         self._open.clear()
         self._finish()
 

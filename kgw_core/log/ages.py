@@ -7,7 +7,7 @@ so it counts there only if it makes the batch young.
 
 from __future__ import annotations
 
-from kgw_core.log.inside import latest_time
+from kgw_core.log.stored_records import latest_time
 from kgw_core.records.batch import RecordBatch
 from kgw_core.spi.storage import LogStore, TopicPartition
 

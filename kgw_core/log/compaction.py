@@ -16,27 +16,22 @@ from __future__ import annotations
 
 import logging
 import struct
-import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
-
-import anyio
+from typing import NamedTuple, TypeVar
 
 from kgw_core import workers
-from kgw_core.background import Faults
 from kgw_core.clock import Clock
-from kgw_core.errors import KafkaError, NotLeaderOrFollower, OffsetOutOfRange, UnknownTopicOrPartition
+from kgw_core.errors import KafkaError, OffsetOutOfRange
 from kgw_core.log.ages import Ages
 from kgw_core.log.cleaning import MAP_BYTES, LastOffsets, cleaned
-from kgw_core.log.kept import Kept
+from kgw_core.log.partition import PartitionLog
 from kgw_core.log.rewrite import is_large
+from kgw_core.log.snapshots import Checkpoints
+from kgw_core.log.upkeep import TURN_SECONDS, Turns, each_batch, each_log
 from kgw_core.records.batch import RecordBatch, iter_batches
 from kgw_core.spi.storage import Batch, Fenced, LogStore, Run, TopicPartition
-
-if TYPE_CHECKING:
-    from kgw_core.log.partition import PartitionLog
-    from kgw_core.topics.configs import TopicConfigs
+from kgw_core.topics.configs import TopicConfigs
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +43,6 @@ PIECE = 256 << 10
 
 MANY = 200
 """A batch with more records is compacted in a thread, also if it is small."""
-
-TURN_SECONDS = 0.002
-"""How long the event loop is held at a time. Then others get as long."""
 
 _FOREVER = (1 << 63) - 1
 _PREFIX = b"compaction/"
@@ -89,13 +81,13 @@ class Mapped(NamedTuple):
 class Compaction:
     """Compacts the logs that ``logs`` returns. ``interval`` is the seconds between two :meth:`check`.
 
-    ``kept`` stores the progress if the store is durable. Without it every start begins anew.
+    ``checkpoints`` stores the progress if the store is durable. Without it every start begins anew.
     """
 
     def __init__(
         self,
         store: LogStore,
-        kept: Kept | None,
+        checkpoints: Checkpoints | None,
         clock: Clock,
         logs: Callable[[], Iterable[PartitionLog]],
         interval: float,
@@ -103,7 +95,7 @@ class Compaction:
         map_bytes: int = MAP_BYTES,
     ) -> None:
         self._store = store
-        self._kept = kept
+        self._checkpoints = checkpoints
         self._clock = clock
         self._logs = logs
         self.interval = interval
@@ -112,25 +104,18 @@ class Compaction:
         self._progress: dict[TopicPartition, Progress] = {}
         self._unreadable: set[TopicPartition] = set()  # logs for which a log line was written
         self._keeps_everything = False
-        self._turn_began = 0.0
+        self._turns = Turns(TURN_SECONDS)  # others get as long
 
     async def check(self) -> None:
         """Check all logs once. :raises PartlyFailed: some logs failed; the others were checked."""
-        faults = Faults("partition(s)")
-        self._turn_began = time.perf_counter()
+        await each_log(self._compacted(), self._check_log, self._turns)
+
+    def _compacted(self) -> Iterator[PartitionLog]:
         for log in list(self._logs()):
             if self._keeps_everything:
                 return
-            if not log.topic.configs.compact:
-                continue
-            await self._rest()
-            try:
-                await self._check_log(log)
-            except (UnknownTopicOrPartition, NotLeaderOrFollower, Fenced):
-                pass  # it was deleted, or another gateway has become its leader meanwhile
-            except Exception as error:
-                faults.add(log.tp, error)
-        faults.tell()
+            if log.topic.configs.compact:
+                yield log
 
     def forget(self, tp: TopicPartition) -> None:
         """The log was deleted."""
@@ -222,8 +207,8 @@ class Compaction:
                 break
             left: list[bytes | bytearray | None] = []
             for batch in batches:
-                left.append(await self._left(log, batch, mapped.latest, configs))
-                await self._rest()
+                left.append(await self._cleaned(log, batch, mapped.latest, configs))
+                await self._turns.rest()
             async with log.changing():
                 if log.leader_epoch != epoch or log.start > max(offset, batches[0].base_offset):
                     continue  # the log was trimmed meanwhile, or another leader may have compacted it
@@ -235,7 +220,7 @@ class Compaction:
             offset = batches[-1].next_offset
         return size
 
-    async def _left(
+    async def _cleaned(
         self, log: PartitionLog, batch: RecordBatch, latest: LastOffsets, configs: TopicConfigs
     ) -> bytes | bytearray | None:
         while not log.ready:  # an append has failed meanwhile: opening reads the producers again
@@ -304,7 +289,7 @@ class Compaction:
     async def _known(self, log: PartitionLog) -> Progress:
         progress = self._progress.get(log.tp)
         if progress is None:
-            entry = await self._kept.state.get(key(log.tp)) if self._kept is not None else None
+            entry = await self._checkpoints.state.get(key(log.tp)) if self._checkpoints is not None else None
             progress = Progress()
             if entry is not None and entry.value[0] == _FORMAT and len(entry.value) == _STATE.size:
                 progress = Progress(*_STATE.unpack(entry.value)[1:])
@@ -316,23 +301,16 @@ class Compaction:
         if log.topic.deleted:
             return
         self._progress[log.tp] = progress
-        if self._kept is not None:
-            await self._kept.put(key, {log: _STATE.pack(_FORMAT, *progress)})
+        if self._checkpoints is not None:
+            await self._checkpoints.put(key, {log: _STATE.pack(_FORMAT, *progress)})
 
     # -- small steps
 
-    async def _batches(self, log: PartitionLog, offset: int, end: int) -> AsyncIterator[RecordBatch]:
-        while offset < end:
-            _, runs = await self._read(log, offset)
-            if not runs:
-                return
-            for run in runs:
-                for batch in iter_batches(run.data):
-                    if batch.next_offset > end:
-                        return
-                    yield batch
-                    await self._rest()
-            offset = runs[-1].next_offset
+    def _batches(self, log: PartitionLog, offset: int, end: int) -> AsyncIterator[RecordBatch]:
+        async def read(offset: int) -> Sequence[Run]:
+            return (await self._read(log, offset))[1]
+
+        return each_batch(read, offset, end, self._turns)
 
     async def _read(self, log: PartitionLog, offset: int) -> tuple[int, Sequence[Run]]:
         """The runs from ``offset`` on, or from the log's start if that is later; and this offset."""
@@ -350,11 +328,6 @@ class Compaction:
         if batch.record_count > MANY or is_large(batch):
             return await workers.in_thread(work)
         return work()
-
-    async def _rest(self) -> None:
-        if time.perf_counter() - self._turn_began >= TURN_SECONDS:
-            await anyio.sleep(TURN_SECONDS)
-            self._turn_began = time.perf_counter()
 
 
 def key(tp: TopicPartition) -> bytes:

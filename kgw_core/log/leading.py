@@ -18,6 +18,7 @@ class Leading:
 
     def __init__(self, logs: LogManager, placement: Placement) -> None:
         self._manager = logs
+        self._openers = logs.context.openers
         self._placement = placement
         self._chore = logs.background.chore("leading partitions", self._look)
         self.due = self._chore.due
@@ -25,7 +26,7 @@ class Leading:
     async def _look(self) -> None:
         for number, log in enumerate(list(self._manager.logs), 1):
             if not log.ready and not log.topic.deleted and self._placement.is_vacant(log.tp):
-                self._manager.openers.open(log)
+                self._openers.open(log)
             if number % STEP == 0:
                 await anyio.lowlevel.checkpoint()
 
@@ -36,14 +37,14 @@ class Leading:
         :raises PartlyFailed: the ledger failed on some; their leases have to expire.
         """
         await self._chore.stop()
-        self._manager.resigned = True
+        self._openers.resigned = True
         faults = Faults("partition(s)")
         logs = list(self._manager.logs)
         logs.sort(key=lambda log: not log.ready)  # one that is being opened may take long
         for number, log in enumerate(logs, 1):
             if number % STEP == 0:
                 await anyio.lowlevel.checkpoint()
-            async with self._manager.opening.of(log.tp):
+            async with self._openers.lock(log.tp):
                 try:
                     await self._resign(log)
                 except Exception as error:
@@ -51,7 +52,7 @@ class Leading:
         faults.tell()
 
     async def _resign(self, log: PartitionLog) -> None:
-        ledger = self._manager.ledger
+        ledger = self._manager.context.ledger
         if log.ready:
             log.ready = False
             await ledger.resign(log.tp, log.leader_epoch)

@@ -7,17 +7,23 @@ its records. These batches are found by bisection, which is right if the times o
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from heapq import heappop, heappush
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 from kgw_core.errors import KafkaError
+from kgw_core.log.ages import written_before
 from kgw_core.log.epochs import batch_at
-from kgw_core.log.inside import looking
+from kgw_core.log.outcome import explained
 from kgw_core.log.partition import PartitionLog
+from kgw_core.log.stored_records import in_thread_if_large
 from kgw_core.records.batch import NO_TIMESTAMP, RecordBatch, iter_batches
 from kgw_core.records.record import iter_records
 from kgw_core.records.scan import find_by_time, max_time_record
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _READ_BYTES = 1 << 20
 _TRIES: Final = 16
@@ -36,9 +42,9 @@ async def offset_for_time(log: PartitionLog, timestamp: int, max_inflated: int) 
     """The first record at or after the log start offset whose timestamp is at least ``timestamp`` (ms, not
     below 0)."""
     await log.open()
-    offset = await log.find_time(timestamp)
+    offset = await _asked(log, log.context.store.find_time, log.tp, timestamp)
     end = log.high_watermark if offset is None else min(offset, log.high_watermark)
-    for batch in await _around(log, timestamp, min(await log.unchecked(), end)):
+    for batch in await _around(log, timestamp, min(await _unchecked(log), end)):
         found = await _at_or_after(log, batch, timestamp, max_inflated)
         if found is not None:
             return found
@@ -56,6 +62,11 @@ async def offset_for_time(log: PartitionLog, timestamp: int, max_inflated: int) 
     return None
 
 
+async def offset_for_write_time(log: PartitionLog, time: int) -> int:
+    """The offset below which everything was written before ``time`` (ms)."""
+    return await _asked(log, written_before, log.context.store, log.tp, log.start, log.high_watermark, time)
+
+
 async def epoch_at(log: PartitionLog, offset: int) -> int:
     """The leader epoch of the batch with ``offset``, or of the next one; the log's if there is none."""
     if not log.leader_epoch:
@@ -64,12 +75,25 @@ async def epoch_at(log: PartitionLog, offset: int) -> int:
     return log.leader_epoch if batch is None else batch.partition_leader_epoch
 
 
+async def _unchecked(log: PartitionLog) -> int:
+    """The offset below which the times in headers may differ from those of the records."""
+    return (await _asked(log, log.context.store.bounds, log.tp)).unchecked
+
+
+async def _asked(log: PartitionLog, ask: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The answer of the log's store. :raises KafkaError: the store failed."""
+    try:
+        return await ask(*args, **kwargs)
+    except Exception as error:
+        raise explained(error, log.tp) from error
+
+
 async def _at_or_after(
     log: PartitionLog, batch: RecordBatch, timestamp: int, max_inflated: int
 ) -> Found | None:
-    look = partial(find_by_time, batch, timestamp, start_offset=log.start, max_inflated=max_inflated)
+    read = partial(find_by_time, batch, timestamp, start_offset=log.start, max_inflated=max_inflated)
     try:
-        found = await looking(batch, look)
+        found = await in_thread_if_large(batch, read)
     except KafkaError:
         return _unreadable(log, batch) if batch.max_timestamp >= timestamp else None
     return None if found is None else Found(*found, batch.partition_leader_epoch)
@@ -98,7 +122,7 @@ async def offset_of_max_time(log: PartitionLog, max_inflated: int) -> Found | No
     await log.open()
     start, end = log.start, log.high_watermark
     found = await _latest(log, start, end, max_inflated)
-    unchecked = min(await log.unchecked(), end)
+    unchecked = min(await _unchecked(log), end)
     if start < unchecked:  # the last batch there may have later records than the time in its header
         batch = await batch_at(log, unchecked - 1)
         if batch is not None and batch.base_offset < unchecked:
@@ -111,7 +135,9 @@ async def _latest(log: PartitionLog, start: int, end: int, max_inflated: int) ->
     batches: list[tuple[int, int, RecordBatch, int, int]] = []  # of each range
 
     async def add(start: int, end: int) -> None:
-        base = await log.find_max_time(start, end) if start < end else None
+        base = None
+        if start < end:
+            base = await _asked(log, log.context.store.find_max_time, log.tp, start, end)
         batch = await batch_at(log, max(base, start)) if base is not None else None
         if batch is not None:
             heappush(batches, (-batch.max_timestamp, batch.base_offset, batch, start, end))
@@ -134,11 +160,11 @@ async def _latest(log: PartitionLog, start: int, end: int, max_inflated: int) ->
 
 async def _latest_in(log: PartitionLog, batch: RecordBatch, max_inflated: int) -> Found | None:
     if batch.base_offset >= log.start:
-        look = partial(max_time_record, batch, max_inflated=max_inflated)
+        read = partial(max_time_record, batch, max_inflated=max_inflated)
     else:
-        look = partial(_max_time_from, batch, log.start, max_inflated)
+        read = partial(_max_time_from, batch, log.start, max_inflated)
     try:
-        found = await looking(batch, look)
+        found = await in_thread_if_large(batch, read)
     except KafkaError:
         return _unreadable(log, batch)
     return None if found is None else Found(*found, batch.partition_leader_epoch)

@@ -1,17 +1,28 @@
-"""Opens a log: gets its leadership with bounds and epoch, and reads its producers."""
+"""Opens logs: gets the leadership with bounds and epoch, and reads the producers (Kafka's LogLoader)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from itertools import islice
+from typing import Any, Final, NamedTuple, Protocol
 
 import anyio.lowlevel
 
+from kgw_core.errors import KafkaError
 from kgw_core.log.ages import written_before
 from kgw_core.log.producers import Appended, Producers
 from kgw_core.log.snapshots import PIECE, Snapshots
 from kgw_core.records.batch import RecordBatch, iter_batches
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.storage import SCAN_BYTES, LogStore, TopicPartition
+from kgw_core.topics.keyed_locks import KeyedLocks
+
+logger = logging.getLogger(__name__)
+
+STEP: Final = 16
+"""How many logs begin to open before the event loop serves others."""
 
 
 class Opened(NamedTuple):
@@ -106,3 +117,53 @@ class LastHeard:
             producer = producers.get(producer_id)
             if producer is not None and batch.base_offset < written:
                 producer.last_timestamp = min(batch.max_timestamp, self.expired_before - 1)
+
+
+class OpenedLog(Protocol):
+    """A log as :class:`Openers` sees it."""
+
+    tp: TopicPartition
+
+    async def open(self) -> None:
+        """Open the log. :raises KafkaError: it cannot be opened."""
+
+
+class Openers:
+    """Opens logs for waiting appends: a few in each turn of the event loop, as one request may name
+    thousands. A slow log delays no other. ``spawn`` starts a coroutine that nobody waits for."""
+
+    def __init__(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+        self.resigned = False
+        """Whether all leaderships were given up, as the gateway stops: no log is opened any more."""
+        self._spawn = spawn
+        self._locks = KeyedLocks()
+        self._due: dict[OpenedLog, None] = {}
+        self._starting = False
+
+    def lock(self, tp: TopicPartition) -> AbstractAsyncContextManager[None]:
+        """The lock of opening and resigning a log."""
+        return self._locks.of(tp)
+
+    def open(self, log: OpenedLog) -> None:
+        """Open the log soon. The log itself gives a failure to its waiting appends."""
+        self._due[log] = None
+        if not self._starting:
+            self._starting = True
+            self._spawn(self._start())
+
+    async def _start(self) -> None:
+        try:
+            while self._due:
+                for log in list(islice(self._due, STEP)):
+                    del self._due[log]
+                    self._spawn(_open(log))
+                await anyio.lowlevel.checkpoint()
+        finally:
+            self._starting = False
+
+
+async def _open(log: OpenedLog) -> None:
+    try:
+        await log.open()
+    except KafkaError as error:
+        logger.warning("%s cannot be opened: %s", log.tp, error)

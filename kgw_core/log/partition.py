@@ -1,22 +1,16 @@
-"""One partition's log (Kafka's UnifiedLog): an append, from its checks to the outcome of the store.
+"""One partition's log (Kafka's UnifiedLog): it opens, takes appends, and is read.
 
-Appends belong to the log, not to their requests. A batch is checked, gets its offsets and its place in its
-producer's sequence, and is stored: at once in an immediate store, else through the queue
-(:mod:`kgw_core.log.queue`) and the writers. If the log cannot take it yet, it is deferred first
-(:mod:`kgw_core.log.deferred`). The offsets and the place of a queued batch are tentative. If its append has
-certainly failed, all queued batches are answered with a retriable error, the log closes, and its next use
-reads everything again. While the outcome is unknown (:mod:`kgw_core.log.resolving`), no batch is answered,
-and later ones are queued.
+Appends belong to the log, not to their requests. A batch is validated, gets its offsets and its place in its
+producer's sequence, and is stored: at once in an immediate store, else through the log's queue
+(:mod:`kgw_core.log.append_queue`) and a writer (:mod:`kgw_core.log.writer`). If the log cannot take the batch
+yet, its append is deferred first. Offsets and place of a queued batch are tentative, until the store has
+answered (:mod:`kgw_core.log.outcome`).
 """
 
 from __future__ import annotations
 
-import logging
 import struct
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 from kgw_core import workers
 from kgw_core.errors import (
@@ -28,28 +22,27 @@ from kgw_core.errors import (
     OffsetOutOfRange,
     UnknownTopicOrPartition,
 )
-from kgw_core.log import snapshots
-from kgw_core.log.checks import Header, check_batch
-from kgw_core.log.deferred import Deferred, Outcome, attempted, fail
-from kgw_core.log.failures import explained, is_certain, retriable
-from kgw_core.log.looking import TakesLong, look, looked_into
+from kgw_core.log import append_queue, outcome, trimming
+from kgw_core.log.append_queue import (
+    DeferredAppends,
+    Outcome,
+    attempted,
+    check_budget,
+    count_append,
+    uncount_append,
+)
+from kgw_core.log.batch_header import Header, check_batch
+from kgw_core.log.log_state import LogState
 from kgw_core.log.opening import Opened, opened, take_over
-from kgw_core.log.producers import Appended, Producers
-from kgw_core.log.queue import AppendQueue, Flight
-from kgw_core.log.reading import ReadableLog
-from kgw_core.log.resolving import until_known
-from kgw_core.log.room import check_room, give_room, take_room
+from kgw_core.log.outcome import explained, fail_appends, is_certain, refuse, refuse_damaged
+from kgw_core.log.producers import Appended
+from kgw_core.log.validator import TakesLong, validate, validated_in_thread
 from kgw_core.log.waiting import tell_appended, tell_changed
 from kgw_core.pending import Pending
 from kgw_core.records.batch import HEADER, TRANSACTIONAL, set_log_append_time
+from kgw_core.records.runs import up_to
 from kgw_core.spi.ledger import NotLeader
-from kgw_core.spi.storage import Batch, Buffer, Fenced, OffsetConflict, TopicPartition
-from kgw_core.topics.catalog import TopicState
-
-if TYPE_CHECKING:
-    from kgw_core.log.manager import LogManager
-
-logger = logging.getLogger(__name__)
+from kgw_core.spi.storage import Batch, Run
 
 _OFFSET = struct.Struct(">q")
 _EPOCH = struct.Struct(">i")
@@ -57,36 +50,10 @@ _SEQUENCES = 1 << 31
 _new_tuple = tuple.__new__  # a NamedTuple's own constructor is a Python function
 
 
-class PartitionLog(ReadableLog):
+class PartitionLog(LogState):
     """The log of one partition. Not thread-safe; it runs on the event loop."""
 
-    __slots__ = (
-        "_committed",
-        "_deferred",
-        "_grown",
-        "_immediate",
-        "_lost",
-        "producers",
-        "queue",
-        "snapshot_offset",
-        "snapshot_version",
-        "unsaved",
-    )
-
-    def __init__(self, tp: TopicPartition, topic: TopicState[PartitionLog], manager: LogManager) -> None:
-        super().__init__(tp, topic, manager)
-        self.producers = Producers()
-        self.queue = AppendQueue(manager)
-        self.unsaved = 0
-        """Bytes appended, or read when it was opened, since the last snapshot of the producers."""
-        self.snapshot_offset = -1
-        """The offset of the last snapshot of the producers since the log was made."""
-        self.snapshot_version: int | None = None
-        """The version of that snapshot in the state; None if it is unknown."""
-        self._immediate = self.kind.immediate  # off while the outcome of an append is unknown
-        self._lost = False  # another gateway has become the leader while the log was opened
-        self._grown = self._committed = 0  # the highest events of store and ledger while closed
-        self._deferred: Deferred | None = None  # None if no append is deferred
+    __slots__ = ()
 
     # -- opening
 
@@ -98,80 +65,80 @@ class PartitionLog(ReadableLog):
         """
         if self.ready:
             return
-        async with self._manager.opening.of(self.tp):
+        context = self.context
+        async with context.openers.lock(self.tp):
             if self.ready:
                 return
             try:
-                self._check_exists()
-                if self._manager.resigned:
+                self.check_exists()
+                if context.openers.resigned:
                     raise NotLeaderOrFollower(f"{self.tp} is led no more, as the gateway stops")
                 await self.queue.idle()  # appends in flight of an earlier leadership may still be stored
-                self._lost = False
+                self.lost = False
                 async with self.changing():  # a trim in flight would move the start meanwhile
-                    self._check_exists()
-                    manager = self._manager
+                    self.check_exists()
                     found = await opened(
                         self.tp,
-                        manager.store,
-                        manager.ledger,
-                        manager.snapshots,
-                        manager.clock.time_ms(),
-                        manager.producer_expiration_ms,
+                        context.store,
+                        context.ledger,
+                        context.snapshots,
+                        context.clock.time_ms(),
+                        context.refused.expiration_ms,
                     )
                     await take_over(found.producers, self.producers)
-                    self._check_exists()  # it may have been deleted meanwhile
-                    if self._lost:
+                    self.check_exists()  # it may have been deleted meanwhile
+                    if self.lost:
                         raise NotLeaderOrFollower(f"{self.tp} was lost to another gateway")
                     self._begin(found)
             except Exception as error:
                 failure = explained(error, self.tp)
                 if isinstance(failure, OffsetOutOfRange):  # another gateway has trimmed the log meanwhile
                     failure = KafkaStorageError(f"{self.tp} changed while it was opened: {error}")
-                if self._deferred is not None:
-                    self._fail_deferred(self._deferred, failure)
+                if self.deferred is not None:
+                    self._fail_deferred(self.deferred, failure)
                 raise failure from error
 
-    def _fail_deferred(self, deferred: Deferred, failure: KafkaError) -> None:
+    def _fail_deferred(self, deferred: DeferredAppends, failure: KafkaError) -> None:
         """The log cannot be opened: fail the deferred appends."""
-        if not deferred.looking:
-            self._deferred = None
+        if not self.validating:
+            self.deferred = None
         waited = deferred.take()
         if failure.retriable:
-            self._refused(data for data, _ in waited)
-        fail(waited, failure)
+            refuse(self, (data for data, _ in waited))
+        append_queue.fail(waited, failure)
 
     def _begin(self, found: Opened) -> None:
         moved = found.high_watermark > self.high_watermark or found.start > self.start
         self.start, self.high_watermark, self.leader_epoch, self.producers, self.unsaved = found
         # Nothing awaits from here on, so no append can overtake those that came while the log was opening.
         self.ready = True
-        self.grown(self._grown)
-        self.raise_high_watermark(self._committed)
-        deferred = self._deferred
-        if deferred is not None and not deferred.looking:
-            self._deferred = None
-            deferred.append_all(self.append, self._refused, lambda: self._deferred)
+        self.grown(self.grown_to)
+        self.raise_high_watermark(self.committed_to)
+        deferred = self.deferred
+        if deferred is not None and not self.validating:
+            self.deferred = None
+            self._append_deferred(deferred)
         if moved:
             tell_changed(self.waiting)
 
     # -- appending
 
-    def append(self, data: memoryview, stable: bool, looked: bool = False) -> Appended | Pending[Appended]:
+    def append(self, data: memoryview, stable: bool, validated: bool = False) -> Appended | Pending[Appended]:
         """Append the single batch in ``data``, whose offset and leader epoch are written into the bytes.
 
-        ``stable``: the bytes do not change after the call, and may be kept. ``looked``: the records are
+        ``stable``: the bytes do not change after the call, and may be kept. ``validated``: the records are
         checked already.
 
         :raises KafkaError: the batch is refused, with Kafka's code. A Pending fails with the error of the
             store.
         """
-        manager = self._manager
+        context = self.context
         try:
-            if not self.ready or self._deferred:
+            if not self.ready or self.deferred:
                 return self._defer(data, stable)
             configs = self.topic.configs
-            now = manager.clock.time_ms()
-            header: Header = HEADER.unpack_from(data) if looked else check_batch(data, configs)
+            now = context.clock.time_ms()
+            header: Header = HEADER.unpack_from(data) if validated else check_batch(data, configs)
             attributes = header[5]
             if attributes & TRANSACTIONAL:
                 raise InvalidTxnState(
@@ -182,20 +149,20 @@ class PartitionLog(ReadableLog):
             if producer_id >= 0:
                 first = header[11]
                 last = (first + header[6]) % _SEQUENCES
-                outcome = self.producers.find(producer_id, header[10], first, last)
-                if outcome is not None:
-                    return outcome  # type: ignore[return-value] # what put() was given below
-                if manager.refused.active and self.producers.get(producer_id) is None:
-                    manager.refused.check(self.tp, producer_id, header[10], first)
+                known = self.producers.find(producer_id, header[10], first, last)
+                if known is not None:
+                    return known  # type: ignore[return-value] # what put() was given below
+                if context.refused.active and self.producers.get(producer_id) is None:
+                    context.refused.check(self.tp, producer_id, header[10], first)
             max_timestamp = header[8]
             log_append_time = -1
-            if not looked:
+            if not validated:
                 try:
-                    found, max_timestamp = look(
-                        data, header, configs, now, manager.check_records, manager.max_inflated, True
+                    found, max_timestamp = validate(
+                        data, header, configs, now, context.check_records, context.max_inflated, True
                     )
                 except TakesLong:
-                    return self._look_first(data, stable)
+                    return self._validate_first(data, stable)
                 if found is not data:
                     data, stable = found, True
             if configs.log_append_time:
@@ -203,32 +170,40 @@ class PartitionLog(ReadableLog):
                 log_append_time = max_timestamp = now
             span = header[6] + 1
             result: Appended | Pending[Appended]
-            if self._immediate:
-                base = manager.ledger.reserve(self.tp, span)
+            if self.immediate:
+                base = context.ledger.reserve(self.tp, span)
                 _OFFSET.pack_into(data, 0, base)
                 _EPOCH.pack_into(data, 12, self.leader_epoch)
                 batch: Batch = _new_tuple(Batch, (base, span, max_timestamp, data, stable, now))
                 try:
-                    manager.store.append_now(self.tp, (batch,), self.leader_epoch)
-                    self.high_watermark = manager.ledger.committed(self.tp, base + span)
+                    context.store.append_now(self.tp, (batch,), self.leader_epoch)
+                    self.high_watermark = context.ledger.committed(self.tp, base + span)
                 except Exception as error:
                     result = self._failed_at_once(error, batch, log_append_time, producer_id)
                 else:
                     result = _new_tuple(Appended, (base, log_append_time))
             else:
-                result = self._enqueue(data, span, max_timestamp, log_append_time, stable, producer_id, now)
+                check_budget(context.budget, self.tp)
+                if not stable:
+                    data = memoryview(bytearray(data))
+                base = -1 if self.kind.numbers_records else context.ledger.reserve(self.tp, span)
+                _OFFSET.pack_into(data, 0, max(base, 0))
+                _EPOCH.pack_into(data, 12, self.leader_epoch)
+                batch = Batch(base, span, max_timestamp, data, True, now)
+                result = self.queue.put(batch, log_append_time, producer_id)
+                context.writers.submit(self)
         except KafkaError as error:
             if isinstance(error, CorruptMessage):
-                self._remember_refused((data,), damaged=True)
+                refuse_damaged(self, data)
             elif error.retriable:
-                self._refused((data,))
+                refuse(self, (data,))
             raise
         except NotLeader as error:
-            raise self._failed(error, -1, (data,)) from error
+            raise fail_appends(self, error, refused=(data,)) from error
         if producer_id >= 0:
             self.producers.put(producer_id, header[10], first, last, result, now)
-            if manager.refused.active:
-                manager.refused.taken(self.tp, producer_id)
+            if context.refused.active:
+                context.refused.taken(self.tp, producer_id)
         if self.waiting and type(result) is not Pending:
             tell_appended(self.waiting, len(data))
         return result
@@ -242,271 +217,119 @@ class PartitionLog(ReadableLog):
         :raises KafkaError: certainly nothing was written.
         """
         if is_certain(error):
-            raise self._failed(error, batch.base_offset) from error
+            raise fail_appends(self, error, batch.base_offset) from error
         if not batch.stable:
             batch = batch._replace(data=memoryview(bytearray(batch.data)), stable=True)
-        self._immediate = False
+        self.immediate = False
         pending = self.queue.put(batch, log_append_time, producer_id)
         self.queue.depart(len(batch.data), self.high_watermark)
-        self._manager.writers.resolve(self, error)
+        self.context.writers.resolve(self, error)
         return pending
 
-    def _refused(self, batches: Iterable[Buffer]) -> None:
-        """These batches were refused with a retriable error. If earlier appends are deferred, the refusal is
-        remembered after them; else these batches would have to come before them."""
-        if self._deferred is None:
-            self._remember_refused(batches)
-        else:
-            for data in batches:
-                self._deferred.refuse(data)
+    def settle(self, answer: Sequence[int] | Exception) -> Exception | None:
+        """The store has answered the append in flight: :func:`kgw_core.log.outcome.settle`."""
+        return outcome.settle(self, answer)
 
-    def _remember_refused(self, batches: Iterable[Buffer], damaged: bool = False) -> None:
-        """These batches were refused with a retriable error. Until they come again, no later batch of their
-        producers may take their place (:mod:`kgw_core.log.refused`)."""
-        refused = self._manager.refused
-        if self.topic.deleted:
-            refused.remember_absent(self.tp.topic, self.tp.partition, batches)
-        else:
-            producers = self.producers if self.ready else None
-            refused.remember_batches(self.tp, batches, producers, damaged)
+    async def resolved(self, error: Exception) -> Sequence[int] | Exception:
+        """The outcome of the append in flight: :func:`kgw_core.log.outcome.resolved`."""
+        return await outcome.resolved(self, error)
+
+    # -- deferred appends
 
     def _defer(self, data: memoryview, stable: bool) -> Pending[Appended]:
-        """Append the batch when the log is open and earlier batches are checked."""
-        self._check_exists()
-        manager = self._manager
-        check_room(manager.budget, self.tp)
-        if self._deferred is None:
-            self._deferred = Deferred(manager.budget, looking=False)
-            manager.openers.open(self)
-        return self._deferred.add(data, stable)
+        """Append the batch when the log is open and earlier batches are validated."""
+        self.check_exists()
+        context = self.context
+        check_budget(context.budget, self.tp)
+        if self.deferred is None:
+            self.deferred = DeferredAppends(context.budget)
+            context.openers.open(self)
+        return self.deferred.add(data, stable)
 
-    def _look_first(self, data: memoryview, stable: bool) -> Pending[Appended]:
-        """Check the records in a thread. Later appends to the log wait for that."""
-        manager = self._manager
-        check_room(manager.budget, self.tp)
+    def _append_deferred(
+        self, deferred: DeferredAppends, first: tuple[Pending[Appended], Outcome] | None = None
+    ) -> None:
+        deferred.append_all(self.append, lambda data: refuse(self, data), lambda: self.deferred, first)
+
+    def _validate_first(self, data: memoryview, stable: bool) -> Pending[Appended]:
+        """Validate the batch in a thread. Later appends to the log wait for that."""
+        context = self.context
+        check_budget(context.budget, self.tp)
         if not stable:
             data = memoryview(bytearray(data))
         pending: Pending[Appended] = Pending()
-        self._deferred = Deferred(manager.budget, looking=True)
-        take_room(manager.budget, data)
-        manager.spawn(self._look(data, pending, self._deferred))
+        self.deferred, self.validating = DeferredAppends(context.budget), True
+        count_append(context.budget, data)
+        context.spawn(self._validate(data, pending, self.deferred))
         return pending
 
-    async def _look(self, data: memoryview, pending: Pending[Appended], behind: Deferred) -> None:
-        manager = self._manager
+    async def _validate(self, data: memoryview, pending: Pending[Appended], behind: DeferredAppends) -> None:
+        context = self.context
         found: Outcome | memoryview
         try:
-            configs, now = self.topic.configs, manager.clock.time_ms()
+            configs, now = self.topic.configs, context.clock.time_ms()
             found = await workers.in_thread(
-                looked_into, data, configs, now, manager.check_records, manager.max_inflated
+                validated_in_thread, data, configs, now, context.check_records, context.max_inflated
             )
         except Exception as error:
             found = error.with_traceback(None) if isinstance(error, KafkaError) else error
         finally:
-            self._deferred = None
-            give_room(manager.budget, data)
+            self.deferred, self.validating = None, False
+            uncount_append(context.budget, data)
         if isinstance(found, memoryview):
-            found = attempted(self.append, found, looked=True)
-        behind.append_all(self.append, self._refused, lambda: self._deferred, (pending, found))
+            found = attempted(self.append, found, validated=True)
+        self._append_deferred(behind, (pending, found))
 
-    def _enqueue(
-        self,
-        data: memoryview,
-        span: int,
-        max_timestamp: int,
-        log_append_time: int,
-        stable: bool,
-        producer_id: int,
-        now: int,
-    ) -> Pending[Appended]:
-        manager = self._manager
-        check_room(manager.budget, self.tp)
-        if not stable:
-            data = memoryview(bytearray(data))
-        base = -1 if self.kind.numbers_records else manager.ledger.reserve(self.tp, span)
-        _OFFSET.pack_into(data, 0, max(base, 0))
-        _EPOCH.pack_into(data, 12, self.leader_epoch)
-        batch = Batch(base, span, max_timestamp, data, True, now)
-        pending = self.queue.put(batch, log_append_time, producer_id)
-        manager.writers.submit(self)
-        return pending
+    # -- reading
 
-    @property
-    def settled_below(self) -> int:
-        """The offset below which there is no batch in flight. A store that numbers records may report that
-        the log has grown before it answers the append, so this may be below the high watermark."""
-        flight = self.queue.in_flight
-        return self.high_watermark if flight is None else min(flight.lowest, self.high_watermark)
+    def read_now(self, offset: int, max_bytes: int) -> Sequence[Run] | None:
+        """Runs from ``offset`` on, at least one batch if there is one. Only for ready logs. None if the store
+        has to be awaited: :meth:`read`.
 
-    def settle(self, outcome: Sequence[int] | Exception) -> None:
-        """Settle the append in flight with the outcome of the store: the base offset of each batch, or the
-        error.
-
-        If the error leaves the outcome unknown, all wait until the store knows it.
+        :raises OffsetOutOfRange: ``offset`` is below the log start offset or above the high watermark.
+        :raises UnknownTopicOrPartition: the topic was deleted.
         """
-        manager = self._manager
-        flight = self.queue.in_flight
-        assert flight is not None, "the store has answered for it"
-        if isinstance(outcome, Exception):
-            if not is_certain(outcome):
-                manager.writers.resolve(self, outcome)
-            elif (
-                self.ready
-                and len(flight.batches) > 1
-                and isinstance(outcome, KafkaError)
-                and not outcome.retriable
-            ):
-                self.queue.one_by_one()  # it is unknown which of them the store refuses
-            else:
-                self._not_stored(self.queue.landed(), outcome)
-            return
+        if not self.start <= offset < self.high_watermark:
+            self.check_offset(offset)
+            return ()
+        if not self.kind.immediate:
+            tails = self.kind.tails
+            runs = tails.read(self.tp, offset, max_bytes) if tails is not None else None
+            return up_to(runs, self.high_watermark) if runs is not None else None
         try:
-            high_watermark = manager.ledger.committed(self.tp, flight.end(outcome))
+            return self.context.store.read_now(self.tp, offset, max_bytes, self.high_watermark)
         except Exception as error:
-            manager.writers.resolve(self, error)
-        else:
-            if high_watermark > self.high_watermark:  # batches of other writers may be committed, too
-                self.high_watermark = high_watermark
-            self._stored(self.queue.landed(), outcome)
+            raise explained(error, self.tp) from error
 
-    async def look_for_flight(self, error: Exception) -> Sequence[int] | Exception:
-        """The outcome of the append in flight, which ``error`` leaves unknown. This may take long.
-
-        Returns the base offset of each batch, or an error if none was stored.
-        """
-        manager = self._manager
-        flight = self.queue.in_flight
-        assert flight is not None
-        logger.error(
-            "storage failed on %s, and may have written all the same: %r; asking it what it has",
-            self.tp, error, exc_info=error,
-        )  # fmt: skip
+    async def read(self, offset: int, max_bytes: int) -> Sequence[Run]:
+        """:meth:`read_now` for any store. Opens the log if it is not ready."""
+        await self.open()
+        there = self.read_now(offset, max_bytes)
+        if there is not None:
+            return there
         try:
-            bases = await until_known(
-                self.tp, flight, self.leader_epoch, manager.store, manager.ledger, manager.background,
-                self.kind,
-            )  # fmt: skip
-        except (UnknownTopicOrPartition, OffsetConflict) as answer:
-            return answer
-        if bases is None:
-            logger.warning("%s: %d batch(es) were not stored", self.tp, len(flight.batches))
-            return KafkaStorageError(f"storage failed on {self.tp}, and has not stored it: {error}")
-        logger.warning("%s: %d batch(es) were stored at offset %d", self.tp, len(bases), bases[0])
-        return bases
+            return await self.context.store.read(self.tp, offset, max_bytes, self.high_watermark)
+        except Exception as error:
+            raise explained(error, self.tp) from error
 
-    def _stored(self, written: Flight, bases: Sequence[int]) -> None:
-        manager = self._manager
-        appended = written.placed(bases, self.producers)
-        if manager.late:
-            manager.answered()
-        if self.kind.tails is not None and self.ready:
-            self.kind.tails.append(self.tp, bases[0], written.batches)
-        if not self._immediate and not self.queue.waiting:
-            self._immediate = self.kind.immediate
-        written.resolve(appended)
-        if self.waiting:
-            tell_appended(self.waiting, written.size)
-        self.unsaved += written.size
-        if self.unsaved >= snapshots.EVERY_BYTES and manager.snapshots is not None:
-            self.unsaved = 0
-            manager.snapshot(self)
+    # -- the start and the end
 
-    def _not_stored(self, written: Flight, error: Exception) -> None:
-        refused = [batch.data for batch in written.batches]
-        failure = self._failed(error, written.batches[0].base_offset, refused)
-        if failure is not error and failure.__cause__ is None:
-            failure.__cause__ = error
-        written.fail(failure)
+    async def trim(self, before: int) -> int:
+        """Raise the log start offset to ``before`` (-1: the high watermark). Return the log start offset.
 
-    def _failed(self, error: Exception, base: int, refused: Iterable[Buffer] = ()) -> KafkaError:
-        """An append failed: drop all tentative state and close. Return a function that answers the waiting
-        appends.
-
-        ``refused`` are the batches to answer before those in the queue.
+        :raises OffsetOutOfRange: ``before`` is above the high watermark.
         """
-        failure = explained(error, self.tp)
-        self.ready = False
-        if isinstance(error, Fenced | OffsetConflict):
-            self._manager.ledger.fenced(self.tp, getattr(error, "epoch", -1))
-        self._immediate = self.kind.immediate
-        if isinstance(failure, NotLeaderOrFollower | UnknownTopicOrPartition):
-            self.producers = Producers()  # others may have written; else the acknowledged state stays valid
-            tell_changed(self.waiting)
-        if self.kind.tails is not None:
-            self.kind.tails.drop(self.tp)
-        if base >= 0:
-            self._manager.ledger.released(self.tp, base)
-        if not failure.retriable:
-            refused = ()
-        self._remember_refused(chain(refused, (item.batch.data for item in self.queue.waiting)))
-        self.queue.fail(retriable(failure, self.tp))
-        return failure
-
-    # -- trims
-
-    async def _prepare_trim(self, before: int) -> None:
-        # After a crash right after the trim, the producers of the deleted batches would be unknown.
-        snapshots = self._manager.snapshots
-        if snapshots is not None and self.producers.have_batches_below(before):
-            await snapshots.keep(self)
-
-    def _starts_at(self, start: int) -> None:
-        super()._starts_at(start)
-        if self._manager.snapshots is not None and self.snapshot_offset < start and len(self.producers):
-            self._manager.snapshot(self)  # the batches that told of them are gone
-
-    # -- events of store and ledger
-
-    def grown(self, end: int) -> None:
-        """Other writers have appended up to ``end``."""
-        if not self.ready:
-            self._grown = max(end, self._grown)
-        elif end > self.high_watermark:
-            self.raise_high_watermark(self._manager.ledger.committed(self.tp, end))
-
-    def raise_high_watermark(self, high_watermark: int) -> None:
-        """Batches of other writers are committed."""
-        if not self.ready:
-            self._committed = max(high_watermark, self._committed)
-        elif high_watermark > self.high_watermark:
-            self.high_watermark = high_watermark
-            tell_changed(self.waiting)
+        await self.open()
+        await trimming.trim(self, before)
+        return self.start
 
     def lose(self, epoch: int) -> None:
-        """Another gateway leads the log, in ``epoch`` (-1: unknown). The append in flight is answered when
-        the store has answered."""
-        if self.ready and 0 <= epoch < self.leader_epoch:
-            return  # that was before this gateway led again
-        self._lost = True
-        if self.ready:
-            self._failed(Fenced(self.tp, epoch), -1)
-        else:
-            self.producers = Producers()
-            self._manager.ledger.fenced(self.tp, epoch)
-
-    # -- the end
+        """Another gateway leads the log, in ``epoch`` (-1: unknown)."""
+        outcome.lose(self, epoch)
 
     def deleted(self) -> None:
         """The topic was deleted: waiting appends are answered at once."""
-        failure = self._failed(UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted"), -1)
-        if self._deferred is not None and not self._deferred.looking:
-            self._fail_deferred(self._deferred, failure)
-        self._manager.ledger.closed(self.tp)
-        self._manager.forget(self)
-
-    async def told(self) -> None:
-        """Return when all appends are answered. The topic was deleted, so there are no new ones.
-
-        A later answer could be a refusal of a batch whose successor a new topic has taken by then.
-        """
-        while True:
-            items = self.queue.in_flight.items if self.queue.in_flight is not None else self.queue.waiting
-            pending: Pending[Any]
-            if items:
-                pending = items[-1].pending
-            elif self._deferred is not None:
-                pending = self._deferred.over
-            else:
-                return
-            with suppress(Exception):
-                await pending.wait()
+        failure = fail_appends(self, UnknownTopicOrPartition(f"topic {self.tp.topic} was deleted"))
+        if self.deferred is not None and not self.validating:
+            self._fail_deferred(self.deferred, failure)
+        self.context.ledger.closed(self.tp)

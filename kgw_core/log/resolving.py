@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from kgw_core.background import Background, Tries
 from kgw_core.errors import UnknownTopicOrPartition
+from kgw_core.log.append_queue import Flight
 from kgw_core.log.kind import LogKind
-from kgw_core.log.queue import Flight
 from kgw_core.records.batch import HEADER, LOG_APPEND_TIME, iter_batches
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.storage import SCAN_BYTES, Buffer, LogStore, OffsetConflict, Run, TopicPartition

@@ -13,23 +13,16 @@ deletes them. A store that declares ``native_retention`` for a topic deletes its
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import chain, repeat
 
-import anyio.lowlevel
-
-from kgw_core.background import Faults
 from kgw_core.clock import Clock
-from kgw_core.errors import NotLeaderOrFollower, OffsetOutOfRange, UnknownTopicOrPartition
+from kgw_core.errors import OffsetOutOfRange
 from kgw_core.log.ages import Ages
-from kgw_core.records.batch import RecordBatch, iter_batches
+from kgw_core.log.partition import PartitionLog
+from kgw_core.log.upkeep import Turns, each_batch, each_log
+from kgw_core.records.batch import RecordBatch
 from kgw_core.spi.storage import LogStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from kgw_core.log.partition import PartitionLog
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +30,7 @@ CHECK_SECONDS = 300.0
 """The default of ``topics.retention_check_interval``."""
 
 PIECE = 64 << 10
-"""How many bytes of batches are checked before others may be served."""
-
-TURN_SECONDS = 0.002
-"""How long the event loop is held at a time, without the time of the store."""
+"""How many bytes of batches are read at a time."""
 
 
 class Retention:
@@ -62,28 +52,22 @@ class Retention:
         self._logs = logs
         self.interval = interval
         self._max_inflated = max_inflated
-        self._turn_began = 0.0
+        self._turns = Turns()
 
     async def check(self) -> None:
         """Check all logs once. :raises PartlyFailed: some logs failed; the others were checked."""
-        self._turn_began = time.perf_counter()
-        faults = Faults("partition(s)")
-        for log in list(self._logs()):
-            await self._rest()
-            start = log.start
-            try:
-                await self._check_log(log)
-            except (UnknownTopicOrPartition, NotLeaderOrFollower):
-                pass  # it was deleted, or another gateway has become its leader meanwhile
-            except OffsetOutOfRange as error:
-                async with log.changing():  # a trim in flight tells the log when it is done
-                    pass
-                if log.start == start:
-                    faults.add(log.tp, error)
-                # else records were deleted meanwhile, and the next check sees the new start
-            except Exception as error:
-                faults.add(log.tp, error)
-        faults.tell()
+        await each_log(list(self._logs()), self._check, self._turns)
+
+    async def _check(self, log: PartitionLog) -> None:
+        start = log.start
+        try:
+            await self._check_log(log)
+        except OffsetOutOfRange:
+            async with log.changing():  # a trim in flight tells the log when it is done
+                pass
+            if log.start == start:
+                raise
+            # else records were deleted meanwhile, and the next check sees the new start
 
     async def _check_log(self, log: PartitionLog) -> None:
         topic = log.topic
@@ -150,28 +134,14 @@ class Retention:
             before = batch.next_offset
         return before
 
-    async def _batches(self, log: PartitionLog, start: int, end: int) -> AsyncIterator[RecordBatch]:
+    def _batches(self, log: PartitionLog, start: int, end: int) -> AsyncIterator[RecordBatch]:
         """The batches below ``end``, from the one with ``start`` on."""
-        offset, size = start, 1  # mostly the first one shows that there is nothing to delete
-        while offset < end:
-            runs = await self._store.read(log.tp, offset, size)
-            if not runs:
-                return
-            for run in runs:
-                for batch in iter_batches(run.data):
-                    if batch.next_offset > end:
-                        return
-                    yield batch
-            offset, size = runs[-1].next_offset, PIECE
-            await self._rest()
+        sizes = chain((1,), repeat(PIECE))  # mostly the first one shows that there is nothing to delete
+        return each_batch(
+            lambda offset: self._store.read(log.tp, offset, next(sizes)), start, end, self._turns
+        )
 
     async def _drop(self, log: PartitionLog, before: int) -> None:
         start = log.start
         await log.trim(before)
         logger.debug("%s: retention dropped what was below offset %d (from %d on)", log.tp, before, start)
-
-    async def _rest(self) -> None:
-        """Serve others if this has held the event loop for long enough."""
-        if time.perf_counter() - self._turn_began >= TURN_SECONDS:
-            await anyio.lowlevel.checkpoint()
-            self._turn_began = time.perf_counter()

@@ -1,29 +1,28 @@
-"""Snapshots of a log's producers in the state, as Kafka's ``.snapshot`` files. With one, opening a log need
-not read all of it, and a producer is known after its batches were deleted.
+"""Data of logs in the state: snapshots of producers (Kafka's ``.snapshot`` files), and other checkpoints.
 
-A snapshot is the state of the producers below an offset. Opening reads the batches after it; an old snapshot
-is as correct as a new one. It has only acknowledged batches, and is postponed if those of a producer are
-unknown.
+A snapshot is the state of a log's producers below an offset. Opening the log reads only the batches after
+that offset, and a producer is known after its batches were deleted. An old snapshot is as correct as a new
+one. It has only acknowledged batches. If those of a producer are unknown, the snapshot is postponed.
+
+:class:`Checkpoints` stores values of logs, and removes those of deleted logs. Compaction keeps its progress
+there, too (Kafka's ``cleaner-offset-checkpoint``).
 """
 
 from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import anyio.lowlevel
 
 from kgw_core.background import Background, brief
-from kgw_core.log.kept import Kept
 from kgw_core.log.producers import Appended, Producers
-from kgw_core.spi.state import ABSENT, VersionConflict
+from kgw_core.spi.state import ABSENT, StateStore, VersionConflict
 from kgw_core.spi.storage import TopicPartition
-
-if TYPE_CHECKING:
-    from kgw_core.log.partition import PartitionLog
+from kgw_core.topics.catalog import TopicState
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +44,90 @@ AT_ONCE = 100
 PIECE = 200
 """How many producers are packed at a time: about a millisecond."""
 
+REMOVED_AT_ONCE: Final = 500
+"""How many deleted logs one commit removes."""
+
 _PREFIX = b"producers/"
 _HEAD = struct.Struct(">BqI")
 _PRODUCER = struct.Struct(">qhqB")
 _BATCH = struct.Struct(">iiqq")
+
+
+class CheckpointedLog(Protocol):
+    """A log as :class:`Checkpoints` sees it."""
+
+    tp: TopicPartition
+    topic: TopicState[Any]
+
+
+class SnapshottedLog(CheckpointedLog, Protocol):
+    """A log as :class:`Snapshots` sees it. The attributes are those of
+    :class:`~kgw_core.log.log_state.LogState`."""
+
+    ready: bool
+    producers: Producers
+    unsaved: int
+    snapshot_offset: int
+    snapshot_version: int | None
+
+    @property
+    def settled_below(self) -> int: ...
+
+
+L = TypeVar("L", bound=CheckpointedLog)
+
+Key: TypeAlias = Callable[[TopicPartition], bytes]
+"""The key of a log's value of one kind."""
+
+NO_VERSIONS: Final[Mapping[Any, int]] = {}
+
+
+class Checkpoints:
+    """Values in ``state`` under the ``keys`` of logs. Those of deleted logs are removed in the background."""
+
+    def __init__(self, state: StateStore, keys: Sequence[Key], background: Background) -> None:
+        self.state = state
+        self._keys = keys
+        self._gone: dict[TopicPartition, None] = {}
+        self._removing = background.chore("forgetting deleted partitions", self._remove)
+
+    async def put(self, key: Key, values: Mapping[L, bytes], versions: Mapping[L, int] = NO_VERSIONS) -> int:
+        """Store the value of each log under its ``key``, except of logs that are deleted meanwhile. Return
+        the version of the commit, or 0. ``versions`` are those that the keys are expected to have.
+
+        :raises VersionConflict: one has another version.
+        :raises Exception: from ``state.commit``.
+        """
+        logs = [log for log in values if not log.topic.deleted]
+        if not logs:
+            return 0
+        expected = {key(log.tp): versions[log] for log in logs if log in versions}
+        try:
+            return await self.state.commit({key(log.tp): values[log] for log in logs}, if_versions=expected)
+        finally:
+            for log in logs:
+                if log.topic.deleted:  # its values may have been removed before this commit
+                    self.forget(log.tp)
+
+    def forget(self, tp: TopicPartition) -> None:
+        """The log was deleted: remove its values soon."""
+        self._gone[tp] = None
+        self._removing.due()
+
+    async def _remove(self) -> None:
+        while self._gone:
+            tps = list(islice(self._gone, REMOVED_AT_ONCE))
+            for tp in tps:
+                del self._gone[tp]
+            try:
+                await self.state.commit({key(tp): None for tp in tps for key in self._keys})
+            except BaseException:
+                self._gone.update(dict.fromkeys(tps))
+                raise
+
+    async def finish(self) -> None:
+        """The gateway stops: make one more attempt to remove values."""
+        await self._removing.finish()
 
 
 def key(tp: TopicPartition) -> bytes:
@@ -123,11 +202,11 @@ def unpacked(data: bytes) -> tuple[Producers, int]:
 class Snapshots:
     """The snapshots of all logs. Storing one is retried; without it opening has more to read."""
 
-    def __init__(self, kept: Kept, background: Background) -> None:
-        self._kept = kept
-        self._due: dict[PartitionLog, None] = {}
+    def __init__(self, checkpoints: Checkpoints, background: Background) -> None:
+        self._checkpoints = checkpoints
+        self._due: dict[SnapshottedLog, None] = {}
         self._saving = anyio.Lock()  # an older snapshot must not be stored after a newer one
-        self._keeping = background.chore("keeping snapshots of producers", self._save_due)
+        self._chore = background.chore("keeping snapshots of producers", self._save_due)
 
     async def load(self, tp: TopicPartition, start: int, end: int) -> tuple[Producers, int]:
         """The producers as of an offset within ``start..end``, from which the batches have to be read.
@@ -135,7 +214,7 @@ class Snapshots:
         A snapshot before the start is not used: batches after it have been deleted, and their producers would
         be out of order.
         """
-        entry = await self._kept.state.get(key(tp))
+        entry = await self._checkpoints.state.get(key(tp))
         if entry is not None:
             try:
                 producers, offset = unpacked(entry.value)
@@ -146,10 +225,10 @@ class Snapshots:
                     return producers, offset
         return Producers(), start
 
-    def due(self, log: PartitionLog) -> None:
+    def due(self, log: SnapshottedLog) -> None:
         """Store a snapshot of ``log`` in the background."""
         self._due[log] = None
-        self._keeping.due()
+        self._chore.due()
 
     async def _save_due(self) -> None:
         while self._due:
@@ -162,34 +241,33 @@ class Snapshots:
                 self._due.update(dict.fromkeys(logs))
                 raise
 
-    async def keep(self, log: PartitionLog) -> None:
+    async def save(self, log: SnapshottedLog) -> None:
         """Store a snapshot of ``log`` now. A failure is retried in the background."""
         try:
             await self._save([log])
         except Exception:  # the background logs it
             self.due(log)
 
-    async def finish(self, logs: Iterable[PartitionLog]) -> None:
+    async def finish(self, logs: Iterable[SnapshottedLog]) -> None:
         """The gateway stops: store snapshots of ``logs`` that have grown enough. A failure is logged."""
-        await self._keeping.finish()
+        await self._chore.finish()
         worth = [log for log in logs if log.unsaved >= WORTH_BYTES]
         try:
             await self._save(worth)
         except Exception as error:
             logger.warning(
-                "what is known of the producers of %d partition(s) could not be kept, so the next start has "
-                "more to read: %s",
+                "%d partition(s) have no new snapshot of their producers, so opening them reads more: %s",
                 len(worth),
                 brief(error),
             )
 
-    async def _save(self, logs: Iterable[PartitionLog]) -> None:
+    async def _save(self, logs: Iterable[SnapshottedLog]) -> None:
         """Store the snapshots of ``logs`` that can be made. :raises Exception: from the state's commit."""
         async with self._saving:
-            values: dict[PartitionLog, bytes] = {}
+            values: dict[SnapshottedLog, bytes] = {}
             size = 0
             for log in logs:
-                data = await _taken(log)
+                data = await _snapshot(log)
                 if data is not None:
                     values[log] = data
                     size += len(data)
@@ -198,21 +276,21 @@ class Snapshots:
                     values, size = {}, 0
             await self._put(values)
 
-    async def _put(self, values: dict[PartitionLog, bytes]) -> None:
+    async def _put(self, values: dict[SnapshottedLog, bytes]) -> None:
         """Store these, except where another gateway has led the log since, and has stored a newer one."""
         try:
             while values:
-                versions: dict[PartitionLog, int] = {}
+                versions: dict[SnapshottedLog, int] = {}
                 for log, data in list(values.items()):
                     if log.snapshot_version is None:
-                        entry = await self._kept.state.get(key(log.tp))
+                        entry = await self._checkpoints.state.get(key(log.tp))
                         if entry is not None and _offset(entry.value) > _offset(data):
                             del values[log]
                             continue
                         log.snapshot_version = entry.version if entry is not None else ABSENT
                     versions[log] = log.snapshot_version
                 try:
-                    version = await self._kept.put(key, values, versions)
+                    version = await self._checkpoints.put(key, values, versions)
                 except VersionConflict as conflict:
                     for log in versions:
                         if key(log.tp) == conflict.key:
@@ -236,7 +314,7 @@ def _offset(data: bytes) -> int:
     return int(_HEAD.unpack_from(data)[1])
 
 
-async def _taken(log: PartitionLog) -> bytes | None:
+async def _snapshot(log: SnapshottedLog) -> bytes | None:
     """The snapshot of the log's producers; None if it has to be postponed, or is too large."""
     log.unsaved = 0
     if log.ready or len(log.producers):  # a closed log has its acknowledged state

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import anyio
 
+from kgw_core.background import Background, Tries
 from kgw_core.coalescer import Coalescer
-from kgw_core.spi.storage import Append, LogStore
-
-if TYPE_CHECKING:
-    from kgw_core.log.partition import PartitionLog
+from kgw_core.errors import KafkaError
+from kgw_core.log.append_queue import AppendQueue
+from kgw_core.log.kind import LogKind
+from kgw_core.spi.storage import Append, LogStore, TopicPartition
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,23 @@ MAX_APPEND_BYTES = 8 << 20
 requests and the store's own upkeep between two appends."""
 LEAST = 32 << 10
 """The fewest bytes that a log counts in an append, as a store writes about a page for it."""
+
+
+class WrittenLog(Protocol):
+    """A log as its writer sees it."""
+
+    tp: TopicPartition
+    kind: LogKind
+    queue: AppendQueue
+    high_watermark: int
+    leader_epoch: int
+
+    def settle(self, answer: Sequence[int] | Exception) -> Exception | None:
+        """Settle the append in flight with the answer of the store. Return the error that leaves its outcome
+        unknown, or None."""
+
+    async def resolved(self, error: Exception) -> Sequence[int] | Exception:
+        """The outcome of the append in flight, which ``error`` leaves unknown."""
 
 
 class Writers:
@@ -43,19 +61,23 @@ class Writers:
         store: LogStore,
         answers: Coalescer,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        background: Background,
     ) -> None:
+        self.late = False
+        """Whether the store has not answered an append in time, and has answered none since."""
+        self._storing = Tries("storing what is appended", background)
         self._store = store
         self._answers = answers
         self._spawn = spawn
-        self._due: dict[PartitionLog, None] = {}
-        self._writing: set[PartitionLog] = set()  # logs that have a writer of their own now
+        self._due: dict[WrittenLog, None] = {}
+        self._writing: set[WrittenLog] = set()  # logs that have a writer of their own now
         self._wake = anyio.Event()
         self._busy = 0
         self._unresolved = 0
         self._stopping = False
         self._ended = anyio.Event()
 
-    def submit(self, log: PartitionLog) -> None:
+    def submit(self, log: WrittenLog) -> None:
         """The queue of ``log`` has batches."""
         if log.queue.in_flight:
             return
@@ -91,7 +113,7 @@ class Writers:
             self._wake.set()  # the other writers end, too
 
     async def _write(self) -> None:
-        logs: list[PartitionLog] = []
+        logs: list[WrittenLog] = []
         appends: list[Append] = []
         room = MAX_APPEND_BYTES
         while self._due and room > 0:
@@ -117,7 +139,7 @@ class Writers:
             for log, outcome in zip(logs, outcomes, strict=True):
                 self._settle(log, outcome)
 
-    async def _write_log(self, log: PartitionLog) -> None:
+    async def _write_log(self, log: WrittenLog) -> None:
         try:
             while log.queue.waiting and not log.queue.in_flight:
                 flight = log.queue.depart(MAX_APPEND_BYTES, log.high_watermark)
@@ -133,9 +155,11 @@ class Writers:
             self._writing.discard(log)
             self._end_if_idle()
 
-    def _settle(self, log: PartitionLog, outcome: Sequence[int] | Exception) -> None:
+    def _settle(self, log: WrittenLog, outcome: Sequence[int] | Exception) -> None:
         try:
-            log.settle(outcome)
+            unknown = log.settle(outcome)
+            if unknown is not None:
+                self.resolve(log, unknown)
         except Exception:  # a fault of one log: the writer continues with the others
             logger.exception("%s: an append could not be settled", log.tp)
         if log.queue.waiting and not log.kind.alone:
@@ -143,15 +167,15 @@ class Writers:
 
     # -- appends with an unknown outcome
 
-    def resolve(self, log: PartitionLog, error: Exception) -> None:
+    def resolve(self, log: WrittenLog, error: Exception) -> None:
         """``error`` leaves the outcome of the append in flight of ``log`` unknown: let it resolve that, then
         go on."""
         self._unresolved += 1
         self._spawn(self._resolve(log, error))
 
-    async def _resolve(self, log: PartitionLog, error: Exception) -> None:
+    async def _resolve(self, log: WrittenLog, error: Exception) -> None:
         try:
-            outcome = await log.look_for_flight(error)
+            outcome = await log.resolved(error)
             with self._answers:
                 self._settle(log, outcome)
             if log.queue.waiting:
@@ -159,6 +183,18 @@ class Writers:
         finally:
             self._unresolved -= 1
             self._end_if_idle()
+
+    # -- appends that take too long
+
+    def overdue(self, tp: TopicPartition, error: KafkaError) -> None:
+        """The store has not answered an append to the log before a request's timeout."""
+        self.late = True
+        self._storing.failed(type(error)(f"{tp}: {error}"))
+
+    def in_time(self) -> None:
+        """The store has answered an append."""
+        self.late = False
+        self._storing.succeeded()
 
     # -- the end
 

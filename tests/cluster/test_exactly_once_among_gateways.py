@@ -17,9 +17,8 @@ from kgw_storage_memory.store import MemoryStore
 
 from kgw_core.errors import KafkaError, KafkaStorageError, NotLeaderOrFollower, OutOfOrderSequenceNumber
 from kgw_core.log import snapshots
-from kgw_core.log.kept import Kept
 from kgw_core.log.producers import Appended
-from kgw_core.log.snapshots import Snapshots
+from kgw_core.log.snapshots import Checkpoints, Snapshots
 from kgw_core.pending import Pending
 from kgw_core.placement import Placement
 from kgw_core.records import build_batch
@@ -191,7 +190,9 @@ class AmongGateways(RuleBasedStateMachine):
         store = SlowStore(self.data)
         kit = await a_kit(store, ledger=Ledger(number + 1, self.leases, self.data))
         logs = kit.logs
-        logs.snapshots = Snapshots(Kept(self.state, (snapshots.key,), logs.background), logs.background)
+        logs.context.snapshots = Snapshots(
+            Checkpoints(self.state, (snapshots.key,), logs.background), logs.background
+        )
         kit.broker.placement = Placement(number + 1, None, kit.ledger)
         if "t" not in kit.catalog.by_name:
             await kit.topic()
@@ -269,7 +270,7 @@ class AmongGateways(RuleBasedStateMachine):
             kit = self.kits[number % GATEWAYS]
             log = kit.catalog.by_name["t"].partitions[0]
             if not log.ready and kit.broker.placement.may_lead(log.tp):
-                kit.logs.openers.open(log)
+                kit.logs.context.openers.open(log)
             await turns()
 
         self.runner.run(lead())
@@ -307,7 +308,7 @@ class AmongGateways(RuleBasedStateMachine):
     def producers_are_kept(self, number: int) -> None:
         async def keep() -> None:
             kit = self.kits[number % GATEWAYS]
-            kit.logs.snapshot(kit.catalog.by_name["t"].partitions[0])
+            kit.logs.snapshots.due(kit.catalog.by_name["t"].partitions[0])
             await turns()
 
         self.runner.run(keep())

@@ -58,7 +58,7 @@ def page() -> str:
 
 
 def _lines() -> Iterator[str]:
-    from kgw_core.log.looking import MOST_NAMED
+    from kgw_core.log.validator import MOST_NAMED
 
     kafka, kgw = answers(KAFKA), answers(KGW)
     as_they_are = Answer(TAKEN)

@@ -16,7 +16,9 @@ from kgw_storage_memory.store import MemoryStore
 
 from kgw_core import wire
 from kgw_core.api import registry
+from kgw_core.background import Background
 from kgw_core.broker import Broker
+from kgw_core.budget import Budget
 from kgw_core.config import Config, Limits, Listener, Topics
 from kgw_core.configs.dynamic import DynamicConfigs
 from kgw_core.configs.static import static_level
@@ -25,7 +27,7 @@ from kgw_core.features import Features
 from kgw_core.groups.service import GroupService
 from kgw_core.log.events import CoreEvents
 from kgw_core.log.ledger import CountingLedger
-from kgw_core.log.manager import LogManager
+from kgw_core.log.manager import LogManager, LogSettings
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
 from kgw_core.pending import Pending
@@ -260,7 +262,7 @@ class Kit:
         self.tasks: set[asyncio.Task[Any]] = set()
         self.failures: list[BaseException] = []
         """What escaped from background tasks; has to stay empty."""
-        self.logs = LogManager(store, self.ledger, self.clock, self.spawn, config.limits.max_inflated_batch)
+        self.logs = LogManager(self.log_settings(max_inflated=config.limits.max_inflated_batch))
         self.catalog: Catalog[PartitionLog] = Catalog(
             store,
             broker_defaults=config.topics.defaults,
@@ -321,6 +323,22 @@ class Kit:
         assert self.failures == []
 
     # -- logs
+
+    def log_settings(self, **others: Any) -> LogSettings:
+        """The settings of a log manager on the store of this broker."""
+        return LogSettings(
+            store=self.store,
+            ledger=self.ledger,
+            background=Background(self.clock, self.spawn),
+            spawn=self.spawn,
+            **others,
+        )
+
+    def limit_budget(self, limit: int) -> Budget:
+        """Let appends that wait take about ``limit`` bytes. Return the budget, which all logs share."""
+        budget = self.logs.context.budget
+        budget.__init__(limit)  # type: ignore[misc] # logs that were made have this object
+        return budget
 
     async def topic(self, name: str = "t", partitions: int = 1, **configs: str) -> TopicState[PartitionLog]:
         """Make a topic; configs with '_' for '.'."""

@@ -116,7 +116,7 @@ PAIRS = [
     ),
     (
         "records of a batch, `max_inflated_batch`",
-        "tests/unit/log/test_looking.py",
+        "tests/unit/log/test_validator.py",
         "test_a_batch_of_more_records_than_there_is_room_for",
     ),
     (

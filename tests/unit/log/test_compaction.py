@@ -36,11 +36,11 @@ from kgw_core.background import Background, PartlyFailed
 from kgw_core.log import compaction
 from kgw_core.log.cleaning import LastOffsets, cleaned
 from kgw_core.log.compaction import MANY, Compaction, Mapped
-from kgw_core.log.kept import Kept
 from kgw_core.log.lookup import offset_of_max_time
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
 from kgw_core.log.rewrite import INLINE
+from kgw_core.log.snapshots import Checkpoints
 from kgw_core.pending import Pending
 from kgw_core.records import Record, RecordBatch, build_batch, iter_records
 from kgw_core.records.compression import Codec
@@ -522,7 +522,7 @@ async def test_a_batch_that_cannot_be_read_stays_and_stops_nothing(
     kit: Kit, caplog: pytest.LogCaptureFixture, problem: str
 ) -> None:
     """It is there from a time when nobody looked into it."""
-    kit.logs.check_records = "header"
+    kit.logs.context.check_records = "header"
     log = await kit.log(cleanup_policy="delete")
     put(kit, log, (b"a", b"1"))
     put(kit, log, (b"b", b"1"))
@@ -707,7 +707,7 @@ async def test_a_topic_that_is_deleted_meanwhile_leaves_no_progress(when: str) -
         store.lose = delete  # type: ignore[method-assign]
     elif when == "keeping":
         state.before = delete  # type: ignore[method-assign]
-    kept = Kept(state, (compaction.key,), Background(kit.clock, kit.spawn))
+    kept = Checkpoints(state, (compaction.key,), Background(kit.clock, kit.spawn))
     await Compaction(store, kept, kit.clock, lambda: kit.logs.logs, 1, 1 << 20).check()
     await turns()
     assert log.topic.deleted is (when != "never")

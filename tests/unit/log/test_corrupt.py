@@ -7,8 +7,8 @@ import pytest
 from broker_kit import NOW, Kit, view
 
 from kgw_core.errors import KafkaError, error_name
-from kgw_core.log import looking
-from kgw_core.log.looking import NamesRecords
+from kgw_core.log import validator
+from kgw_core.log.validator import NamesRecords
 from kgw_core.pending import Pending
 from kgw_core.records import RecordBatch, iter_records, walk
 from kgw_core.records.soundness import problem_of
@@ -27,7 +27,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """Each form of the walk."""
     if request.param == "python":
         monkeypatch.setattr(walk, "walk", walk.walk_or_none)
-        monkeypatch.setattr(looking, "HERE_RECORDS", looking.HERE_SLOWLY)
+        monkeypatch.setattr(validator, "HERE_RECORDS", validator.HERE_SLOWLY)
     return str(request.param)
 
 
@@ -88,9 +88,9 @@ async def test_the_page_shows_the_table() -> None:
 
 
 @pytest.mark.parametrize("checking", ["frame", "header"])
-async def test_less_can_be_looked_at(kit: Kit, form: str, checking: looking.CheckRecords) -> None:
+async def test_less_can_be_looked_at(kit: Kit, form: str, checking: validator.CheckRecords) -> None:
     """ "frame": the lengths and the number of the records are right; "header": what it says of itself."""
-    kit.logs.check_records = checking
+    kit.logs.context.check_records = checking
     by_key = {kind.key: kind for kind in KINDS}
     for key, framed in {
         "plain/record: length over the end of the batch": True,

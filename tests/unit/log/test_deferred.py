@@ -9,9 +9,8 @@ from broker_kit import done, numbered, view
 
 from kgw_core.budget import Budget
 from kgw_core.errors import KafkaStorageError
-from kgw_core.log.deferred import Deferred, attempted, fail
+from kgw_core.log.append_queue import QUEUED, DeferredAppends, attempted, fail
 from kgw_core.log.producers import Appended
-from kgw_core.log.room import QUEUED
 from kgw_core.pending import Pending
 from kgw_core.records.batch import HEADER
 
@@ -28,12 +27,12 @@ class Log:
     def __init__(self) -> None:
         self.taken: list[bytes] = []
         self.waits: dict[bytes, Pending[Appended]] = {}
-        self.next: Deferred | None = None
+        self.next: DeferredAppends | None = None
 
-    def line(self) -> Deferred | None:
+    def line(self) -> DeferredAppends | None:
         return self.next
 
-    def append(self, data: memoryview, stable: bool, looked: bool) -> Appended | Pending[Appended]:
+    def append(self, data: memoryview, stable: bool, validated: bool) -> Appended | Pending[Appended]:
         assert stable
         if bytes(data) == b"bad":
             raise KafkaStorageError("bad")
@@ -50,9 +49,9 @@ def log() -> Log:
     return Log()
 
 
-def deferred(*values: bytes) -> tuple[Deferred, list[Pending[Appended]], Budget]:
+def deferred(*values: bytes) -> tuple[DeferredAppends, list[Pending[Appended]], Budget]:
     budget = Budget(1 << 20)
-    made = Deferred(budget, looking=False)
+    made = DeferredAppends(budget)
     return made, [made.add(memoryview(value), True) for value in values], budget
 
 
@@ -84,13 +83,13 @@ def test_the_one_before_them_is_told_first(log: Log) -> None:
     head.then(told.append)
     behind.then(told.append)
     line.append_all(
-        log.append, nothing, log.line, (head, attempted(log.append, memoryview(b"a"), looked=True))
+        log.append, nothing, log.line, (head, attempted(log.append, memoryview(b"a"), validated=True))
     )
     assert (log.taken, told) == ([b"a", b"b"], [head, behind])
 
 
 def test_bytes_that_do_not_stay_are_copied(log: Log) -> None:
-    line = Deferred(Budget(1 << 20), looking=False)
+    line = DeferredAppends(Budget(1 << 20))
     data = bytearray(b"abc")
     line.add(memoryview(data), False)
     data[:] = b"xyz"
@@ -116,9 +115,9 @@ def test_where_one_makes_the_others_wait_again_they_wait_as_they_did(log: Log) -
     line, pending, budget = deferred(*values)
     waiting: dict[bytes, Pending[Appended]] = {}
 
-    def append(data: memoryview, stable: bool, looked: bool) -> Pending[Appended]:
+    def append(data: memoryview, stable: bool, validated: bool) -> Pending[Appended]:
         assert log.next is None, "nobody appends past those that wait"
-        log.next = Deferred(budget, looking=True)
+        log.next = DeferredAppends(budget)
         waiting[bytes(data)] = Pending()
         return waiting[bytes(data)]
 
@@ -139,7 +138,7 @@ def test_where_one_makes_the_others_wait_again_they_wait_as_they_did(log: Log) -
 
 def test_what_was_refused_is_remembered_in_its_turn(log: Log) -> None:
     """Once, but for an earlier one, or where a batch of the same producer has come since."""
-    line, budget = Deferred(Budget(1 << 20), looking=False), Budget(1 << 20)
+    line, budget = DeferredAppends(Budget(1 << 20)), Budget(1 << 20)
     told: list[int] = []
 
     def batch(sequence: int, producer_id: int = 7) -> memoryview:
@@ -160,7 +159,7 @@ def test_what_was_refused_is_remembered_in_its_turn(log: Log) -> None:
     line.append_all(append, remember, lambda: None)
     assert told == [-97, -98, 2, -97]
 
-    behind = Deferred(budget, looking=True)
+    behind = DeferredAppends(budget)
     behind.refuse(batch(3))
     line.add(batch(3), True)
     line.append_all(append, remember, lambda: behind, (Pending(), Appended(0)))

@@ -26,10 +26,9 @@ from kgw_core.errors import (
     OutOfOrderSequenceNumber,
     UnknownTopicOrPartition,
 )
-from kgw_core.log import looking, snapshots
-from kgw_core.log.kept import Kept
+from kgw_core.log import snapshots, validator
 from kgw_core.log.producers import Appended
-from kgw_core.log.snapshots import Snapshots
+from kgw_core.log.snapshots import Checkpoints, Snapshots
 from kgw_core.pending import Pending
 from kgw_core.records import build_batch
 from kgw_core.spi.storage import Append, Batch, Capabilities, LogStore, Topic, TopicPartition
@@ -236,7 +235,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.threads = Threads()
         self.patches = [
             patch("kgw_core.workers.in_thread", self.threads.in_thread),
-            patch.object(looking, "HERE_RECORDS", 2),
+            patch.object(validator, "HERE_RECORDS", 2),
         ]
         for each in self.patches:
             each.start()
@@ -264,8 +263,8 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.kit = await a_kit(self.store)
         logs = self.kit.logs
         logs.refused._state = self.state  # stands for one that outlasts the gateway
-        kept = Kept(self.state, (snapshots.key,), logs.background)
-        logs.snapshots = Snapshots(kept, logs.background)
+        kept = Checkpoints(self.state, (snapshots.key,), logs.background)
+        logs.context.snapshots = Snapshots(kept, logs.background)
         await logs.refused.load()
         if "t" not in self.kit.catalog.by_name:
             await self.kit.topic(partitions=PARTITIONS)
@@ -376,7 +375,7 @@ class ExactlyOnce(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from(["no disk", "time", "time", "little room", "room"]), much=st.integers(0, 4))
     def something_happens(self, what: str, much: int) -> None:
-        budget = self.kit.logs.budget
+        budget = self.kit.logs.context.budget
         if what == "no disk":
             self.store.fail("bounds", OSError("no disk"))
         elif what == "time":
@@ -451,7 +450,7 @@ class ExactlyOnce(RuleBasedStateMachine):
                     assert stored == set(range(client.acknowledged))
                     assert client.acknowledged == client.count
                     assert client.lies == [], "a batch is stored that was said not to be"
-        assert self.kit.logs.budget.used == 0
+        assert self.kit.logs.context.budget.used == 0
 
 
 class ExactlyOnceEach(ExactlyOnce):

@@ -399,7 +399,7 @@ async def test_compaction_reads_again_what_another_leader_may_have_compacted(
         append(log, value)
         await turns()
     compaction, replaced = kit.logs.compaction, 0
-    left, replace = compaction._left, store.replace
+    left, replace = compaction._cleaned, store.replace
 
     async def is_led_anew(*arguments: Any) -> Any:
         result = await left(*arguments)
@@ -418,7 +418,7 @@ async def test_compaction_reads_again_what_another_leader_may_have_compacted(
         replaced += 1
         return await replace(tp, first, *arguments)
 
-    monkeypatch.setattr(compaction, "_left", is_led_anew)
+    monkeypatch.setattr(compaction, "_cleaned", is_led_anew)
     monkeypatch.setattr(store, "replace", counting)
     await compaction.check()
     assert replaced == 1

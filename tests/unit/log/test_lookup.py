@@ -19,9 +19,9 @@ from broker_kit import (
     view,
 )
 
-from kgw_core.log.inside import LARGE
 from kgw_core.log.lookup import epoch_at, offset_for_time, offset_of_max_time
 from kgw_core.log.partition import PartitionLog
+from kgw_core.log.stored_records import LARGE
 from kgw_core.records import MAX_INFLATED, Codec, build_batch
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,7 @@ import pytest
 from broker_kit import Kit, a_kit, batch, turns, view
 from kgw_storage_memory.store import MemoryStore
 
-from kgw_core.log import openers
+from kgw_core.log import opening
 from kgw_core.pending import Pending
 from kgw_core.spi.storage import Bounds, TopicPartition
 
@@ -33,7 +33,7 @@ class SlowToOpen(MemoryStore):
 async def test_a_log_that_is_slow_to_open_holds_up_no_other() -> None:
     store = SlowToOpen()
     kit = await a_kit(store)
-    logs = (await kit.topic(partitions=3 * openers.STEP)).partitions
+    logs = (await kit.topic(partitions=3 * opening.STEP)).partitions
     pending = [log.append(view(batch("a")), False) for log in logs]
     await turns(100)
     done = [isinstance(each, Pending) and each.done for each in pending]
@@ -48,13 +48,13 @@ async def test_a_log_that_is_slow_to_open_holds_up_no_other() -> None:
 async def test_others_get_turns_between() -> None:
     store = SlowToOpen()
     kit: Kit = await a_kit(store)
-    for log in (await kit.topic(partitions=20 * openers.STEP)).partitions:
+    for log in (await kit.topic(partitions=20 * opening.STEP)).partitions:
         log.append(view(batch("a")), False)
     most = 0
-    while len(store.asked) < 20 * openers.STEP:
+    while len(store.asked) < 20 * opening.STEP:
         before = len(store.asked)
         await anyio.lowlevel.checkpoint()
         most = max(most, len(store.asked) - before)
-    assert most <= 2 * openers.STEP
+    assert most <= 2 * opening.STEP
     store.gate.set()
     await kit.close()

@@ -39,10 +39,10 @@ from kgw_core.errors import (
     UnknownLeaderEpoch,
     UnknownTopicOrPartition,
 )
-from kgw_core.log.looking import RefusedRecords
 from kgw_core.log.manager import PRODUCER_EXPIRATION_MS
 from kgw_core.log.producers import Appended
 from kgw_core.log.resolving import FIRST_DELAY
+from kgw_core.log.validator import RefusedRecords
 from kgw_core.records import Codec, build_batch
 from kgw_core.spi.storage import Bounds, OffsetConflict, TopicPartition
 from kgw_core.testing.faults import FaultyStore

@@ -21,7 +21,6 @@ from broker_kit import (
 from kgw_storage_memory.store import MemoryStore
 
 from kgw_core.background import Background
-from kgw_core.budget import Budget
 from kgw_core.errors import (
     CorruptMessage,
     InvalidProducerEpoch,
@@ -117,7 +116,7 @@ class TestWherever:
         (log,) = (await kit.topic()).partitions
         store.patient = False
         opening = store.hold("bounds")
-        kit.logs.budget = budget = Budget(100_000)
+        budget = kit.limit_budget(100_000)
         sent = [send(log, 0), send(log, 1), send(log, 2)]
         one = budget.used // 3
         full = budget.most + one // 2 - 2 * one
@@ -135,9 +134,9 @@ class TestWherever:
         store.patient = False
         opening = store.hold("bounds")
         other = send(log, 0, producer=Q)
-        kit.logs.budget.take(2 << 62)
+        kit.logs.context.budget.take(2 << 62)
         assert isinstance(send(log, 0), KafkaStorageError)
-        kit.logs.budget.give(2 << 62)
+        kit.logs.context.budget.give(2 << 62)
         later = send(log, 1)
         opening.set()
         assert await outcome(other) == Appended(0)
@@ -157,9 +156,9 @@ class TestWherever:
         sent = []
         for sequence in (0, 1, 1, 2, 2):
             full = len(sent) % 2
-            kit.logs.budget.take(full << 63)
+            kit.logs.context.budget.take(full << 63)
             sent.append(send(log, sequence))
-            kit.logs.budget.give(full << 63)
+            kit.logs.context.budget.give(full << 63)
         opening.set()
         outcomes = [type(await outcome(each)) for each in sent]
         if fails:
@@ -168,7 +167,7 @@ class TestWherever:
             assert await outcome(send(log, 0)) == Appended(0)
         else:
             assert outcomes == [Appended, KafkaStorageError] * 2 + [Appended]
-        assert kit.logs.budget.used == 0
+        assert kit.logs.context.budget.used == 0
 
     @pytest.mark.parametrize("opened", [True, False])
     async def test_no_room(self, kit: Kit, store: SlowStore, opened: bool) -> None:
@@ -176,11 +175,11 @@ class TestWherever:
         if opened:
             await log.open()
         store.patient = False
-        kit.logs.budget.take(1 << 62)
-        kit.logs.budget.take(1 << 62)
+        kit.logs.context.budget.take(1 << 62)
+        kit.logs.context.budget.take(1 << 62)
         assert isinstance(send(log, 0), KafkaStorageError)
-        kit.logs.budget.give(1 << 62)
-        kit.logs.budget.give(1 << 62)
+        kit.logs.context.budget.give(1 << 62)
+        kit.logs.context.budget.give(1 << 62)
         assert await refused(send(log, 1))
         assert await outcome(send(log, 0)) == Appended(0)
 

@@ -23,7 +23,6 @@ from broker_kit import (
     waiting,
 )
 
-from kgw_core.budget import Budget
 from kgw_core.errors import (
     InvalidRecord,
     KafkaError,
@@ -34,10 +33,10 @@ from kgw_core.errors import (
     UnknownTopicOrPartition,
 )
 from kgw_core.log import writer
+from kgw_core.log.append_queue import QUEUED
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
 from kgw_core.log.resolving import FIRST_DELAY
-from kgw_core.log.room import QUEUED
 from kgw_core.pending import Pending
 from kgw_core.spi.storage import Capabilities, OffsetConflict
 
@@ -252,7 +251,7 @@ class TestBudget:
 
     async def test_what_waits_is_charged_until_the_store_has_it(self, slow: Kit, store: SlowStore) -> None:
         log = await slow.log()
-        budget = slow.logs.budget
+        budget = slow.logs.context.budget
         append(log, "a")
         held = await store.arrived()
         append(log, "b")
@@ -269,27 +268,27 @@ class TestBudget:
         self, slow: Kit, store: SlowStore
     ) -> None:
         log = await slow.log()
-        slow.logs.budget = Budget(20_000)
+        slow.limit_budget(20_000)
         taken = [append(log, "x" * 2_000)]
         held = await store.arrived()
         with pytest.raises(KafkaStorageError, match=r"max_total_in_flight_bytes") as refused:
             while len(taken) < 100:
                 taken += [append(log, "x" * 2_000)]
         assert refused.value.retriable
-        assert 20_000 < slow.logs.budget.used < 30_000
+        assert 20_000 < slow.logs.context.budget.used < 30_000
         held.release()
         await turns()
         (await store.arrived()).release()
         await turns()
         assert [done(each).base_offset for each in taken] == list(range(len(taken)))
-        assert slow.logs.budget.used == 0
+        assert slow.logs.context.budget.used == 0
         append(log, "again")
 
     async def test_a_refused_batch_leaves_its_producer_where_it_was(
         self, slow: Kit, store: SlowStore
     ) -> None:
         log = await slow.log()
-        slow.logs.budget = Budget(1)
+        slow.limit_budget(1)
         log.append(view(numbered(7, 0)), False)
         held = await store.arrived()
         with pytest.raises(KafkaStorageError):
@@ -311,7 +310,7 @@ class TestBudget:
             append(log, "b")
             held.fail(OSError("disk full"))
             await turns()
-            assert slow.logs.budget.used == 0
+            assert slow.logs.context.budget.used == 0
             await log.open()
         append(log, "a")
         held = await store.arrived()
@@ -320,19 +319,19 @@ class TestBudget:
         await turns()
         held.release()
         await turns()
-        assert slow.logs.budget.used == 0
+        assert slow.logs.context.budget.used == 0
 
     async def test_what_waits_for_the_log_to_open_counts_as_well(self, slow: Kit, store: SlowStore) -> None:
         (log,) = (await slow.topic()).partitions
         gate = store.hold("bounds")
-        slow.logs.budget = Budget(1)
+        slow.limit_budget(1)
         append(log, "a")
         with pytest.raises(KafkaStorageError):
             log.append(view(batch("b")), False)
         store.patient = False
         gate.set()
         await turns()
-        assert slow.logs.budget.used == 0
+        assert slow.logs.context.budget.used == 0
 
     async def test_a_log_that_does_not_open_gives_it_back(
         self, slow: Kit, store: SlowStore, monkeypatch: Any
@@ -346,7 +345,7 @@ class TestBudget:
         failed = append(log, "a")
         await turns()
         assert isinstance(failure(failed), KafkaStorageError)
-        assert slow.logs.budget.used == 0
+        assert slow.logs.context.budget.used == 0
 
 
 class TestOpening:
@@ -572,7 +571,7 @@ class TestFailures:
         await turns()
         outcomes = [type(failure(each)) for each in (*together[1:], later)]
         assert outcomes == [PolicyViolation, KafkaStorageError, KafkaStorageError]
-        assert slow.logs.budget.used == 0
+        assert slow.logs.context.budget.used == 0
         await log.open()
         together = [append(log, "d"), append(log, "e")]
         assert len((await store.arrived()).batches) == 2, "others are together again"

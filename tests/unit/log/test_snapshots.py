@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from kgw_core.background import Background
 from kgw_core.errors import KafkaStorageError
 from kgw_core.log import snapshots
-from kgw_core.log.kept import Kept
 from kgw_core.log.ledger import CountingLedger
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended, Producers
-from kgw_core.log.snapshots import PIECE, Snapshots, Unsettled, packed, unpacked
+from kgw_core.log.snapshots import PIECE, Checkpoints, Snapshots, Unsettled, packed, unpacked
 from kgw_core.pending import Pending
 from kgw_core.spi.state import StateCapabilities
 from kgw_core.spi.storage import Capabilities, Run, Topic, TopicPartition
@@ -47,7 +46,7 @@ def known(producers: Producers) -> dict[int, tuple[object, ...]]:
 
 def snapshots_in(state: MemoryStateStore) -> Snapshots:
     background = Background(ManualClock())
-    return Snapshots(Kept(state, (snapshots.key,), background), background)
+    return Snapshots(Checkpoints(state, (snapshots.key,), background), background)
 
 
 @settings(deadline=None)
@@ -188,7 +187,7 @@ class DurableState(MemoryStateStore):
 
 async def opened(kit: Kit, state: MemoryStateStore) -> PartitionLog:
     """The log as a gateway that has just started has it."""
-    kit.logs = LogManager(kit.store, kit.ledger, kit.clock, kit.spawn, 1 << 20, state=state)
+    kit.logs = LogManager(kit.log_settings(max_inflated=1 << 20, state=state))
     kit.start_writers(1)
     if "t" not in kit.catalog.by_name:
         await kit.topic()
@@ -231,7 +230,7 @@ async def test_a_stop_leaves_little_to_read_and_a_deletion_nothing(monkeypatch: 
     again = await opened(kit, state)
     assert store.bytes == 0
     assert len(again.producers) == 1
-    again.deleted()
+    kit.logs.delete(again)
     await turns()
     assert await state.get(snapshots.key(log.tp)) is None
     await kit.close()
@@ -308,7 +307,7 @@ async def test_a_snapshot_that_was_begun_before_a_deletion_is_not_kept(
     log.append(view(numbered(7, 0)), False)
     await turns()
     log.topic.deleted = True
-    log.deleted()
+    kit.logs.delete(log)
     await turns()
     go.set()
     await turns()
@@ -350,7 +349,7 @@ async def test_a_snapshot_that_is_on_its_way_at_a_deletion_is_not_kept(
     log.append(view(numbered(7, 0)), False)
     await turns()
     log.topic.deleted = True
-    log.deleted()
+    kit.logs.delete(log)
     await turns()
     state.go.set()
     await turns()
@@ -461,7 +460,7 @@ async def test_a_stop_goes_on_though_snapshots_cannot_be_kept(
     await turns()
     state.faults = [error] * 3
     await kit.logs.drained()
-    assert "the next start has more to read" in caplog.text
+    assert "have no new snapshot of their producers" in caplog.text
     await kit.close()
 
 
@@ -478,7 +477,7 @@ async def test_a_deleted_log_is_forgotten_after_any_failure(
     assert await state.get(snapshots.key(log.tp)) is not None
     state.faults = [error] * 3
     log.topic.deleted = True
-    log.deleted()
+    kit.logs.delete(log)
     await turns()
     assert list(kit.logs.background.health.failing) == ["forgetting deleted partitions"]
     for _ in range(10):
@@ -495,7 +494,7 @@ async def test_a_stop_tries_once_more_to_forget_a_deleted_log() -> None:
     await state.commit({snapshots.key(log.tp): b"old"})
     state.faults = [OSError("disk")]
     log.topic.deleted = True
-    log.deleted()
+    kit.logs.delete(log)
     await turns()
     await kit.logs.drained()
     assert await state.get(snapshots.key(log.tp)) is None
@@ -510,19 +509,19 @@ async def test_an_earlier_leader_does_not_put_an_older_one_in_its_place() -> Non
     before.append(view(numbered(1, 0)), False)
     await turns()
     assert kit.logs.snapshots is not None
-    await kit.logs.snapshots.keep(before)
+    await kit.logs.snapshots.save(before)
     await other.catalog.refresh()
     now = await opened(other, state)
     now.append(view(numbered(2, 0)), False)
     await turns()
     await now.trim(2)
-    await kit.logs.snapshots.keep(before)
+    await kit.logs.snapshots.save(before)
     again = await opened(await a_kit(store), state)
     assert {id for id, _ in again.producers} == {1, 2}
     now.append(view(numbered(2, 1)), False)
     await turns()
     assert other.logs.snapshots is not None
-    await other.logs.snapshots.keep(now)
+    await other.logs.snapshots.save(now)
     again = await opened(await a_kit(store), state)
     assert {id: producer.last_sequence for id, producer in again.producers} == {1: 0, 2: 1}
 

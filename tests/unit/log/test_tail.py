@@ -117,9 +117,7 @@ class Counting(SlowStore):
 
 async def cached(store: SlowStore) -> tuple[Kit, PartitionLog]:
     kit = await a_kit(store)
-    kit.logs = kit.broker.logs = LogManager(
-        store, kit.ledger, kit.clock, kit.spawn, 1 << 20, tail_cache=1 << 20
-    )
+    kit.logs = kit.broker.logs = LogManager(kit.log_settings(max_inflated=1 << 20, tail_cache=1 << 20))
     kit.catalog.log_factory = kit.logs.make_log
     kit.start_writers()
     return kit, await kit.log()
@@ -177,7 +175,7 @@ async def test_an_append_that_is_stored_after_the_deletion_is_not_kept() -> None
     log.append(view(batch("a")), False)
     under_way = await store.arrived()
     log.topic.deleted = True
-    log.deleted()
+    kit.logs.delete(log)
     under_way.release()
     await turns()
     tails = kit.logs.tails

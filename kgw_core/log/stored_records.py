@@ -17,17 +17,17 @@ LARGE: Final = 64 << 10
 """A batch of this many bytes, or a compressed one, is read in a thread."""
 
 
-async def looking(batch: RecordBatch, look: Callable[[], T]) -> T:
-    """The result of ``look()`` on ``batch``. Raises as it does."""
+async def in_thread_if_large(batch: RecordBatch, read: Callable[[], T]) -> T:
+    """The result of ``read()``, which reads the records of ``batch``. :raises Exception: from ``read``."""
     if batch.size < LARGE and not batch.attributes & 7:
-        return look()
-    return await workers.in_thread(look)
+        return read()
+    return await workers.in_thread(read)
 
 
 async def latest_time(batch: RecordBatch, max_inflated: int) -> int | None:
     """The largest time of the records (ms), regardless of the header; None if no record can be read."""
     try:
-        found = await looking(batch, partial(max_time_record, batch, max_inflated=max_inflated))
+        found = await in_thread_if_large(batch, partial(max_time_record, batch, max_inflated=max_inflated))
     except KafkaError:
         return None
     return None if found is None else found[1]

@@ -34,9 +34,9 @@ from kgw_core.errors import (
     OutOfOrderSequenceNumber,
     UnknownTopicOrPartition,
 )
-from kgw_core.log import looking, partition
-from kgw_core.log.looking import HERE_INFLATED, HERE_PACKED, RefusedRecords
+from kgw_core.log import partition, validator
 from kgw_core.log.producers import Appended
+from kgw_core.log.validator import HERE_INFLATED, HERE_PACKED, RefusedRecords
 from kgw_core.pending import Pending
 from kgw_core.records import Codec, build_batch, compress
 from kgw_core.records.batch import HEADER_SIZE, LOG_OVERHEAD
@@ -49,10 +49,10 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize("checking", ["frame", "header"])
 @pytest.mark.parametrize("header", [-1, 0, NOW - 1])
 async def test_a_header_that_is_behind_its_first_record_is_put_right_without_a_look(
-    kit: Kit, header: int, checking: looking.CheckRecords
+    kit: Kit, header: int, checking: validator.CheckRecords
 ) -> None:
     """The header tells both times. Retention would delete fresh records for it."""
-    kit.logs.check_records = checking
+    kit.logs.context.check_records = checking
     log = await kit.log(retention_ms="1000")
     log.append(view(altered(batch("a", "b"), max_timestamp=header)), True)
     log.append(view(altered(batch("c"), max_timestamp=NOW + 5)), True)
@@ -103,13 +103,13 @@ class Threads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[int] = []
-        looked_into = partition.looked_into
+        validated_in_thread = partition.validated_in_thread
 
         def noted(*arguments: Any) -> memoryview:
             self.seen.append(threading.get_ident())
-            return looked_into(*arguments)
+            return validated_in_thread(*arguments)
 
-        monkeypatch.setattr(partition, "looked_into", noted)
+        monkeypatch.setattr(partition, "validated_in_thread", noted)
 
 
 async def test_what_takes_long_is_looked_into_in_a_thread_and_the_rest_at_once(
@@ -130,7 +130,7 @@ async def test_what_takes_long_is_looked_into_in_a_thread_and_the_rest_at_once(
         assert log.append(view(small), False).base_offset in (0, 1, 501), at
     assert packing.append(keyed("x" * 1000), False) == Appended(0)
     assert threads.seen == []
-    monkeypatch.setattr(looking, "HERE_RECORDS", 499)
+    monkeypatch.setattr(validator, "HERE_RECORDS", 499)
     for long in (
         build_batch([(b"k", b"v", NOW)] * 500),
         build_batch([(b"k", noise[: HERE_INFLATED // 3], NOW)], codec=Codec.ZSTD),
@@ -140,7 +140,7 @@ async def test_what_takes_long_is_looked_into_in_a_thread_and_the_rest_at_once(
     await appended(packing.append(keyed("x" * HERE_PACKED), False))
     assert len(threads.seen) == 4
     assert threading.get_ident() not in threads.seen
-    assert kit.logs.budget.used == 0
+    assert kit.logs.context.budget.used == 0
 
 
 async def test_the_bytes_may_change_while_a_thread_looks_at_them(
@@ -159,15 +159,15 @@ class Gate:
     """Has batches of two records or more looked into in a thread, and holds it until the test lets it go."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(looking, "HERE_RECORDS", 1)
+        monkeypatch.setattr(validator, "HERE_RECORDS", 1)
         self._go = threading.Event()
-        looked_into: Callable[..., memoryview] = partition.looked_into
+        validated_in_thread: Callable[..., memoryview] = partition.validated_in_thread
 
         def held(*arguments: Any) -> memoryview:
             assert self._go.wait(10)
-            return looked_into(*arguments)
+            return validated_in_thread(*arguments)
 
-        monkeypatch.setattr(partition, "looked_into", held)
+        monkeypatch.setattr(partition, "validated_in_thread", held)
 
     def open(self) -> None:
         self._go.set()
@@ -183,13 +183,13 @@ async def test_what_comes_meanwhile_waits_and_keeps_its_order(kit: Kit, gate: Ga
     other = await kit.log("u")
     pending = [log.append(data, False) for data in (many("a"), keyed("b"), many("c"), keyed("d"))]
     assert all(isinstance(each, Pending) for each in pending)
-    assert kit.logs.budget.used > 2 * len(many("a"))
+    assert kit.logs.context.budget.used > 2 * len(many("a"))
     assert other.append(keyed("other"), False) == Appended(0), "another partition does not wait"
     gate.open()
     assert [await appended(each) for each in pending] == [Appended(at) for at in (0, 2, 3, 5)]
     values = values_of(log.read_now(0, 1 << 20) or ())
     assert values == [b"a", b"last", b"b", b"c", b"last", b"d"]
-    assert kit.logs.budget.used == 0
+    assert kit.logs.context.budget.used == 0
 
 
 @pytest.mark.parametrize("thread", [False, True])
@@ -231,7 +231,7 @@ async def test_any_number_of_batches_that_take_long_may_wait_for_one_log(
     assert len(deferred) == 1199
     values = values_of(log.read_now(0, 1 << 20) or ())
     assert values[::2] == [b"%d" % at for at in range(1200)]
-    assert kit.logs.budget.used == 0
+    assert kit.logs.context.budget.used == 0
 
 
 async def test_an_idempotent_producer_sends_on_and_again(kit: Kit, gate: Gate) -> None:
@@ -276,7 +276,7 @@ async def test_a_topic_that_is_deleted_meanwhile(kit: Kit, gate: Gate) -> None:
     for each in pending:
         with pytest.raises(UnknownTopicOrPartition):
             await appended(each)
-    assert kit.logs.budget.used == 0
+    assert kit.logs.context.budget.used == 0
 
 
 async def test_a_store_that_waits(slow: Kit, store: SlowStore, gate: Gate) -> None:
@@ -288,7 +288,7 @@ async def test_a_store_that_waits(slow: Kit, store: SlowStore, gate: Gate) -> No
         await appended(each)
     assert [done(each) for each in pending] == [Appended(0), Appended(2)]
     await turns()
-    assert slow.logs.budget.used == 0
+    assert slow.logs.context.budget.used == 0
 
 
 def from_producer(sequence: int) -> memoryview:
@@ -325,11 +325,11 @@ async def test_what_is_refused_while_the_log_opens_does_not_have_to_come_before_
     store.patient = False
     opening = store.hold("bounds")
     first = log.append(from_producer(0), False)
-    slow.logs.budget.take(2 * UNLIMITED)
+    slow.logs.context.budget.take(2 * UNLIMITED)
     for sequence in (4, 2):
         with pytest.raises(KafkaStorageError):
             log.append(from_producer(sequence), False)
-    slow.logs.budget.give(2 * UNLIMITED)
+    slow.logs.context.budget.give(2 * UNLIMITED)
     opening.set()
     await turns()
     gate.open()
@@ -342,11 +342,11 @@ async def test_where_it_is_refused_itself_what_was_refused_behind_it_comes_first
     log = await slow.log("t", cleanup_policy="compact")
     store.patient = False
     bad = log.append(many("v", key=None), False)
-    slow.logs.budget.take(2 * UNLIMITED)
+    slow.logs.context.budget.take(2 * UNLIMITED)
     for sequence in (4, 2):
         with pytest.raises(KafkaStorageError):
             log.append(from_producer(sequence), False)
-    slow.logs.budget.give(2 * UNLIMITED)
+    slow.logs.context.budget.give(2 * UNLIMITED)
     gate.open()
     with pytest.raises(RefusedRecords):
         await appended(bad)
@@ -370,7 +370,7 @@ async def test_no_more_threads_than_two_at_a_time() -> None:
 
 
 async def test_a_batch_of_more_records_than_there_is_room_for_is_refused(kit: Kit) -> None:
-    kit.logs.max_inflated = 1000 * RECORD_COST
+    kit.logs.context.max_inflated = 1000 * RECORD_COST
     log = await kit.log("t", cleanup_policy="compact")
     with pytest.raises(MessageTooLarge, match="a batch of 1001 records is not looked into, at most 1000 are"):
         await appended(log.append(bomb(1001), False))  # without compiled code a thread finds it out

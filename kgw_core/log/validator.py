@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final, Literal, TypeAlias
 
 from kgw_core.errors import CorruptMessage, InvalidRecord, InvalidTimestamp, MessageTooLarge
-from kgw_core.log.checks import Header, check_header_times
+from kgw_core.log.batch_header import Header, check_header_times
 from kgw_core.log.rewrite import repacked, set_times, target_codec
 from kgw_core.records import walk as walking
 from kgw_core.records.batch import (
@@ -92,7 +92,7 @@ class RefusedTimestamps(NamesRecords, InvalidTimestamp):
         self.batch_indexes = batch_indexes
 
 
-def look(
+def validate(
     data: memoryview,
     header: Header,
     configs: TopicConfigs,
@@ -137,10 +137,10 @@ def look(
             and count * RECORD_COST <= max_inflated
         ):
             return data, max_time  # nearly all batches return here
-    return _look_closely(data, header, configs, now, checking, max_inflated, here)
+    return _validate_fully(data, header, configs, now, checking, max_inflated, here)
 
 
-def _look_closely(
+def _validate_fully(
     data: memoryview,
     header: Header,
     configs: TopicConfigs,
@@ -156,7 +156,7 @@ def _look_closely(
     if here and not (less and checking == "header"):
         _check_short(header[1], count, codec, target)
     if less:
-        _look_less(data, header, configs, now, checking, max_inflated, here)
+        _validate_less(data, header, configs, now, checking, max_inflated, here)
         if max_time < base_time and not configs.log_append_time:  # the first record's time, for retention
             set_times(data, attributes, base_time)
             max_time = base_time
@@ -202,12 +202,12 @@ def _look_closely(
     return data, latest
 
 
-def looked_into(
+def validated_in_thread(
     data: memoryview, configs: TopicConfigs, now: int, checking: CheckRecords, max_inflated: int
 ) -> memoryview:
-    """:func:`look` in a thread."""
+    """:func:`validate` in a thread."""
     header = HEADER.unpack_from(data)
-    return _look_closely(data, header, configs, now, checking, max_inflated, here=False)[0]
+    return _validate_fully(data, header, configs, now, checking, max_inflated, here=False)[0]
 
 
 def _check_short(size: int, count: int, codec: int, target: int) -> None:
@@ -219,7 +219,7 @@ def _check_short(size: int, count: int, codec: int, target: int) -> None:
         raise TakesLong
 
 
-def _look_less(
+def _validate_less(
     data: memoryview,
     header: Header,
     configs: TopicConfigs,

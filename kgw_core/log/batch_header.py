@@ -1,6 +1,6 @@
 """Checks the header and the checksum of a produced v2 batch, as Kafka's UnifiedLog.analyzeAndValidateRecords.
 
-:mod:`kgw_core.log.looking` checks its records. The order of the checks and their errors are Kafka's.
+:mod:`kgw_core.log.validator` checks its records. The order of the checks and their errors are Kafka's.
 """
 
 from __future__ import annotations

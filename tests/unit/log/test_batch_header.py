@@ -14,7 +14,7 @@ from kgw_core.errors import (
     MessageTooLarge,
     UnsupportedCompressionType,
 )
-from kgw_core.log.checks import check_batch, check_header_times
+from kgw_core.log.batch_header import check_batch, check_header_times
 from kgw_core.records import HEADER_SIZE, Codec
 from kgw_core.topics.configs import TopicConfigs
 
