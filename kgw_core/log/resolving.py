@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kgw_core.background import Background, Tries
-from kgw_core.errors import UnknownTopicOrPartition
+from kgw_core.errors import KafkaError, UnknownTopicOrPartition
 from kgw_core.log.append_queue import Flight
 from kgw_core.log.kind import LogKind
-from kgw_core.records.batch import HEADER, LOG_APPEND_TIME, iter_batches
+from kgw_core.records.batch import HEADER, LOG_APPEND_TIME, RecordBatch, iter_batches
+from kgw_core.records.record import iter_records
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.storage import SCAN_BYTES, Buffer, LogStore, OffsetConflict, Run, TopicPartition
+from kgw_core.workers import in_thread
+
+_ANY_SIZE = 1 << 31  # the batches were within the limit when they were appended
 
 FIRST_DELAY, LONGEST_DELAY = 0.05, 2.0
 """The delays between two attempts in seconds. Each is twice the one before."""
@@ -61,7 +65,8 @@ async def stored_at(
     """The base offsets of ``flight`` in the store, or None if it was not stored.
 
     An append is atomic, but another leader may have got its first batch again. So each batch is looked up. If
-    the store numbers records, others may have written before it and in between.
+    the store numbers records, others may have written before it and in between. Batches without a sequence
+    and with equal records and times cannot be told apart; then one of them is enough.
 
     :raises OffsetConflict: others have written at its offset.
     :raises Exception: from the store.
@@ -77,17 +82,21 @@ async def stored_at(
         if start > first and led > epoch:  # or another leader wrote there, and has deleted it
             raise OffsetConflict(first, end)
     wanted = [_identity(batch.data, 0, kind.preserves_batches) for batch in left]
+    by_records = not kind.preserves_batches  # without the CRC two batches may have the same header
     offset = max(first, start)
     bases: list[int] = []
     while offset < end and len(bases) < len(wanted):
         runs = await store.read(tp, offset, SCAN_BYTES)
         if not runs:
             raise RuntimeError(f"{tp} ends at {end}, but there is nothing at offset {offset}")
-        for base, identity in _identities(runs, kind.preserves_batches):
+        for found, identity in _identities(runs, kind.preserves_batches):
             if len(bases) == len(wanted):
                 break
-            if identity == wanted[len(bases)]:
-                bases.append(base)
+            same = identity == wanted[len(bases)]
+            if same and by_records and found.producer_id < 0:  # else the sequence is unique
+                same = await in_thread(_same_records, found, left[len(bases)].data)
+            if same:
+                bases.append(found.base_offset)
             elif not numbers:
                 raise OffsetConflict(first, end)
         offset = runs[-1].next_offset
@@ -100,12 +109,12 @@ async def stored_at(
     return None
 
 
-def _identities(runs: Sequence[Run], preserved: bool) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """The base offset and the identity of each batch."""
+def _identities(runs: Sequence[Run], preserved: bool) -> Iterator[tuple[RecordBatch, tuple[int, ...]]]:
+    """Each batch with its identity."""
     for run in runs:
         at = 0
         for batch in iter_batches(run.data):
-            yield batch.base_offset, _identity(run.data, at, preserved)
+            yield batch, _identity(run.data, at, preserved)
             at += batch.size
 
 
@@ -117,3 +126,17 @@ def _identity(data: Buffer, at: int, preserved: bool) -> tuple[int, ...]:
     if preserved:
         return (header[1], *header[3:])
     return (header[6], *header[8:]) if header[5] & LOG_APPEND_TIME else header[6:]
+
+
+def _same_records(found: RecordBatch, appended: Buffer) -> bool:
+    """Whether both batches have the same keys, values, headers and times."""
+    try:
+        both = zip(_contents(found), _contents(RecordBatch(appended)), strict=True)
+        return all(one == other for one, other in both)
+    except (KafkaError, ValueError):  # another writer's batch may not be readable, or have fewer records
+        return False
+
+
+def _contents(batch: RecordBatch) -> Iterator[tuple[object, ...]]:
+    for record in iter_records(batch, max_inflated=_ANY_SIZE):
+        yield record.key, record.value, record.headers, record.timestamp

@@ -29,7 +29,8 @@ The contract. *The core promises:*
    ``below`` (None: the log's end); nothing if ``offset`` is the end;
    :class:`~kgw_core.errors.OffsetOutOfRange` outside ``start..end``. Without ``preserves_batches``,
    a batch read still has the header that was appended, except for base offset, leader epoch, length, CRC,
-   codec and, under log append time, base timestamp: the core recovers producers from it.
+   codec and, under log append time, base timestamp: the core recovers producers from it. Its
+   records have the same keys, values, headers and times.
 9. After ``trim(tp, before)``, ``bounds().start == before`` exactly, though the batch that contains it
    stays readable. Trimming below the start changes nothing; above the end raises ``OffsetOutOfRange``.
 10. ``end`` never goes back: not after everything is trimmed, not after reopening.

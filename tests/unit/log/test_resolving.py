@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -23,6 +25,7 @@ from broker_kit import (
 from kgw_storage_memory.store import MemoryStore
 
 from kgw_core.errors import (
+    KafkaError,
     KafkaStorageError,
     NotLeaderOrFollower,
     OutOfOrderSequenceNumber,
@@ -31,6 +34,7 @@ from kgw_core.errors import (
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
 from kgw_core.log.resolving import FIRST_DELAY, LONGEST_DELAY
+from kgw_core.records import Codec
 from kgw_core.spi.storage import Batch, Capabilities, Topic, TopicPartition
 from kgw_core.testing.faults import FaultyStore
 
@@ -196,6 +200,44 @@ async def test_a_store_that_numbers_records_is_searched_for_it(landed: bool) -> 
         with pytest.raises(KafkaStorageError):
             done(sent)
     await kit.close()
+
+
+@pytest.mark.parametrize("numbers", [True, False])
+@pytest.mark.parametrize("landed", [True, False])
+async def test_a_batch_with_the_same_header_and_other_records_is_not_taken_for_it(
+    numbers: bool, landed: bool
+) -> None:
+    """The store makes batches anew, so there is no CRC to compare, and the producer is not idempotent."""
+    store = NumberingStore() if numbers else SlowStore()
+    capabilities = replace(store.capabilities(), preserves_batches=False)
+    store.capabilities = lambda topic=None: capabilities  # type: ignore[method-assign]
+    kit = await a_kit(store)
+    kit.start_writers()
+    log = await kit.log()
+    other = await (await a_kit(store.inner)).log()
+
+    async def fails(appends: Any) -> list[Sequence[int] | Exception]:
+        if numbers or not landed:
+            other.append(view(batch("x", codec=Codec.GZIP)), False)
+        if landed:
+            other.append(view(batch("a", codec=Codec.GZIP)), False)
+        raise OSError("lost")
+
+    store.append_many = fails  # type: ignore[method-assign]
+    sent = log.append(view(batch("a")), False)
+    await until_done(sent)
+    if landed:
+        assert done(sent) == Appended(1 if numbers else 0)
+    else:
+        with pytest.raises(KafkaStorageError if numbers else NotLeaderOrFollower):
+            done(sent)
+    await kit.close()
+
+
+async def until_done(sent: Any) -> None:
+    """A thread compares the records."""
+    with suppress(KafkaError):
+        await sent.wait()
 
 
 @pytest.mark.parametrize("numbers", [True, False])
