@@ -146,7 +146,7 @@ class Coordinator:
         """A Heartbeat. :raises KafkaError: the error for the member."""
         groups = self.groups
         group = groups.get(group_id)
-        if group is None or groups.loading or groups.stopped:
+        if group is None or not group_id or groups.loading or groups.stopped:
             try:
                 groups.check(group_id)
             except CoordinatorLoadInProgress:

@@ -145,6 +145,12 @@ def offset_commit(s: Scene) -> None:
         some,
     )
     ask("empty group", (one, 0, 5, ""), group="", versions=some)
+    nobody = {"groupId": "", "memberId": "x", "generationId": 1}
+    s.ask("empty group: heartbeat", "Heartbeat", nobody, (0, 4))
+    s.ask("empty group: sync", "SyncGroup", nobody, (0, 3, 5))
+    leave = {"groupId": "", "memberId": "x", "members": [{"memberId": "x"}]}
+    s.ask("empty group: leave", "LeaveGroup", leave, (0, 5))
+    s.ask("empty group: describe", "DescribeGroups", {"groups": [""]}, (0, 6))
     ask("generation without members", (one, 0, 5, ""), versions=some, generationIdOrMemberEpoch=3)
     ask("generation -2", (one, 0, 5, ""), versions=some, generationIdOrMemberEpoch=-2)
     ask("generation 0", (one, 0, 5, ""), versions=some, generationIdOrMemberEpoch=0)
