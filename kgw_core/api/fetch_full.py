@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator
 
 from kgw_core.api.fetch_reading import BY_ID, PARTS, Fetch
 from kgw_core.api.large import STEP
 from kgw_core.broker import RequestContext
-from kgw_core.fetching.sessions import NO_SESSION, Key, Part
+from kgw_core.fetching.part import Part
+from kgw_core.fetching.sessions import NO_SESSION, Key
 from kgw_core.steps import at_once, taking_turns
 from kgw_core.wire.messages.fetch import (
     FetchableTopicResponse,
@@ -73,16 +74,17 @@ class FullFetch(Fetch):
     starves none.
     """
 
-    __slots__ = ("_begins", "_parts", "_session_parts", "_turn")
+    __slots__ = ("_begins", "_large", "_parts", "_session_parts", "_turn")
 
     def __init__(self, request: FetchRequest, context: RequestContext, *, begins: bool) -> None:
         super().__init__(request, context)
         self._begins = begins
+        self._large = False
         by_id = context.version >= BY_ID
         self._parts: list[Part] = []
         self._session_parts: dict[Key, Part] | None = None
         if context.entries > PARTS:
-            self._many = True  # _prepare() makes the parts
+            self._large = True  # _prepare() makes the parts
         else:
             if len(request.topics) != 1 or len(request.topics[0].partitions) != 1:
                 _merge(request, by_id)
@@ -93,6 +95,10 @@ class FullFetch(Fetch):
             ]
         self._turn = context.client.fetch_turn
         context.client.fetch_turn += 1
+
+    @property
+    def _many(self) -> bool:
+        return self._large
 
     async def _prepare(self) -> None:
         if self._many:
@@ -106,7 +112,7 @@ class FullFetch(Fetch):
                 self._parts.append(Part(topic.topic_id if by_id else topic.topic, asked))
                 yield
 
-    def _order(self) -> Iterable[Part]:
+    def _order(self) -> Collection[Part]:
         parts = self._parts
         if len(parts) < 2:
             return parts

@@ -16,8 +16,9 @@ Common rules of full fetches (:mod:`kgw_core.api.fetch_full`) and of fetches of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 
 import anyio.lowlevel
 
@@ -32,11 +33,13 @@ from kgw_core.errors import (
     OffsetOutOfRange,
     UnknownTopicOrPartition,
 )
-from kgw_core.fetching.sessions import Part
+from kgw_core.fetching.part import Part
+from kgw_core.fetching.sessions import LARGE
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.waiting import WaitingFetch
 from kgw_core.pending import Pending
 from kgw_core.spi.storage import Run
+from kgw_core.steps import at_once, taking_turns
 from kgw_core.wire import Buffer
 from kgw_core.wire.messages.fetch import (
     AbortedTransaction,
@@ -49,7 +52,9 @@ from kgw_core.wire.messages.fetch import (
     PartitionData,
 )
 
-PARTS = 2000
+T = TypeVar("T")
+
+PARTS = LARGE
 """A fetch with more parts is read in steps."""
 BY_ID = 13
 LEADERS = 16
@@ -67,7 +72,7 @@ class Fetch:
         "_least",
         "_left",
         "_looked",
-        "_many",
+        "_put_aside",
         "_readable",
         "_request",
         "_total",
@@ -78,9 +83,9 @@ class Fetch:
         self._context = context
         self._budget = min(request.max_bytes, context.broker.config.limits.fetch_max_bytes)
         self._least = min(request.min_bytes, self._budget)  # there are never more than max_bytes
-        self._many = False  # so many parts that they are read in steps
+        self._put_aside: Callable[[Part], object] | None = None  # called with parts that are idle
 
-    def _begin(self) -> Iterable[Part]:
+    def _begin(self) -> Collection[Part]:
         """Begin a read. Return the parts in the order of reading."""
         self._total = 0  # bytes read
         self._left = self._budget
@@ -92,7 +97,12 @@ class Fetch:
 
     # -- for the subclasses
 
-    def _order(self) -> Iterable[Part]:
+    @property
+    def _many(self) -> bool:
+        """Whether there are so many parts that they are read in steps."""
+        raise NotImplementedError
+
+    def _order(self) -> Collection[Part]:
         """The parts in the order of reading."""
         raise NotImplementedError
 
@@ -116,13 +126,16 @@ class Fetch:
         if self.satisfied:
             return self._response()
         pending: Pending[FetchResponse] = Pending()
-        waiting = self._wait(lambda: self._complete(pending))
+        self._answers = []  # the wait needs no data of the store
+        waiting = self._wait(
+            lambda: self._complete(pending), [part.log for part in self._order() if part.log is not None]
+        )
         pending.on_abandon = waiting.leave
         return pending
 
     def _complete(self, pending: Pending[FetchResponse]) -> None:
         try:
-            if self._read_now(self._begin()) is None:
+            if not self._many and self._read_now(self._begin()) is None:
                 pending.resolve(self._response())
             else:
                 self._context.broker.spawn(self._complete_slowly(pending))
@@ -133,51 +146,71 @@ class Fetch:
         try:
             async with self._room_for_answer():
                 await self._read()
-                pending.resolve(self._response())
+                pending.resolve(await self._response_in_steps())
         except Exception as error:
             pending.fail(error)
 
     def _room_for_answer(self) -> AbstractAsyncContextManager[None]:
         """Bytes of the budget of all answers that are read from stores, held until this answer is sent."""
-        most = sum(max(part.asked.partition_max_bytes, 1) for part in self._order())
-        return self._context.broker.logs.answers.hold(max(min(self._budget, most), 1))
+        most = self._budget
+        if not self._many:
+            most = min(most, sum(max(part.asked.partition_max_bytes, 1) for part in self._order()))
+        return self._context.broker.logs.answers.hold(max(most, 1))
 
     async def run(self, answer: Pending[FetchResponse]) -> None:
         """The same for any store. It ends without an answer if the client disconnects."""
         more: Pending[bool] = Pending()
         answer.on_abandon = lambda: more.resolve(False)
+        waiting: WaitingFetch | None = None
         try:
             await self._prepare()
             async with self._room_for_answer():
                 await self._read()
-                while not self.satisfied and self._outrun():
+                while not self.satisfied:
+                    if waiting is None:
+                        waiting = self._wait(lambda: more.resolve(True), ())
+                    else:
+                        waiting.missing = max(self._least - self._total, 1)
+                    # A log that has grown before it was watched wakes nobody, so it is looked for afterwards.
+                    await self._in_steps(waiting.watching(self._logs()))
+                    if waiting.over or not await self._in_steps(self._outrun()):
+                        break
                     await self._read()
-                if self.satisfied:
+                else:
                     answer.resolve(await self._response_in_steps())
                     return
-                waiting = self._wait(lambda: more.resolve(True))
-            try:
-                if not await more.wait():
-                    return
-            finally:
-                waiting.leave()
+                self._answers = []  # the wait needs no data of the store
+            if not await more.wait():
+                return
             async with self._room_for_answer():
                 await self._read()
                 answer.resolve(await self._response_in_steps())
         except Exception as error:
             answer.fail(error)
+        finally:
+            if waiting is not None:
+                waiting.leave()
 
-    def _outrun(self) -> bool:
+    async def _in_steps(self, steps: Generator[None, None, T]) -> T:
+        return await taking_turns(steps, STEP) if self._many else at_once(steps)
+
+    def _logs(self) -> Iterable[PartitionLog]:
+        """The logs to wait for."""
+        return (part.log for part in list(self._order()) if part.log is not None)
+
+    def _outrun(self) -> Generator[None, None, bool]:
         """Whether a log has grown, or was closed, while others were read. Then nothing would wake the
         fetch."""
-        read = {
-            id(part): answer.high_watermark for part, answer in zip(self._looked, self._answers, strict=True)
-        }
-        return any(
-            part.log is not None
-            and (not part.log.ready or part.log.high_watermark > read.get(id(part), part.quiet))
-            for part in self._order()
-        )
+        read: dict[Part, int] = {}
+        for part, answer in zip(self._looked, self._answers, strict=True):
+            read[part] = answer.high_watermark
+            yield
+        for part in list(self._order()):
+            log = part.log
+            if log is not None and (not log.ready or log.high_watermark > read.get(part, part.quiet)):
+                return True
+            yield
+        return False
 
     @property
     def satisfied(self) -> bool:
@@ -191,17 +224,16 @@ class Fetch:
             or self._context.broker.draining
         )
 
-    def _wait(self, complete: Callable[[], object]) -> WaitingFetch:
-        """Call ``complete()`` when there are enough bytes, or max_wait is over."""
-        request, logs = self._request, self._context.broker.logs
-        self._answers = []  # the wait needs no data of the store
+    def _wait(self, complete: Callable[[], object], logs: Collection[PartitionLog]) -> WaitingFetch:
+        """Call ``complete()`` when the logs have enough bytes, or max_wait is over."""
+        broker = self._context.broker.logs
         return WaitingFetch(
-            [part.log for part in self._order() if part.log is not None],
+            logs,
             max(self._least - self._total, 1),
-            request.max_wait_ms / 1000,
+            self._request.max_wait_ms / 1000,
             complete,
-            logs.clock,
-            logs.wakes,
+            broker.clock,
+            broker.wakes,
         )
 
     # -- reading
@@ -209,6 +241,7 @@ class Fetch:
     def _read_now(self, parts: Iterable[Part]) -> Part | None:
         """Read the changed ones of ``parts`` from memory, in turn. Return the first part whose log has to be
         opened, or whose store has to be awaited; None if there is none."""
+        put_aside = self._put_aside
         for part in parts:
             log = part.log
             if (
@@ -219,6 +252,8 @@ class Fetch:
                 and log.ready
             ):
                 self._readable = True
+                if put_aside is not None:
+                    put_aside(part)
                 continue
             log = self._look(part)
             if log is None:

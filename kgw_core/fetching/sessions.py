@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Collection, Sequence
+from typing import Final, TypeAlias
 
 from kgw_core.errors import FetchSessionIdNotFound, FetchSessionTopicIdError, InvalidFetchSessionEpoch
-from kgw_core.log.partition import PartitionLog
-from kgw_core.topics.catalog import TopicState
-from kgw_core.wire.messages.fetch import FetchPartition, FetchTopic, ForgottenTopic, PartitionData
+from kgw_core.fetching.changed import Changed
+from kgw_core.fetching.part import Part
+from kgw_core.wire.messages.fetch import FetchTopic, ForgottenTopic
 
 EVICTION_SECONDS = 120.0
 """Kafka's MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS, a constant there, too."""
@@ -37,60 +37,18 @@ NO_SESSION = 0
 FIRST_EPOCH = 1
 LAST_EPOCH = 2**31 - 1
 
+LARGE: Final = 2000
+"""A session with more partitions tracks those that have changed."""
+
 Key: TypeAlias = tuple[str | bytes, int]
 """The topic's name or 16-byte id, and the partition."""
 
 
-class Part:
-    """One partition of a fetch (Kafka's CachedPartition): what is asked and, in a session, what the client
-    knows.
-
-    ``state`` and ``log`` are those of the topic, or None until it is found. ``sent_end`` and ``sent_start``
-    are the high watermark and log start offset in the last answer with this partition. After an error
-    ``sent_end`` is -1, so that the next answer has the partition again.
-
-    While ``quiet`` equals the log's high watermark, there is nothing to read or to send, unless the log's
-    start or leader epoch differ from ``sent_start`` and ``epoch``. With -1 the partition has to be read.
-    """
-
-    __slots__ = ("asked", "epoch", "log", "quiet", "sent_end", "sent_start", "state", "topic")
-
-    def __init__(self, topic: str | bytes, asked: FetchPartition) -> None:
-        self.topic = topic
-        self.asked = asked
-        self.state: TopicState[PartitionLog] | None = None
-        self.log: PartitionLog | None = None
-        self.sent_end = -1
-        self.sent_start = -1
-        self.quiet = -1
-        self.epoch = -1
-
-    def is_news(self, answer: PartitionData) -> bool:
-        """Whether ``answer`` is new to the client: it has data, an error or other offsets."""
-        return (
-            bool(answer.records)
-            or answer.error_code != 0
-            or answer.high_watermark != self.sent_end
-            or answer.log_start_offset != self.sent_start
-            or answer.diverging_epoch is not None
-        )
-
-    def sent(self, answer: PartitionData) -> None:
-        """Remember that the client knows ``answer``."""
-        end = answer.high_watermark
-        self.sent_start = answer.log_start_offset
-        if answer.error_code or answer.records or answer.diverging_epoch is not None:
-            self.sent_end = -1 if answer.error_code else end
-            self.quiet = -1
-        else:
-            self.sent_end = end
-            self.quiet = end if self.asked.fetch_offset == end else -1
-
-
 class FetchSession:
-    """One session. ``parts`` are in the order of reading. ``epoch`` is that of the next fetch."""
+    """One session. ``parts`` are in the order of reading. ``epoch`` is that of the next fetch.
+    ``changed`` has the parts to read; with None that is all of them."""
 
-    __slots__ = ("_listed", "begun", "by_id", "epoch", "id", "parts", "size", "used")
+    __slots__ = ("_listed", "begun", "by_id", "changed", "epoch", "id", "parts", "size", "used")
 
     def __init__(self, id: int, by_id: bool, parts: dict[Key, Part], now: float) -> None:
         self.id = id
@@ -100,29 +58,53 @@ class FetchSession:
         self.begun = self.used = now
         self.size = len(parts)  # the counted partitions
         self._listed = False  # whether a larger session may evict it
+        self.changed: Changed | None = None
+        self._track_if_large()
+
+    def _track_if_large(self) -> None:
+        if self.changed is None and len(self.parts) > LARGE:
+            self.changed = Changed(self.parts.values())
+
+    @property
+    def to_read(self) -> Collection[Part]:
+        """The parts that a fetch has to look at, in order."""
+        return self.parts.values() if self.changed is None else self.changed.parts
 
     def change(self, topics: Sequence[FetchTopic], forgotten: Sequence[ForgottenTopic]) -> None:
         """Add and change the partitions of a fetch, then remove its forgotten ones."""
-        parts = self.parts
+        parts, changed = self.parts, self.changed
         for topic in topics:
             key = topic.topic_id if self.by_id else topic.topic
             for asked in topic.partitions:
                 part = parts.get((key, asked.partition))
                 if part is None:
-                    parts[key, asked.partition] = Part(key, asked)
+                    part = parts[key, asked.partition] = Part(key, asked)
                 else:
                     part.asked = asked
                     part.quiet = -1
+                if changed is not None:
+                    changed.put_back(part)
         for gone in forgotten:
             key = gone.topic_id if self.by_id else gone.topic
             for partition in gone.partitions:
-                parts.pop((key, partition), None)
+                part = parts.pop((key, partition), None)
+                if part is not None and changed is not None:
+                    changed.remove(part)
+        self._track_if_large()
 
     def move_to_end(self, part: Part) -> None:
         """Move the part to the end of the reading order."""
         key = part.topic, part.asked.partition
         if self.parts.pop(key, None) is not None:
             self.parts[key] = part
+        if self.changed is not None:
+            self.changed.put_last(part)
+
+    def end(self) -> None:
+        """The session is over."""
+        changed, self.changed = self.changed, None
+        if changed is not None:
+            changed.end(self.parts.values())
 
 
 class FetchSessions:
@@ -244,6 +226,7 @@ class FetchSessions:
 
     def _end(self, session: FetchSession) -> None:
         self._unlist(session)
+        session.end()
         del self._sessions[session.id]
         self.partitions -= session.size
 

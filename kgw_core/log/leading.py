@@ -7,6 +7,7 @@ import anyio.lowlevel
 from kgw_core.background import Faults
 from kgw_core.log.manager import LogManager
 from kgw_core.log.partition import PartitionLog
+from kgw_core.log.waiting import tell_closed
 from kgw_core.placement import Placement
 
 STEP = 250
@@ -55,6 +56,7 @@ class Leading:
         ledger = self._manager.context.ledger
         if log.ready:
             log.ready = False
+            tell_closed(log.waiting)
             await ledger.resign(log.tp, log.leader_epoch)
             return
         leader = ledger.leader(log.tp)  # it may lead a log that is closed, as after a failed append

@@ -17,7 +17,7 @@ from kgw_core.log.append_queue import Flight
 from kgw_core.log.log_state import LogState
 from kgw_core.log.producers import Producers
 from kgw_core.log.resolving import until_known
-from kgw_core.log.waiting import tell_appended, tell_changed
+from kgw_core.log.waiting import tell_appended, tell_changed, tell_closed
 from kgw_core.spi.ledger import NotLeader
 from kgw_core.spi.storage import Buffer, Fenced, OffsetConflict, TopicPartition
 
@@ -149,6 +149,8 @@ def fail_appends(
     if isinstance(failure, NotLeaderOrFollower | UnknownTopicOrPartition):
         log.producers = Producers()  # others may have written; else the acknowledged state stays valid
         tell_changed(log.waiting)
+    else:
+        tell_closed(log.waiting)
     if log.kind.tails is not None:
         log.kind.tails.drop(log.tp)
     if base >= 0:

@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, Final, Protocol, TypeAlias
 
 from kgw_core.clock import Clock, Timer
 
-Waiting: TypeAlias = "dict[WaitingFetch, None]"
-"""The fetches that wait on one log. The garbage collector does not track an empty plain dict."""
+AT_ONCE: Final = 500
+"""Logs that a fetch leaves before the event loop serves others."""
+
+
+class Watcher(Protocol):
+    """Is told of what happens to logs. ``key`` is what the watcher has put into :data:`Waiting`."""
+
+    def appended(self, size: int, key: Any) -> None:
+        """``size`` more bytes may be read."""
+
+    def changed(self, key: Any) -> None:
+        """The log has changed in another way, such as by a trim: it has to be read again."""
+
+    def closed(self, key: Any) -> None:
+        """The log is not ready any more. The next read opens it."""
+
+
+Waiting: TypeAlias = "dict[Watcher, Any]"
+"""The watchers of one log, each with a key of its own. The garbage collector does not track an empty plain
+dict."""
 
 
 def tell_appended(waiting: Waiting, size: int) -> None:
     """``size`` more bytes may be read."""
-    for fetch in list(waiting):
-        fetch.appended(size)
+    for watcher, key in list(waiting.items()):
+        watcher.appended(size, key)
 
 
 def tell_changed(waiting: Waiting) -> None:
     """The log has changed in another way: the fetches read again."""
-    for fetch in list(waiting):
-        fetch.changed()
+    for watcher, key in list(waiting.items()):
+        watcher.changed(key)
+
+
+def tell_closed(waiting: Waiting) -> None:
+    """The log is not ready any more. Nobody is woken: an answer would say nothing new."""
+    for watcher, key in list(waiting.items()):
+        watcher.closed(key)
 
 
 class Watched(Protocol):
@@ -49,7 +73,7 @@ class WaitingFetch:
         wakes: Wakes,
     ) -> None:
         self.missing = missing
-        self._logs = list(logs)
+        self._logs: list[Watched] = list(logs)
         self._complete: Callable[[], object] | None = complete
         self._wakes = wakes
         for log in self._logs:
@@ -57,15 +81,35 @@ class WaitingFetch:
         wakes.waiting[self] = None
         self._timer: Timer | None = clock.call_later(seconds, self.finish)
 
-    def appended(self, size: int) -> None:
+    @property
+    def over(self) -> bool:
+        """Whether the wait is over."""
+        return self._timer is None
+
+    def watch(self, log: Watched) -> None:
+        """Wait on this log, too."""
+        if self._timer is not None and self not in log.waiting:
+            log.waiting[self] = None
+            self._logs.append(log)
+
+    def watching(self, logs: Iterable[Watched]) -> Generator[None, None, None]:
+        """:meth:`watch` each of very many logs, in steps."""
+        for log in logs:
+            self.watch(log)
+            yield
+
+    def appended(self, size: int, key: None = None) -> None:
         """``size`` bytes were appended. The fetch is answered after this turn of the event loop."""
         self.missing -= size
         if self.missing <= 0:
             self._wakes.add(self)
 
-    def changed(self) -> None:
+    def changed(self, key: None = None) -> None:
         """A log has changed. The fetch is answered after this turn of the event loop."""
         self._wakes.add(self)
+
+    def closed(self, key: None = None) -> None:
+        """A log was closed. The fetch goes on to wait."""
 
     def finish(self) -> None:
         """Answer now, with the available data."""
@@ -74,16 +118,23 @@ class WaitingFetch:
             complete()
 
     def leave(self) -> bool:
-        """Stop waiting. Return False if the wait was over already."""
+        """Stop waiting. Return False if the wait was over already. Very many logs are left in steps."""
         timer, self._timer = self._timer, None
         if timer is None:
             return False
         timer.cancel()
         self._complete = None  # it refers to this object, and a cycle would be garbage
-        for log in self._logs:
-            log.waiting.pop(self, None)
         self._wakes.waiting.pop(self, None)
+        self._leave_logs()
         return True
+
+    def _leave_logs(self) -> None:
+        logs = self._logs
+        for log in logs[: -AT_ONCE - 1 : -1]:
+            log.waiting.pop(self, None)
+        del logs[-AT_ONCE:]
+        if logs:
+            asyncio.get_running_loop().call_soon(self._leave_logs)
 
 
 class Wakes:

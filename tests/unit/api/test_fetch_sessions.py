@@ -11,6 +11,7 @@ from broker_kit import a_client, a_kit, batch, done, turns, values_of, view, wai
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kgw_core.api import fetch_reading
 from kgw_core.config import Limits
 from kgw_core.errors import (
     FencedLeaderEpoch,
@@ -23,7 +24,9 @@ from kgw_core.errors import (
     UnknownTopicId,
     UnknownTopicOrPartition,
 )
+from kgw_core.fetching import sessions
 from kgw_core.fetching.sessions import LAST_EPOCH
+from kgw_core.log.waiting import tell_closed
 from kgw_core.wire.messages.fetch import (
     FetchPartition,
     FetchRequest,
@@ -34,6 +37,17 @@ from kgw_core.wire.messages.fetch import (
 
 if TYPE_CHECKING:
     from broker_kit import Kit
+
+
+@pytest.fixture(params=["small", "large", "large, in steps"], autouse=True)
+def size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything holds for sessions of any size. Large ones track what has changed; very large reads are done
+    in steps."""
+    if request.param != "small":
+        monkeypatch.setattr(sessions, "LARGE", 0)
+    if request.param == "large, in steps":
+        monkeypatch.setattr(fetch_reading, "PARTS", 0)
+
 
 V = 17
 """The version asked in, unless a test says otherwise: topics by id."""
@@ -132,6 +146,13 @@ async def consumer_of(kit: Kit, partitions: int = 3, *, offset: int = 0, version
     response = await consumer.poll()
     assert response.session_id and len(answers_of(response)) == partitions
     return consumer
+
+
+def close_log(kit: Kit, partition: int) -> None:
+    """As after a failed append."""
+    log = kit.catalog.by_name["t"].partitions[partition]
+    log.ready = False
+    tell_closed(log.waiting)
 
 
 def write(kit: Kit, partition: int, *values: str) -> None:
@@ -485,7 +506,9 @@ async def test_a_session_notices_a_new_leader_epoch(kit: Kit) -> None:
     request = a_fetch(V, {key: 1}, session_id=consumer.id, session_epoch=1)
     request.topics[0].partitions[0].current_leader_epoch = 0
     assert answers_of(await kit.ask(request, V)) == {}
+    close_log(kit, 0)
     kit.catalog.by_name["t"].partitions[0].leader_epoch = 1
+    kit.catalog.by_name["t"].partitions[0].ready = True
     response = await kit.ask(a_fetch(V, {}, session_id=consumer.id, session_epoch=2), V)
     assert errors_of(response) == {0: FencedLeaderEpoch.code}
 
@@ -530,11 +553,11 @@ async def test_a_log_that_closed_is_opened_again(kit: Kit) -> None:
     consumer = await consumer_of(kit, 2, offset=1)
     request = consumer.request(max_wait_ms=500)
     poll = waiting(kit.start(request, V))
-    kit.catalog.by_name["t"].partitions[1].ready = False
+    close_log(kit, 1)
     write(kit, 0, "x")
     await turns()
     assert list(errors_of(consumer.took(kit.decode(poll.result(), request, V)))) == [0]
-    kit.catalog.by_name["t"].partitions[1].ready = False
+    close_log(kit, 1)
     assert list(errors_of(await consumer.poll())) == [0]
     assert kit.catalog.by_name["t"].partitions[1].ready
 

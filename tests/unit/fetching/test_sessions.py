@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kgw_core.errors import FetchSessionIdNotFound, FetchSessionTopicIdError, InvalidFetchSessionEpoch
-from kgw_core.fetching.sessions import EVICTION_SECONDS, LAST_EPOCH, FetchSession, FetchSessions, Part
+from kgw_core.fetching.part import Part
+from kgw_core.fetching.sessions import EVICTION_SECONDS, LAST_EPOCH, FetchSession, FetchSessions
 from kgw_core.wire.messages.fetch import FetchPartition, FetchTopic, ForgottenTopic, PartitionData
 
 OLD = EVICTION_SECONDS + 1

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from broker_kit import Kit, batch, turns, view
+from broker_kit import Kit, SlowStore, a_kit, batch, turns, view
+from kgw_storage_memory.store import MemoryStore
 
+from kgw_core.errors import KafkaError, KafkaStorageError
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.waiting import WaitingFetch
+from kgw_core.pending import Pending
+from kgw_core.testing.faults import FaultyStore
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +114,79 @@ async def test_draining_completes_all(kit: Kit) -> None:
     kit.logs.wakes.finish_all()
     assert [poll.completed for poll in polls] == [1, 1, 1]
     assert polls[0].left_nothing()
+
+
+class Seen:
+    """Watches a log. ``told`` is what it was told since it was asked last."""
+
+    def __init__(self, log: PartitionLog) -> None:
+        self.log = log
+        self.told: list[str] = []
+        log.waiting[self] = "key"
+        self.state = self.now()
+
+    def now(self) -> tuple[object, ...]:
+        log = self.log
+        return log.ready, log.high_watermark, log.start, log.leader_epoch, log.topic.deleted
+
+    def appended(self, size: int, key: str) -> None:
+        self.told.append(f"appended to {key}")
+
+    def changed(self, key: str) -> None:
+        self.told.append(f"changed {key}")
+
+    def closed(self, key: str) -> None:
+        self.told.append(f"closed {key}")
+
+    def news(self) -> list[str]:
+        """What it was told. Of a log that was ready, nothing that readers see has changed without that."""
+        told, self.told = self.told, []
+        before, self.state = self.state, self.now()
+        assert told or self.state == before or not before[0]
+        return told
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_whatever_readers_see_of_a_log_it_tells_its_watchers(slow: bool) -> None:
+    """Large fetch sessions read only logs that have told them something."""
+    store = SlowStore() if slow else FaultyStore(MemoryStore())
+    kit = await a_kit(store)
+    kit.start_writers()
+    await kit.topic()
+    log = await kit.log()
+    await log.open()
+    seen = Seen(log)
+
+    async def append(error: KafkaError | None = None) -> None:
+        if not slow and error is not None:
+            store.fail("append", error)
+            with pytest.raises(KafkaStorageError):
+                log.append(view(batch("a")), False)
+            return
+        pending = log.append(view(batch("a")), False)
+        if isinstance(store, SlowStore):
+            held = await store.arrived()
+            held.release() if error is None else held.fail(error)
+        await turns()
+        assert not isinstance(pending, Pending) or pending.done
+
+    await append()
+    assert seen.news() == ["appended to key"]
+    await log.trim(1)
+    assert seen.news() == ["changed key"]
+    log.raise_high_watermark(1)
+    assert seen.news() == []
+    await append(KafkaStorageError("no luck"))
+    assert not log.ready
+    assert seen.news() == ["closed key"]
+    await log.open()
+    assert seen.news() == []
+    log.raise_high_watermark(3)
+    assert seen.news() == ["changed key"]
+    log.lose(4)
+    assert not log.ready
+    assert seen.news() == ["changed key"]
+    await kit.catalog.delete("t")
+    assert seen.news() == ["changed key"]
+    kit.logs.writers.stop()
+    await kit.close()
