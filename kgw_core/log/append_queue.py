@@ -60,13 +60,13 @@ class Queued(NamedTuple):
 
 
 class Flight:
-    """One append in flight: ``items`` with their ``batches``. ``span`` is its offsets, ``size`` its bytes. No
-    batch gets an offset below ``lowest``."""
+    """One append in flight: ``items`` with their ``batches``. ``span`` is the number of its offsets, ``size``
+    of its bytes. No batch gets an offset below ``lowest``."""
 
     __slots__ = ("batches", "items", "lowest", "size", "span")
 
     def __init__(self, items: Sequence[Queued], most: int, lowest: int) -> None:
-        """The first ``items`` of up to ``most`` bytes, at least one."""
+        """Take the first of ``items``: up to ``most`` bytes, but at least one item."""
         self.lowest = lowest
         self.batches: list[Batch] = []
         size = span = 0

@@ -40,8 +40,8 @@ _INT64 = struct.Struct(">q")
 
 
 class LastOffsets:
-    """Kafka's OffsetMap: the offset of each key's last record. Long keys are digests. ``full``: no more
-    room."""
+    """Kafka's OffsetMap: the offset of each key's last record. Long keys are stored as digests. ``full``:
+    there is no room for more keys."""
 
     def __init__(self, limit: int = MAP_BYTES) -> None:
         self._limit = limit // _ENTRY

@@ -28,7 +28,7 @@ from kgw_core.log.cleaning import MAP_BYTES, LastOffsets, cleaned
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.rewrite import is_large
 from kgw_core.log.snapshots import Checkpoints
-from kgw_core.log.upkeep import TURN_SECONDS, Turns, each_batch, each_log
+from kgw_core.log.upkeep import TURN_SECONDS, Throttle, each_batch, each_log
 from kgw_core.records.batch import RecordBatch, iter_batches
 from kgw_core.spi.storage import Batch, Fenced, LogStore, Run, TopicPartition
 from kgw_core.topics.configs import TopicConfigs
@@ -104,11 +104,11 @@ class Compaction:
         self._progress: dict[TopicPartition, Progress] = {}
         self._unreadable: set[TopicPartition] = set()  # logs for which a log line was written
         self._keeps_everything = False
-        self._turns = Turns(TURN_SECONDS)  # others get as long
+        self._throttle = Throttle(TURN_SECONDS)  # others get as long
 
     async def check(self) -> None:
         """Check all logs once. :raises PartlyFailed: some logs failed; the others were checked."""
-        await each_log(self._compacted(), self._check_log, self._turns)
+        await each_log(self._compacted(), self._check_log, self._throttle)
 
     def _compacted(self) -> Iterator[PartitionLog]:
         for log in list(self._logs()):
@@ -208,7 +208,7 @@ class Compaction:
             left: list[bytes | bytearray | None] = []
             for batch in batches:
                 left.append(await self._cleaned(log, batch, mapped.latest, configs))
-                await self._turns.rest()
+                await self._throttle.rest()
             async with log.changing():
                 if log.leader_epoch != epoch or log.start > max(offset, batches[0].base_offset):
                     continue  # the log was trimmed meanwhile, or another leader may have compacted it
@@ -310,7 +310,7 @@ class Compaction:
         async def read(offset: int) -> Sequence[Run]:
             return (await self._read(log, offset))[1]
 
-        return each_batch(read, offset, end, self._turns)
+        return each_batch(read, offset, end, self._throttle)
 
     async def _read(self, log: PartitionLog, offset: int) -> tuple[int, Sequence[Run]]:
         """The runs from ``offset`` on, or from the log's start if that is later; and this offset."""

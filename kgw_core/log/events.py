@@ -11,20 +11,20 @@ from kgw_core.spi.storage import TopicPartition
 
 
 class CoreEvents(StoreEvents, LedgerEvents):
-    """Events of logs are ignored until :meth:`listen`, as none is open before. One of topics is passed on
-    then."""
+    """Events of logs are ignored until :meth:`listen`, as no log is open before. An event of topics is passed
+    on then."""
 
     def __init__(self) -> None:
         self._find: Callable[[TopicPartition], PartitionLog | None] = lambda _: None
         self._on_topics: Callable[[], object] | None = None
-        self._early = False  # topics have changed, and nobody listened
+        self._early = False  # whether topics have changed before listen()
 
     def listen(
         self, find: Callable[[TopicPartition], PartitionLog | None], on_topics: Callable[[], object]
     ) -> None:
         """Pass events on, when the catalog is loaded. ``find`` returns the log of a partition, or None."""
         self._find, self._on_topics = find, on_topics
-        if self._early:  # after the catalog had read the topics, perhaps
+        if self._early:  # they may have changed after the catalog had read them
             on_topics()
 
     def grown(self, tp: TopicPartition, end: int) -> None:

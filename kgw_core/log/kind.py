@@ -10,12 +10,12 @@ from kgw_core.spi.storage import Capabilities
 
 class LogKind(NamedTuple):
     """``immediate``: the store gets each batch at once, at the ledger's offsets. ``numbers_records``: the
-    store chooses the offsets. ``alone``: each log has its own writer. ``preserves_batches``: reads return the
-    appended bytes. ``tails`` is the tail cache, or None."""
+    store chooses the offsets. ``own_writer``: each log has a writer of its own. ``preserves_batches``: reads
+    return the appended bytes. ``tails`` is the tail cache, or None."""
 
     immediate: bool
     numbers_records: bool
-    alone: bool
+    own_writer: bool
     preserves_batches: bool
     tails: TailCache | None
 
@@ -26,6 +26,6 @@ class LogKind(NamedTuple):
         # append_now takes the core's offsets, so a store that numbers records goes through the queue. A store
         # that gets its batches at once has a queue only behind an append with an unknown outcome.
         immediate = capabilities.immediate and not numbers
-        alone = immediate or capabilities.commit_scope == "partition"
+        own_writer = immediate or capabilities.commit_scope == "partition"
         caching = not immediate and not numbers
-        return cls(immediate, numbers, alone, capabilities.preserves_batches, tails if caching else None)
+        return cls(immediate, numbers, own_writer, capabilities.preserves_batches, tails if caching else None)

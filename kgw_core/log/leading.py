@@ -41,7 +41,7 @@ class Leading:
         self._openers.resigned = True
         faults = Faults("partition(s)")
         logs = list(self._manager.logs)
-        logs.sort(key=lambda log: not log.ready)  # one that is being opened may take long
+        logs.sort(key=lambda log: not log.ready)  # a log that is being opened may take long
         for number, log in enumerate(logs, 1):
             if number % STEP == 0:
                 await anyio.lowlevel.checkpoint()

@@ -68,11 +68,11 @@ class LogState:
 
         self.queue = AppendQueue(context.budget)
         self.immediate = kind.immediate
-        """Whether a batch goes to the store at once: off while the outcome of an append is unknown."""
+        """Whether the store gets each batch at once. False while the outcome of an append is unknown."""
         self.deferred: DeferredAppends | None = None
         """The deferred appends; None if there are none."""
         self.validating = False
-        """Whether they wait for a batch that is validated in a thread; else for the log to open."""
+        """Whether they wait for a batch that is validated in a thread. Else they wait for the log to open."""
 
         self.producers = Producers()
         self.unsaved = 0

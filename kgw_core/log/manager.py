@@ -22,7 +22,7 @@ from kgw_core.log.refused import RefusedSequences
 from kgw_core.log.retention import CHECK_SECONDS, Retention
 from kgw_core.log.snapshots import Checkpoints, Snapshots
 from kgw_core.log.tail import TailCache
-from kgw_core.log.upkeep import Turns, each_log
+from kgw_core.log.upkeep import Throttle, each_log
 from kgw_core.log.validator import CheckRecords
 from kgw_core.log.waiting import Wakes
 from kgw_core.log.writer import Writers
@@ -203,7 +203,7 @@ class LogManager:
         async def expire(log: PartitionLog) -> None:
             log.producers.expire(before)
 
-        await each_log(list(self.logs), expire, Turns())
+        await each_log(list(self.logs), expire, Throttle())
 
     # -- the end
 

@@ -127,7 +127,7 @@ class PartitionLog(LogState):
         """Append the single batch in ``data``, whose offset and leader epoch are written into the bytes.
 
         ``stable``: the bytes do not change after the call, and may be kept. ``validated``: the records are
-        checked already.
+        checked already, and the header is corrected.
 
         :raises KafkaError: the batch is refused, with Kafka's code. A Pending fails with the error of the
             store.
@@ -151,7 +151,7 @@ class PartitionLog(LogState):
                 last = (first + header[6]) % _SEQUENCES
                 known = self.producers.find(producer_id, header[10], first, last)
                 if known is not None:
-                    return known  # type: ignore[return-value] # what put() was given below
+                    return known  # type: ignore[return-value] # the outcome that put() got below
                 if context.refused.active and self.producers.get(producer_id) is None:
                     context.refused.check(self.tp, producer_id, header[10], first)
             max_timestamp = header[8]

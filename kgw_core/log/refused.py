@@ -112,7 +112,7 @@ class RefusedSequences:
         refusals = self._logs.get(tp)
         known = refusals.get(producer_id) if refusals is not None else None
         if damaged and (known is not None or self._count >= self._most // 2):
-            return  # there is something surer, or it may be junk, which is not to crowd the others out
+            return  # the known refusal is surer; or many damaged batches would take the room of others
         self.active = True
         if known is None or (known.later_only and not absent):
             if known is None and self._count >= self._most:
@@ -142,16 +142,18 @@ class RefusedSequences:
     def remember_batches(
         self, tp: TopicPartition, batches: Iterable[Buffer], producers: Producers | None, damaged: bool
     ) -> None:
-        """The same by their headers, for those of idempotent producers; ``producers``: those of the log, None
-        where they are not known."""
+        """These batches were refused with a retriable error. Those of idempotent producers are remembered.
+        ``producers`` are the log's, or None if they are unknown."""
         for producer_id, epoch, sequence in _of_producers(batches):
-            # Not after a batch in flight: if that one fails, its refusal is remembered.
+            # If a batch before this one is in flight and fails, that one is remembered.
             if producers is None or not producers.is_tentative(producer_id):
                 self.remember(tp, producer_id, epoch, sequence, damaged)
 
     def remember_absent(self, topic: str | bytes, partition: int, batches: Iterable[Buffer]) -> None:
-        """These were refused as there is no such partition, or another gateway leads it. ``topic``: its name,
-        or its id (16 bytes)."""
+        """These batches were refused, as there is no such partition, or another gateway leads it.
+
+        ``topic`` is the topic's name or its id (16 bytes).
+        """
         for producer_id, epoch, sequence in _of_producers(batches):
             if isinstance(topic, str):
                 tp = _by_name(topic, partition)
@@ -182,7 +184,7 @@ class RefusedSequences:
             self.remember(to, producer_id, refusal.epoch, refusal.sequence, absent=True)
 
     def check(self, tp: TopicPartition, producer_id: int, epoch: int, sequence: int) -> None:
-        """Whether a log may take this batch of a producer of which it has nothing.
+        """Return if the log may take this batch of a producer of which it has nothing.
 
         :raises OutOfOrderSequenceNumber: another batch was refused and has to come first.
         :raises InvalidProducerEpoch: a batch of a newer epoch was refused.
@@ -255,7 +257,9 @@ class RefusedSequences:
                     for producer_id, epoch, sequence, time in _REFUSAL.iter_unpack(entry.value)
                 }
             except struct.error as error:
-                logger.error("what is kept under %r is left alone: %s", entry.key, error)
+                logger.error(
+                    "the value of %r is ignored, as it has no refused sequences: %s", entry.key, error
+                )
                 continue
             self._logs[TopicPartition("", UUID(bytes=topic_id), partition)] = refusals
             self._count += len(refusals)

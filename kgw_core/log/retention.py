@@ -20,7 +20,7 @@ from kgw_core.clock import Clock
 from kgw_core.errors import OffsetOutOfRange
 from kgw_core.log.ages import Ages
 from kgw_core.log.partition import PartitionLog
-from kgw_core.log.upkeep import Turns, each_batch, each_log
+from kgw_core.log.upkeep import Throttle, each_batch, each_log
 from kgw_core.records.batch import RecordBatch
 from kgw_core.spi.storage import LogStore
 
@@ -52,11 +52,11 @@ class Retention:
         self._logs = logs
         self.interval = interval
         self._max_inflated = max_inflated
-        self._turns = Turns()
+        self._throttle = Throttle()
 
     async def check(self) -> None:
         """Check all logs once. :raises PartlyFailed: some logs failed; the others were checked."""
-        await each_log(list(self._logs()), self._check, self._turns)
+        await each_log(list(self._logs()), self._check, self._throttle)
 
     async def _check(self, log: PartitionLog) -> None:
         start = log.start
@@ -138,7 +138,7 @@ class Retention:
         """The batches below ``end``, from the one with ``start`` on."""
         sizes = chain((1,), repeat(PIECE))  # mostly the first one shows that there is nothing to delete
         return each_batch(
-            lambda offset: self._store.read(log.tp, offset, next(sizes)), start, end, self._turns
+            lambda offset: self._store.read(log.tp, offset, next(sizes)), start, end, self._throttle
         )
 
     async def _drop(self, log: PartitionLog, before: int) -> None:

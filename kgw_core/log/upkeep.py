@@ -18,8 +18,8 @@ TURN_SECONDS: Final = 0.002
 """How long the event loop is held at a time, without the time of the store."""
 
 
-class Turns:
-    """The turns of work that holds the event loop for long. Between two turns others have the event loop for
+class Throttle:
+    """Divides long work into turns of :data:`TURN_SECONDS`. Between two turns, others have the event loop for
     ``pause`` seconds, or for one turn."""
 
     def __init__(self, pause: float = 0.0) -> None:
@@ -38,16 +38,16 @@ class Turns:
 
 
 async def each_log(
-    logs: Iterable[PartitionLog], work: Callable[[PartitionLog], Awaitable[object]], turns: Turns
+    logs: Iterable[PartitionLog], work: Callable[[PartitionLog], Awaitable[object]], throttle: Throttle
 ) -> None:
     """Await ``work(log)`` for each log.
 
     :raises PartlyFailed: it failed on some logs. It was done on the others.
     """
     faults = Faults("partition(s)")
-    turns.begin()
+    throttle.begin()
     for log in logs:
-        await turns.rest()
+        await throttle.rest()
         try:
             await work(log)
         except (UnknownTopicOrPartition, NotLeaderOrFollower, Fenced):
@@ -58,7 +58,7 @@ async def each_log(
 
 
 async def each_batch(
-    read: Callable[[int], Awaitable[Sequence[Run]]], start: int, end: int, turns: Turns
+    read: Callable[[int], Awaitable[Sequence[Run]]], start: int, end: int, throttle: Throttle
 ) -> AsyncIterator[RecordBatch]:
     """The batches below offset ``end``, from the one with ``start`` on. ``read(offset)`` returns runs."""
     offset = start
@@ -69,7 +69,7 @@ async def each_batch(
                 if batch.next_offset > end:
                     return
                 yield batch
-                await turns.rest()
+                await throttle.rest()
         if not runs:
             return
         offset = runs[-1].next_offset

@@ -37,20 +37,20 @@ CheckRecords: TypeAlias = Literal["all", "frame", "header"]
 MOST_NAMED: Final = 1000
 """The most records that a refusal names."""
 
-HERE_SLOWLY: Final = 1_000
+ON_LOOP_SLOWLY: Final = 1_000
 """The most records that Python checks on the event loop: about a millisecond."""
-HERE_RECORDS: Final = 100_000 if walking.COMPILED else HERE_SLOWLY
-"""The most records that compiled code checks there: the same."""
-HERE_INFLATED: Final = 1 << 20
-"""The most bytes that are inflated there: one to three milliseconds."""
-HERE_PACKED: Final = 64 << 10
-"""The most bytes that are compressed there: the same."""
+ON_LOOP_RECORDS: Final = 100_000 if walking.COMPILED else ON_LOOP_SLOWLY
+"""The most records that compiled code checks there, which takes as long."""
+ON_LOOP_INFLATED: Final = 1 << 20
+"""The most bytes that are inflated there, which takes one to three milliseconds."""
+ON_LOOP_PACKED: Final = 64 << 10
+"""The most bytes that are compressed there, which takes as long."""
 _USUAL_RATIOS: Final = (1, 4, 2, 2, 4)
 """The assumed inflation of a batch before it is tried, by codec."""
 
-_NOT_THEIRS: Final = LOG_APPEND_TIME | DELETE_HORIZON
+_BROKERS_ONLY: Final = LOG_APPEND_TIME | DELETE_HORIZON
 """The attributes that only a broker sets."""
-_UNUSUAL: Final = CODEC_MASK | _NOT_THEIRS
+_UNUSUAL: Final = CODEC_MASK | _BROKERS_ONLY
 _NO_TIMES: Final = (NO_TIMESTAMP, NO_TIMESTAMP)
 
 
@@ -59,7 +59,7 @@ class _Memory(threading.local):
     inflating."""
 
     def __init__(self) -> None:
-        self.room = memoryview(bytearray(HERE_INFLATED))
+        self.room = memoryview(bytearray(ON_LOOP_INFLATED))
 
 
 _memory = _Memory()
@@ -99,7 +99,7 @@ def validate(
     now: int,
     checking: CheckRecords,
     max_inflated: int,
-    here: bool,
+    on_loop: bool,
 ) -> tuple[memoryview, int]:
     """Check the batch. Return it as it will be stored, except for offset and LogAppendTime, and its max
     timestamp.
@@ -109,8 +109,8 @@ def validate(
 
     :param now: ms since the epoch.
     :param max_inflated: the most bytes that the records may inflate to.
-    :param here: on the event loop: give up if it takes long.
-    :raises TakesLong: it takes long.
+    :param on_loop: this is the event loop: give up if the check takes long.
+    :raises TakesLong: the check takes long.
     :raises RefusedRecords: records are malformed, lack a key on a compacted topic, or, in a compressed batch,
         exceed ``max.decompressed.message.bytes``.
     :raises RefusedTimestamps: records are outside ``message.timestamp.before/after.max.ms``, or have a
@@ -125,7 +125,7 @@ def validate(
         and not configs.rewrites
         and not configs.compact
         and checking == "all"
-        and count <= HERE_RECORDS
+        and count <= ON_LOOP_RECORDS
         and (found := walking.walk(data, HEADER_SIZE, count)) is not None
     ):
         flags, earliest, latest = found
@@ -137,7 +137,7 @@ def validate(
             and count * RECORD_COST <= max_inflated
         ):
             return data, max_time  # nearly all batches return here
-    return _validate_fully(data, header, configs, now, checking, max_inflated, here)
+    return _validate_fully(data, header, configs, now, checking, max_inflated, on_loop)
 
 
 def _validate_fully(
@@ -147,16 +147,16 @@ def _validate_fully(
     now: int,
     checking: CheckRecords,
     max_inflated: int,
-    here: bool,
+    on_loop: bool,
 ) -> tuple[memoryview, int]:
     attributes, base_time, max_time, count = header[5], header[7], header[8], header[12]
     codec = attributes & CODEC_MASK
     target = target_codec(configs, codec)
     less = checking != "all" and target == codec and not configs.compact
-    if here and not (less and checking == "header"):
+    if on_loop and not (less and checking == "header"):
         _check_short(header[1], count, codec, target)
     if less:
-        _validate_less(data, header, configs, now, checking, max_inflated, here)
+        _validate_less(data, header, configs, now, checking, max_inflated, on_loop)
         if max_time < base_time and not configs.log_append_time:  # the first record's time, for retention
             set_times(data, attributes, base_time)
             max_time = base_time
@@ -165,26 +165,26 @@ def _validate_fully(
     records: Data = data
     at, readable = HEADER_SIZE, True
     if codec:
-        records, readable = _inflated(data, codec, max_inflated, here)
+        records, readable = _inflated(data, codec, max_inflated, on_loop)
         at = 0
     if count * RECORD_COST > max_inflated:
         _check_count(count, len(records) - at, max_inflated)
     found = walking.walk(records, at, count)
     if found is None:
-        _check_few(here, count)
+        _check_few(on_loop, count)
         raise _not_well_formed(walking.fault_in(records, at, count))
     flags, earliest, latest = found
     if flags:
-        _check_flags(flags, records, at, count, configs, here)
+        _check_flags(flags, records, at, count, configs, on_loop)
     if codec and len(records) > configs.max_decompressed_bytes:
-        _check_sizes(records, count, configs.max_decompressed_bytes, here)
+        _check_sizes(records, count, configs.max_decompressed_bytes, on_loop)
     earliest += base_time
     latest += base_time
     if configs.log_append_time:
         if attributes & LOG_APPEND_TIME:
-            raise _wrong_type(count)
+            raise _wrong_timestamp_type(count)
         if earliest < _MIN_INT64 or latest > _MAX_INT64:
-            _check_times(records, at, count, base_time, _MIN_INT64, _MAX_INT64, here)
+            _check_times(records, at, count, base_time, _MIN_INT64, _MAX_INT64, on_loop)
         latest = max_time
     else:
         if attributes & LOG_APPEND_TIME:
@@ -192,11 +192,11 @@ def _validate_fully(
         first, last = now - configs.timestamp_before_max_ms, now + configs.timestamp_after_max_ms
         if (latest > last or earliest < first or latest > _MAX_INT64) and (earliest, latest) != _NO_TIMES:
             first, last = max(first, _MIN_INT64), min(last, _MAX_INT64)
-            _check_times(records, at, count, base_time, first, last, here)
+            _check_times(records, at, count, base_time, first, last, on_loop)
         if latest < NO_TIMESTAMP:
             latest = NO_TIMESTAMP
-    if latest != max_time or attributes & _NOT_THEIRS:
-        set_times(data, attributes & ~_NOT_THEIRS, latest)
+    if latest != max_time or attributes & _BROKERS_ONLY:
+        set_times(data, attributes & ~_BROKERS_ONLY, latest)
     if target != codec or not readable:
         data = repacked(data, target, records if codec else data[HEADER_SIZE:], configs)
     return data, latest
@@ -205,17 +205,17 @@ def _validate_fully(
 def validated_in_thread(
     data: memoryview, configs: TopicConfigs, now: int, checking: CheckRecords, max_inflated: int
 ) -> memoryview:
-    """:func:`validate` in a thread."""
+    """The result of :func:`validate` with all checks, however long they take. For a thread."""
     header = HEADER.unpack_from(data)
-    return _validate_fully(data, header, configs, now, checking, max_inflated, here=False)[0]
+    return _validate_fully(data, header, configs, now, checking, max_inflated, on_loop=False)[0]
 
 
 def _check_short(size: int, count: int, codec: int, target: int) -> None:
     """Return if the header promises a short check. :raises TakesLong: it does not."""
     inflated = size * _USUAL_RATIOS[codec]
-    if count > HERE_RECORDS or (codec and inflated > HERE_INFLATED):
+    if count > ON_LOOP_RECORDS or (codec and inflated > ON_LOOP_INFLATED):
         raise TakesLong
-    if target != codec and inflated > HERE_PACKED:
+    if target != codec and inflated > ON_LOOP_PACKED:
         raise TakesLong
 
 
@@ -226,35 +226,35 @@ def _validate_less(
     now: int,
     checking: CheckRecords,
     max_inflated: int,
-    here: bool,
+    on_loop: bool,
 ) -> None:
-    """The check with ``topics.check_records`` other than "all": of the records' lengths and number, or
-    none."""
+    """Check less, as ``topics.check_records`` is not "all": the lengths and the number of the records, or
+    only the times in the header."""
     check_header_times(header, configs, now)
     if checking == "header":
         return
     records: Data = data
     at, codec, count = HEADER_SIZE, header[5] & CODEC_MASK, header[12]
     if codec:
-        records, _ = _inflated(data, codec, max_inflated, here)
+        records, _ = _inflated(data, codec, max_inflated, on_loop)
         at = 0
     if walking.walk(records, at, count, True) is None:
-        _check_few(here, count)
+        _check_few(on_loop, count)
         raise _not_well_formed(walking.fault_in(records, at, count, True))
 
 
-def _inflated(data: memoryview, codec: int, max_inflated: int, here: bool) -> tuple[Data, bool]:
+def _inflated(data: memoryview, codec: int, max_inflated: int, on_loop: bool) -> tuple[Data, bool]:
     """The inflated records of a compressed batch, and whether every client can read their compression.
 
     On the event loop they are in memory that the next batch uses again.
     """
     payload = data[HEADER_SIZE:]
     try:
-        if here:
-            return inflate_arrived(codec, payload, min(max_inflated, HERE_INFLATED), _memory.room)
+        if on_loop:
+            return inflate_arrived(codec, payload, min(max_inflated, ON_LOOP_INFLATED), _memory.room)
         return inflate_arrived(codec, payload, max_inflated)
     except InflatedTooLarge as error:
-        if here and max_inflated > HERE_INFLATED:
+        if on_loop and max_inflated > ON_LOOP_INFLATED:
             raise TakesLong from None
         raise MessageTooLarge(str(error)) from None
     except CorruptMessage as error:  # the CRC was right, so the client sent it so, and a retry would not help
@@ -262,17 +262,17 @@ def _inflated(data: memoryview, codec: int, max_inflated: int, here: bool) -> tu
 
 
 def _check_count(count: int, size: int, max_inflated: int) -> None:
-    """Check the number of records. :raises MessageTooLarge: ``size`` bytes may have too many records to
-    check."""
+    """Check the number of records. :raises MessageTooLarge: ``size`` bytes may have that many records, which
+    are too many to check."""
     if count * SMALLEST <= size:
         raise MessageTooLarge(
             f"a batch of {count} records is not looked into, at most {max_inflated // RECORD_COST} are"
         )
 
 
-def _check_few(here: bool, count: int) -> None:
+def _check_few(on_loop: bool, count: int) -> None:
     """Refuse malformed records. :raises TakesLong: a thread has to find the reason."""
-    if here and count > HERE_SLOWLY:
+    if on_loop and count > ON_LOOP_SLOWLY:
         raise TakesLong
 
 
@@ -280,37 +280,39 @@ def _not_well_formed(fault: Fault) -> RefusedRecords:
     return RefusedRecords(str(fault), [fault.number])
 
 
-def _check_flags(flags: int, records: Data, at: int, count: int, configs: TopicConfigs, here: bool) -> None:
+def _check_flags(
+    flags: int, records: Data, at: int, count: int, configs: TopicConfigs, on_loop: bool
+) -> None:
     """Check the flags. :raises RefusedRecords: the offset deltas do not count up, or a required key is
     missing."""
     if flags & OUT_OF_ORDER:
-        _check_few(here, count)
-        wrong = _culprits(records, at, count, lambda glance: glance.offset_delta != glance.number)
+        _check_few(on_loop, count)
+        wrong = _wrong_records(records, at, count, lambda glance: glance.offset_delta != glance.number)
         raise RefusedRecords("the records' offset deltas are not 0, 1, 2 and so on", wrong)
     if configs.compact:
-        _check_few(here, count)
-        wrong = _culprits(records, at, count, lambda glance: not glance.has_key)
+        _check_few(on_loop, count)
+        wrong = _wrong_records(records, at, count, lambda glance: not glance.has_key)
         raise RefusedRecords("compacted topics take no record without a key", wrong)
 
 
-def _check_sizes(records: Data, count: int, most: int, here: bool) -> None:
+def _check_sizes(records: Data, count: int, most: int, on_loop: bool) -> None:
     """Check the lengths. :raises RefusedRecords: some records exceed ``max.decompressed.message.bytes``."""
-    _check_few(here, count)
-    if wrong := _culprits(records, 0, count, lambda glance: glance.size > most):
+    _check_few(on_loop, count)
+    if wrong := _wrong_records(records, 0, count, lambda glance: glance.size > most):
         raise RefusedRecords(f"compressed records are over max.decompressed.message.bytes = {most}", wrong)
 
 
 def _check_times(
-    records: Data, at: int, count: int, base_time: int, first: int, last: int, here: bool
+    records: Data, at: int, count: int, base_time: int, first: int, last: int, on_loop: bool
 ) -> None:
     """Check the times. :raises RefusedTimestamps: some records have a time outside of the bounds."""
-    _check_few(here, count)
+    _check_few(on_loop, count)
 
     def outside(glance: Glance) -> bool:
         time = base_time + glance.time_delta
         return time != NO_TIMESTAMP and not first <= time <= last
 
-    if wrong := _culprits(records, at, count, outside):
+    if wrong := _wrong_records(records, at, count, outside):
         raise RefusedTimestamps(f"records have timestamps that are not between {first} and {last}", wrong)
 
 
@@ -321,15 +323,15 @@ def _check_claimed(max_time: int, count: int, configs: TopicConfigs, now: int) -
     """
     first, last = now - configs.timestamp_before_max_ms, now + configs.timestamp_after_max_ms
     if max_time == NO_TIMESTAMP or not first <= max_time <= last:
-        raise _wrong_type(count)
+        raise _wrong_timestamp_type(count)
 
 
-def _wrong_type(count: int) -> RefusedTimestamps:
-    everyone = list(range(min(count, MOST_NAMED)))
-    return RefusedTimestamps("clients may not set the timestamp type to LogAppendTime", everyone)
+def _wrong_timestamp_type(count: int) -> RefusedTimestamps:
+    all_records = list(range(min(count, MOST_NAMED)))
+    return RefusedTimestamps("clients may not set the timestamp type to LogAppendTime", all_records)
 
 
-def _culprits(records: Data, at: int, count: int, wrong: Callable[[Glance], bool]) -> list[int]:
+def _wrong_records(records: Data, at: int, count: int, wrong: Callable[[Glance], bool]) -> list[int]:
     """The indexes of the first wrong records, of records that are well formed."""
     found = (glance.number for glance in walking.glances(bytes(records), at, count) if wrong(glance))
     return list(islice(found, MOST_NAMED))

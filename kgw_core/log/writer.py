@@ -30,7 +30,7 @@ MAX_APPEND_BYTES = 8 << 20
 """The most bytes of one append, or one batch. More would save the store little, and delay the waiting
 requests and the store's own upkeep between two appends."""
 LEAST = 32 << 10
-"""The fewest bytes that a log counts in an append, as a store writes about a page for it."""
+"""A log counts for at least this many bytes of an append, as a store writes about a page for it."""
 
 
 class WrittenLog(Protocol):
@@ -81,7 +81,7 @@ class Writers:
         """The queue of ``log`` has batches."""
         if log.queue.in_flight:
             return
-        if not log.kind.alone:
+        if not log.kind.own_writer:
             self._due[log] = None
             self._wake.set()
         elif log not in self._writing:
@@ -117,8 +117,8 @@ class Writers:
         appends: list[Append] = []
         room = MAX_APPEND_BYTES
         while self._due and room > 0:
-            # In turn the one that has been due the longest, so that none waits for ever, and the newest, so
-            # that a single append does not stand behind thousands of another request.
+            # The log that has been due the longest and the newest one take turns. So no log waits for ever,
+            # and a single append does not wait for the thousands of another request.
             log = next(reversed(self._due) if len(logs) & 1 else iter(self._due))
             del self._due[log]
             if log.queue.waiting and not log.queue.in_flight:
@@ -162,14 +162,14 @@ class Writers:
                 self.resolve(log, unknown)
         except Exception:  # a fault of one log: the writer continues with the others
             logger.exception("%s: an append could not be settled", log.tp)
-        if log.queue.waiting and not log.kind.alone:
+        if log.queue.waiting and not log.kind.own_writer:
             self.submit(log)
 
     # -- appends with an unknown outcome
 
     def resolve(self, log: WrittenLog, error: Exception) -> None:
-        """``error`` leaves the outcome of the append in flight of ``log`` unknown: let it resolve that, then
-        go on."""
+        """``error`` leaves the outcome of the append in flight unknown: let the log resolve the outcome, and
+        then go on."""
         self._unresolved += 1
         self._spawn(self._resolve(log, error))
 

@@ -27,7 +27,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     """Each form of the walk."""
     if request.param == "python":
         monkeypatch.setattr(walk, "walk", walk.walk_or_none)
-        monkeypatch.setattr(validator, "HERE_RECORDS", validator.HERE_SLOWLY)
+        monkeypatch.setattr(validator, "ON_LOOP_RECORDS", validator.ON_LOOP_SLOWLY)
     return str(request.param)
 
 

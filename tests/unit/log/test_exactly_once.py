@@ -235,7 +235,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.threads = Threads()
         self.patches = [
             patch("kgw_core.workers.in_thread", self.threads.in_thread),
-            patch.object(validator, "HERE_RECORDS", 2),
+            patch.object(validator, "ON_LOOP_RECORDS", 2),
         ]
         for each in self.patches:
             each.start()

@@ -36,7 +36,7 @@ from kgw_core.errors import (
 )
 from kgw_core.log import partition, validator
 from kgw_core.log.producers import Appended
-from kgw_core.log.validator import HERE_INFLATED, HERE_PACKED, RefusedRecords
+from kgw_core.log.validator import ON_LOOP_INFLATED, ON_LOOP_PACKED, RefusedRecords
 from kgw_core.pending import Pending
 from kgw_core.records import Codec, build_batch, compress
 from kgw_core.records.batch import HEADER_SIZE, LOG_OVERHEAD
@@ -118,8 +118,8 @@ async def test_what_takes_long_is_looked_into_in_a_thread_and_the_rest_at_once(
     threads = Threads(monkeypatch)
     log = await kit.log("t")
     packing = await kit.log("u", compression_type="lz4")
-    noise = random.Random(1).randbytes(HERE_INFLATED)
-    zeros = bytes(HERE_INFLATED)
+    noise = random.Random(1).randbytes(ON_LOOP_INFLATED)
+    zeros = bytes(ON_LOOP_INFLATED)
     for at, small in enumerate(
         (
             build_batch([(b"k", noise[:500_000], NOW)]),
@@ -130,14 +130,14 @@ async def test_what_takes_long_is_looked_into_in_a_thread_and_the_rest_at_once(
         assert log.append(view(small), False).base_offset in (0, 1, 501), at
     assert packing.append(keyed("x" * 1000), False) == Appended(0)
     assert threads.seen == []
-    monkeypatch.setattr(validator, "HERE_RECORDS", 499)
+    monkeypatch.setattr(validator, "ON_LOOP_RECORDS", 499)
     for long in (
         build_batch([(b"k", b"v", NOW)] * 500),
-        build_batch([(b"k", noise[: HERE_INFLATED // 3], NOW)], codec=Codec.ZSTD),
+        build_batch([(b"k", noise[: ON_LOOP_INFLATED // 3], NOW)], codec=Codec.ZSTD),
         build_batch([(b"k", zeros, NOW)], codec=Codec.ZSTD),
     ):
         await appended(log.append(view(long), False))
-    await appended(packing.append(keyed("x" * HERE_PACKED), False))
+    await appended(packing.append(keyed("x" * ON_LOOP_PACKED), False))
     assert len(threads.seen) == 4
     assert threading.get_ident() not in threads.seen
     assert kit.logs.context.budget.used == 0
@@ -159,7 +159,7 @@ class Gate:
     """Has batches of two records or more looked into in a thread, and holds it until the test lets it go."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(validator, "HERE_RECORDS", 1)
+        monkeypatch.setattr(validator, "ON_LOOP_RECORDS", 1)
         self._go = threading.Event()
         validated_in_thread: Callable[..., memoryview] = partition.validated_in_thread
 
