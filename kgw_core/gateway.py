@@ -246,6 +246,7 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
         log_factory=logs.make_log,
     )
     catalog.on_deleted(logs.topic_deleted)
+    catalog.on_updated(logs.topic_updated)
     try:
         await catalog.load()
     except Exception as error:

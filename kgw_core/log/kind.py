@@ -1,4 +1,4 @@
-"""The kind of a log, from its topic's capabilities. All logs of one kind share one object."""
+"""The kind of a log, from its topic's capabilities when it opens. All logs of one kind share one object."""
 
 from __future__ import annotations
 

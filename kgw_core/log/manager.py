@@ -108,6 +108,7 @@ class LogManager:
             writers=self.writers,
             openers=Openers(spawn),
             changing=KeyedLocks(),
+            kind=self.kind,
             check_records=settings.check_records,
             max_inflated=settings.max_inflated,
         )
@@ -155,6 +156,13 @@ class LogManager:
         self.logs[log] = None
         self.refused.made(tp)
         return log
+
+    def topic_updated(self, topic: TopicState[PartitionLog]) -> None:
+        """The topic was updated, and its capabilities may have changed: close logs of another kind."""
+        kind = self.kind(topic.topic)
+        for log in topic.partitions:
+            if log.kind is not kind:
+                log.change_kind()
 
     async def topic_deleted(self, topic: TopicState[PartitionLog]) -> None:
         """The topic was deleted: end its logs. Return when all appends to them are answered."""

@@ -89,6 +89,8 @@ class PartitionLog(LogState):
                     self.check_exists()  # it may have been deleted meanwhile
                     if self.lost:
                         raise NotLeaderOrFollower(f"{self.tp} was lost to another gateway")
+                    self.kind = context.kind(self.topic.topic)  # nothing is in flight
+                    self.immediate = self.kind.immediate
                     self._begin(found)
             except Exception as error:
                 failure = explained(error, self.tp)
@@ -322,6 +324,12 @@ class PartitionLog(LogState):
         await self.open()
         await trimming.trim(self, before)
         return self.start
+
+    def change_kind(self) -> None:
+        """The store's capabilities for the topic have changed: close the log, which has the new kind when it
+        opens again. Queued batches are refused with a retriable error."""
+        if self.ready:
+            fail_appends(self, KafkaStorageError(f"{self.tp} opens again, as its topic has changed"))
 
     def lose(self, epoch: int) -> None:
         """Another gateway leads the log, in ``epoch`` (-1: unknown)."""

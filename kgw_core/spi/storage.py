@@ -216,7 +216,8 @@ class LogStore(ABC):
 
     def capabilities(self, topic: Topic | None = None) -> Capabilities:
         """What holds for ``topic``; if it is None, for the store as a whole. The core asks when the store
-        is open; the suite asks before that, too, to choose its tests."""
+        is open, and for a topic again when the topic was updated. Appends that the core began before may
+        still come then. The suite asks before the store is open, too, to choose its tests."""
         return Capabilities()
 
     # -- topics

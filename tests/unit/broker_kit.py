@@ -271,6 +271,7 @@ class Kit:
             log_factory=self.logs.make_log,
         )
         self.catalog.on_deleted(self.logs.topic_deleted)
+        self.catalog.on_updated(self.logs.topic_updated)
         self.events = CoreEvents()
         background = self.logs.background
         self.events.listen(

@@ -128,8 +128,7 @@ class TestUnknownOutcomes:
         log = await kit.log(message_timestamp_type="LogAppendTime")
         store.fail("append", OSError("lost"), late=True)
         sent = waiting(log.append(view(batch("a", time=1_600_000_000_000)), False))
-        await turns()
-        assert done(sent).base_offset == 0
+        assert (await sent.wait()).base_offset == 0
         await kit.close()
 
 
