@@ -185,7 +185,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
             *itertools.pairwise(("max_request_size", "max_in_flight_bytes", "max_total_in_flight_bytes")),
             ("max_queued_bytes", "max_total_queued_bytes"),
             ("fetch_max_bytes", "max_total_queued_bytes"),
-            ("max_request_size", "max_total_queued_bytes"),  # a batch that was taken can be given
+            ("max_request_size", "max_total_queued_bytes"),  # an accepted batch can be fetched
         )
         _check_order(self, rising, format_size)
         self._check_partitions()

@@ -82,7 +82,7 @@ class Client:
 
     def sent_error(self, api: str, error: KafkaError, where: str) -> None:
         """An answer has an error code. The first of its kind on this connection is logged."""
-        kind = hash((api, error.code, where))  # not the text, which may be long
+        kind = hash((api, error.code, where))  # without the text, which may be long
         if kind in self._reported or len(self._reported) >= _MOST_REPORTED:
             self.unreported += 1
             logger.debug("again: %s %s %s: %s", self, api, error_name(error.code), error)

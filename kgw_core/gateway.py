@@ -279,7 +279,7 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
     server = Server(Dispatcher(broker, registry.load()), config.limits, budget, logs.coalescer)
     configs.apply = partial(reconfigure, config, configs, catalog, logs, server)
     await configs.apply()
-    for number in range(store.writers):  # any topic may need them, whatever holds for the store as a whole
+    for number in range(store.writers):  # a topic may need them, even if the store as a whole does not
         tasks.start_soon(background.keep, f"writer {number + 1} of the store", logs.writers.run)
     tasks.start_soon(
         background.every, "closing late connections", server.check_interval, server.check_timeouts

@@ -72,7 +72,7 @@ class Registrations:
         self._version = ABSENT
         self._renewed = 0.0
         self._seen: dict[bytes, tuple[int, float]] = {}  # version, and when it was first seen
-        self._turn = anyio.Lock()  # of heartbeats, and of the end
+        self._turn = anyio.Lock()  # for heartbeats and the end
         self._left = False
         self._lapse: Timer | None = None  # at the end of the session
 
@@ -173,7 +173,7 @@ class Registrations:
             self._lapse.cancel()
         left = self._timeout - (self._clock.monotonic() - began)
         self._lapse = self._clock.call_later(max(left, 0.0), self._tell)
-        if late:  # the session was over before this was there: others may have taken over meanwhile
+        if late:  # the session expired before this commit: others may have taken over meanwhile
             await self._renew(self._version, anew=True)
         elif anew and not first:
             self._tell()

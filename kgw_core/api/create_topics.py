@@ -70,7 +70,7 @@ async def _create(
     result.topic_id = state.id_bytes
     result.num_partitions = state.topic.partitions
     result.replication_factor = 1
-    result.configs = [  # with the values of the request
+    result.configs = [  # with the request's values
         CreatableTopicConfigs(
             entry.name, given.get(entry.name, entry.value), entry.read_only, entry.source, entry.sensitive
         )

@@ -49,7 +49,9 @@ def run(
         health = StatusFile("--health-file", health_file) if health_file is not None else None
         anyio.run(_run, settings, chosen, ready, health, backend_options=options)
     except* (ConfigError, StartError, StopError) as group:
-        problems = _leaves(group)  # raised below: before 3.11.4 what is raised here comes in a group
+        problems = _leaves(
+            group
+        )  # raised below, as before 3.11.4 an exception that is raised here comes in a group
     except* KeyboardInterrupt:
         interrupted = True
     if problems:

@@ -139,7 +139,7 @@ class Connection:
             except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, OSError):
                 reason = f"{self.where} closed the connection instead of answering {name} v{version}"
                 await self._fail(reason, HungUp)
-            except BaseException:  # a late answer would be taken for the next request's
+            except BaseException:  # a late answer would count as the next request's
                 with anyio.CancelScope(shield=True):
                     await self.close()
                 raise

@@ -90,4 +90,4 @@ class Changed:
             if fetch.over:
                 self.fetch = None
             else:
-                fetch.watch(part.log)  # it is no longer told by this object
+                fetch.watch(part.log)  # this object no longer reports its changes

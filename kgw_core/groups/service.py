@@ -231,7 +231,7 @@ class GroupService:
             return
         waiting = self._waiting.setdefault(group_id, {})
         waiting[token] = answer
-        if group_id in self._faulty:  # a store that never waits had this request's write at once
+        if group_id in self._faulty:  # an immediate store had this request's write at once
             self._refuse_waiting(group_id, self._faulty[group_id])
             return
 

@@ -79,7 +79,7 @@ class LogStateStore(StateStore):
         self._end = 0  # the table has the log up to here
         self._certain = False  # whether the log ends there
         self._log_bytes = 0
-        self._live_bytes = 0  # about the bytes of the live entries
+        self._live_bytes = 0  # the approximate bytes of the live entries
         self._carry: _Carry | None = None
         self._lock = anyio.Lock()
 
@@ -90,7 +90,9 @@ class LogStateStore(StateStore):
         """Create the topic if there is none, and read the log."""
         topic = await self._topic()
         if topic is None:
-            with contextlib.suppress(TopicAlreadyExists):  # another gateway that starts was faster
+            with contextlib.suppress(
+                TopicAlreadyExists
+            ):  # another gateway that starts at the same time was faster
                 await self._store.create_topic(Topic(TOPIC, uuid4(), 1, CONFIGS))
             topic = await self._topic()
             if topic is None:

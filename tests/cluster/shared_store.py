@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Shared:
-    """What the gateways share; one at a time is at it."""
+    """The part that the gateways share. One of them at a time uses it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class SharedStore(LogStore):
         self.gate: anyio.Event | None = None
         self.held = 0
         self.late: list[Exception | Sequence[int]] = []
-        """What came of appends that had to wait at the gate."""
+        """The outcomes of appends that had to wait at the gate."""
 
     async def open(self, context: StoreContext | None = None) -> None:
         self._context = context or StoreContext()

@@ -16,7 +16,7 @@ from kgw_core.testing import LogStoreSuite
 
 
 class ReencodingStore(MemoryStore):
-    """What is read is compressed anew: header fields are what they were, bytes are not."""
+    """Read batches are compressed anew: their header fields are the same, and their bytes differ."""
 
     name = "reencoding"
 

@@ -1,4 +1,4 @@
-"""What the broken stores share: a registry, and a store that is right to start from."""
+"""The base of the broken stores: a registry, and a correct store."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Asking:
             self._client.create_topic(self.topics[name], 1, **named)
 
     def ask(self, kind: Kind) -> Answer:
-        """What comes of one batch of a kind."""
+        """The outcome of one batch of a kind."""
         now = int(time.time() * 1000)
         sent = kind.make(now)
         request: Any = wire.message("ProduceRequest")(acks=-1, timeout_ms=30_000)

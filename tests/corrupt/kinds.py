@@ -47,7 +47,7 @@ class Kind:
 
     @property
     def key(self) -> str:
-        """What it is called in a table of answers."""
+        """Its name in a table of answers."""
         return f"{self.topic}/{self.id}"
 
 

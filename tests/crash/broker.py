@@ -150,7 +150,7 @@ class Broker:
 
 
 def _write_plugin(place: Path) -> None:
-    """What tells the gateway of a plugin, as an installation would."""
+    """Registers a plugin with the gateway, as an installation would."""
     about = place / "kgw_storage_erratic-0.dist-info"
     about.mkdir(parents=True, exist_ok=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: kgw-storage-erratic\nVersion: 0\n")

@@ -47,7 +47,7 @@ class Config(SqliteConfig, frozen=True, kw_only=True):
 
 
 class Luck:
-    """What comes of each call."""
+    """Chooses the outcome of each call."""
 
     def __init__(self, config: Config) -> None:
         self._chance = random.Random(config.seed)

@@ -1,4 +1,4 @@
-"""What clients were told, what the logs say, and whether the two agree. One class a kind of topic."""
+"""Compares the answers to clients with the logs. There is one class for each kind of topic."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class History(ABC):
         return sum(map(len, self.acknowledged.values()))
 
     def begin(self, partition: int, start: int) -> int:
-        """Where to read from, in a log that begins at ``start``."""
+        """The offset to read from, in a log that begins at ``start``."""
         return start
 
     @abstractmethod
@@ -221,7 +221,7 @@ class Compacted(History):
         self._now[partition][offset] = entry
 
     def missing(self, partition: int, known: dict[int, Entry]) -> list[str]:
-        """What is not there, of ``known``, and was not replaced by a later record of its key."""
+        """The records of ``known`` that are missing and were not replaced by a later record of their key."""
         latest = {compacted_key(entry.number): entry.number for entry in self._now[partition].values()}
         tombstones: dict[bytes, int] = {}
         for number in range(self.sent[partition]):

@@ -1,4 +1,4 @@
-"""What the producers send: records that tell whose they are, and whether they are whole."""
+"""The records of the producers. Each has its producer and a check of its content."""
 
 from __future__ import annotations
 

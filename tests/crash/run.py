@@ -32,7 +32,7 @@ TOPICS = {
 
 
 class Report(NamedTuple):
-    """What was seen. Times in seconds."""
+    """The counts of a run. Times are in seconds."""
 
     rounds: int
     kills: int

@@ -126,7 +126,7 @@ def _guided(seconds: float, seed: int) -> bool:
 
 
 def _save(name: str, seed: int, sent: list[bytes], error: Exception) -> None:
-    """What was sent last, the newest at the end, ready to be sent again; and what was wrong."""
+    """The last bytes that were sent, the newest at the end, for sending them again; and the fault."""
     FOUND.mkdir(parents=True, exist_ok=True)
     stem = f"{''.join(char if char.isalnum() else '-' for char in name)}-{seed}-{time.time_ns() // 10**6}"
     (FOUND / f"{stem}.bin").write_bytes(b"".join(sent))

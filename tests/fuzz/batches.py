@@ -141,7 +141,7 @@ GOOD: dict[str, Wrong] = {
     "max timestamp wrong": _in_field("max_timestamp", -1, 0, 5, 2**62),
     "LogAppendTime": _in_field("attributes", 8),
 }
-"""What is taken, with a header that is put right."""
+"""Batches that are accepted with a corrected header."""
 
 
 def produce(topic: str, records: bytes | bytearray | None, version: int, acks: int = -1) -> bytes:

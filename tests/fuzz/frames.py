@@ -1,4 +1,4 @@
-"""What is no request: random bytes, wrong lengths, halves, unknown APIs; and valid ones that come slowly."""
+"""Frames that are no request (random bytes, wrong lengths, halves, unknown APIs), and slow valid ones."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ REFUSED = {"CORRUPT_MESSAGE", "INVALID_RECORD", "MESSAGE_TOO_LARGE"}
 
 
 def _lists(message: Message) -> Iterator[tuple[Message, str]]:
-    """Where a message has arrays that are not empty."""
+    """The places of arrays in a message that are not empty."""
     for slot in seeds._slots(message):
         value: Any = getattr(message, slot)
         if isinstance(value, Message):

@@ -1,4 +1,4 @@
-"""What is done to bytes to make them wrong. Each mutator gives one wrong version, by the random generator."""
+"""Mutators of bytes. Each returns one wrong version, by the random generator."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def huge_count(data: bytes, rng: random.Random) -> bytes:
 
 
 def not_utf8(data: bytes, rng: random.Random) -> bytes:
-    """What looks like text is none any more."""
+    """Bytes that look like text become invalid text."""
     starts = [at for at in range(len(data) - 1) if 0x2D <= data[at] < 0x7B and 0x2D <= data[at + 1] < 0x7B]
     wrong = rng.choice(_NOT_UTF8)
     at = rng.choice(starts) if starts else rng.randrange(len(data) + 1)

@@ -17,7 +17,7 @@ from tests.fuzz.attack import Attack, Finding
 from tests.fuzz.healthy import HealthyPair
 
 STALL = 0.1
-"""What a healthy client may wait, in seconds, beside what is the machine's fault."""
+"""The longest wait of a healthy client in seconds, without the waits that the machine caused."""
 
 CONFIG = """
 [[listeners]]

@@ -1,4 +1,4 @@
-"""What tests of groups ask of members, whatever client they are: see ``group_members.Member``."""
+"""Checks of groups with members of any client (``group_members.Member``)."""
 
 from __future__ import annotations
 

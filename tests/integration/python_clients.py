@@ -39,7 +39,7 @@ class Rec(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """Where a record went. ``offset`` is -1 where the client is not told."""
+    """The place of a record. ``offset`` is -1 if the client does not know it."""
 
     partition: int
     offset: int
@@ -72,7 +72,7 @@ class Refused(Exception):
 
 
 class Client:
-    """What each client does. ``options`` of a call are the client's own settings."""
+    """The calls of each client. ``options`` of a call are the client's own settings."""
 
     name: str
 

@@ -46,7 +46,7 @@ def topic(dev_gateway: GatewayProcess, new_name: Callable[[], str]) -> str:
 
 
 def result(futures: dict[Any, Future[Any]]) -> Any:
-    """What came of the only one."""
+    """The outcome of the only one."""
     (future,) = futures.values()
     return future.result(SECONDS)
 

@@ -47,7 +47,7 @@ def member(dev_gateway: GatewayProcess, topic: str) -> Iterator[ConfluentMember]
 
 
 def result(futures: dict[str, Future[Any]]) -> Any:
-    """What came of the only one."""
+    """The outcome of the only one."""
     (future,) = futures.values()
     return future.result(SECONDS)
 

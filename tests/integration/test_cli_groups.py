@@ -47,7 +47,7 @@ AGES: dict[str, Mapping[str, int]] = {
     "2.4": KAFKA_2_4,
     "newest": {},
 }
-"""What brokers of these ages serve at most."""
+"""The newest versions of brokers of these ages."""
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def kgw(dev_gateway: GatewayProcess) -> Callable[..., Result]:
 
 @pytest.fixture
 def document(kgw: Callable[..., Result]) -> Callable[..., Any]:
-    """What the command prints for programs."""
+    """The output of the command for programs."""
     return lambda *arguments, code=0: json.loads(kgw(*arguments, code=code).stdout)
 
 
@@ -329,7 +329,7 @@ def test_a_broker_that_is_not_there_is_told_in_one_line() -> None:
 
 
 def mistaken(*arguments: str, **env: str) -> str:
-    """What a wrong command line is answered."""
+    """The errors of wrong command lines."""
     result = CliRunner().invoke(main, ["groups", *arguments], env=env)
     assert (result.exit_code, result.stdout) == (2, "")
     return result.stderr.partition("\nError: ")[2]
@@ -429,7 +429,7 @@ def test_the_client_introduces_itself_with_the_version_that_is_installed(dev_gat
 
 
 def test_the_command_is_there(dev_gateway: GatewayProcess) -> None:
-    """As a process: what is not a terminal gets JSON."""
+    """The command runs as a process: without a terminal it writes JSON."""
     command = [sys.executable, "-c", "from kgw_core.cli import main; main(prog_name='kgw')", "groups", "list"]
     done = subprocess.run(
         [*command, "-b", dev_gateway.bootstrap, "--timeout", "20"], capture_output=True, text=True, timeout=30

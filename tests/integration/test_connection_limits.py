@@ -217,7 +217,7 @@ TESTS = {
     "max_topics": ("unit/topics/test_catalog.py", ""),
     "max_partitions": ("unit/topics/test_catalog.py", ""),
 }
-"""Where each limit is seen at work."""
+"""Each limit takes effect."""
 
 
 def test_every_limit_has_a_test() -> None:

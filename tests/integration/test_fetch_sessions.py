@@ -36,7 +36,7 @@ def gateway() -> Iterator[GatewayThread]:
 
 @dataclass
 class Seen:
-    """What the gateway was asked by one client id, and what it answered."""
+    """The requests of one client id, and the gateway's answers."""
 
     full: int = 0
     incremental: int = 0

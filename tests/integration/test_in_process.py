@@ -1,4 +1,4 @@
-"""What `pip install kgw` gives to other people's tests: the fixture, and a gateway on the test's own loop."""
+"""The kit of `pip install kgw` for other people's tests: a fixture, and a gateway on the test's loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a gateway listens, and what clients are told to dial: by name, by address, through a port forward."""
+"""The addresses of listeners, and those that clients get: by name, by address, by a port forward."""
 
 from __future__ import annotations
 

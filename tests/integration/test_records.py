@@ -1,4 +1,4 @@
-"""What is produced is what is consumed: every client against every other, byte for byte."""
+"""Every client consumes the records of every other client, byte for byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of log, api and server share: a clock turned by hand, stores that obey, a broker, a client.
+"""The kit for the tests of log, api and server: a manual clock, obedient stores, a broker, a client.
 
 Nothing here opens a socket, and nothing sleeps.
 """
@@ -261,7 +261,7 @@ class Kit:
         self.ledger = ledger or CountingLedger()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.failures: list[BaseException] = []
-        """What escaped from background tasks; has to stay empty."""
+        """Errors of background tasks. It has to stay empty."""
         self.logs = LogManager(self.log_settings(max_inflated=config.limits.max_inflated_batch))
         self.catalog: Catalog[PartitionLog] = Catalog(
             store,
@@ -434,7 +434,7 @@ async def a_kit(
 
 
 def done(pending: Appended | Pending[Appended]) -> Appended:
-    """What came of an append that has to be over."""
+    """The outcome of an append that has to be over."""
     if isinstance(pending, Pending):
         assert pending.done
         return pending.result()

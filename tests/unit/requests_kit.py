@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 @cache
 def rows() -> dict[str, list[Row]]:
-    """What Kafka's clients write as a request of each served API, by its name."""
+    """The requests of Kafka's clients for each served API, by its name."""
     served = {f"{api.name}Request": api for api in registry.load().values()}
     found: dict[str, list[Row]] = {name.removesuffix("Request"): [] for name in served}
     for release in ("4.4.0", "3.9.1"):

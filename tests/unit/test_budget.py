@@ -1,4 +1,4 @@
-"""What one Produce and one Fetch may cost, in figures that are the same in every run: never in time.
+"""The budget of one Produce and one Fetch, in counts that are the same in every run, not in time.
 
 Counted in the code of the core and of the memory store, from the bytes in the connection's buffer
 to the bytes handed to the transport:

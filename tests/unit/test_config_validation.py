@@ -1,4 +1,4 @@
-"""What is wrong with settings that are right one by one: all of it is told, with file, table and key."""
+"""Settings that are valid alone and wrong together: all problems are reported, with file, table and key."""
 
 from __future__ import annotations
 

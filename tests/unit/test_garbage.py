@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 
 @contextmanager
 def no_garbage() -> Iterator[None]:
-    """What becomes unreachable in the block is freed without the collector."""
+    """Objects that become unreachable in the block are freed without the collector."""
     gc.collect()
     gc.disable()
     gc.garbage.clear()
@@ -172,7 +172,7 @@ def commit(topic: str) -> OffsetCommitRequest:
 
 
 async def test_a_topic_and_a_group_that_are_deleted(kit: Kit) -> None:
-    """What is long-lived is frozen: as a cycle it would never go."""
+    """Long-lived objects are frozen, so a cycle of them would never be freed."""
     await used(kit)
     with no_garbage():
         await used(kit)

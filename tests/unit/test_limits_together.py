@@ -173,7 +173,7 @@ PAIRS = [
         "test_the_defaults_go_with_those_of_clients",
     ),
 ]
-"""As on the page, and where each is seen at work."""
+"""The limits of the page, and the test of each."""
 
 
 def test_every_pair_on_the_page_has_a_test() -> None:
@@ -195,7 +195,7 @@ def test_every_limit_is_on_the_page() -> None:
 # -- all that there may be
 
 NAMES = ("Fetch", "ListOffsets", "Metadata", "OffsetCommit", "OffsetFetch", "OffsetForLeaderEpoch")
-"""What consumers ask about all of their partitions."""
+"""The requests of consumers about all of their partitions."""
 LONGEST_NAME = "t" * 249
 APIS = {api.name: api for api in registry.load().values()}
 
@@ -216,7 +216,7 @@ def arrays(message: Any) -> Iterator[list[Any]]:
 @pytest.mark.parametrize("kind", ["Request", "Response"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_topic_takes_at_most_300_bytes_and_a_partition_50(name: str, kind: str) -> None:
-    """What the rule of ``max_request_size`` says of naming and telling all of them."""
+    """The size of naming and describing all of them, by the rule of ``max_request_size``."""
     cls = wire.message(f"{name}{kind}")
     first, last = APIS[name].versions
     for version in range(first, last + 1):

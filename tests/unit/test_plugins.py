@@ -70,7 +70,7 @@ def chosen(
 
 
 def refused(use: str, **settings: object) -> str:
-    """What the user reads, without the place that names a plugin."""
+    """The message for the user, without the place that names a plugin."""
     with pytest.raises(PluginError) as caught:
         chosen(use, settings)
     told = str(caught.value)

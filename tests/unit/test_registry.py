@@ -1,4 +1,4 @@
-"""What is served, and that everything that tells of it says the same."""
+"""The served APIs, and that all places that list them agree."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_a_changelog_shrinks_to_its_last_values_and_stays_so(tmp_path: Path) -> 
 
 
 def state(messages: list[Message]) -> dict[bytes, bytes]:
-    """What a reader that keeps the last value of each key has in the end."""
+    """The last value of each key, as a reader finds it."""
     table: dict[bytes, bytes] = {}
     for message in messages:
         if message.value() is None:

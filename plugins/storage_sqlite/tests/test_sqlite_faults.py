@@ -1,4 +1,4 @@
-"""What a broker on SQLite does when the disk is full, the file is damaged, or somebody else has locked it."""
+"""A broker on SQLite while the disk is full, the file is damaged, or another process has locked it."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def test_deleting_makes_room(disk: Path, tmp_path: Path, make_room: Callable[[Ga
 
 
 def test_it_can_be_killed_and_started_on_a_disk_that_others_have_filled(disk: Path, tmp_path: Path) -> None:
-    """What is there can be read, and deleting makes room."""
+    """Stored records can be read, and deletions free room."""
     database = disk / "kgw.db"
     with serve(tmp_path, database=database) as gateway:
         create_topic(gateway, "old")
@@ -391,7 +391,7 @@ def test_a_limit_of_the_file_s_size_is_told_and_deleting_goes_on(tmp_path: Path)
 
 
 def test_a_file_system_that_becomes_read_only_is_told(tmp_path: Path) -> None:
-    """As ext4 does when the disk fails."""
+    """The file system becomes read-only, as ext4 does when the disk fails."""
     image, place = tmp_path / "image", tmp_path / "disk"
     place.mkdir()
     with image.open("wb") as file:

@@ -30,7 +30,7 @@ KGW = [sys.executable, "-c", "from kgw_core.cli import main; main(prog_name='kgw
 
 
 def start(tmp_path: Path, path: str, **options: int) -> str:
-    """What a start that fails says."""
+    """The message of a start that fails."""
     config = tmp_path / "kgw.toml"
     config.write_text(f'[[listeners]]\nport = 0\n[storage]\nuse = "sqlite"\npath = "{path}"\n')
     before = contents(tmp_path)
@@ -94,7 +94,7 @@ def test_a_path_that_cannot_be_is_told(
 
 @pytest.fixture
 def nobody(tmp_path: Path) -> Iterator[None]:
-    """Whoever runs the test cannot write into the test's directory meanwhile, root neither."""
+    """Nobody can write into the test's directory meanwhile, not even root."""
     if os.name != "posix":
         pytest.skip("there are other permissions here")
     if os.geteuid():
@@ -154,7 +154,7 @@ async def test_what_was_made_goes_again_where_opening_fails(tmp_path: Path) -> N
 
 
 def start_from(directory: Path) -> None:
-    """As another start left it."""
+    """The file is as another start left it."""
     directory.mkdir(parents=True)
     (directory / "kgw.db").touch()
     (directory / "kgw.db.lock").touch()

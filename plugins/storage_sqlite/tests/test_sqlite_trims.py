@@ -57,7 +57,7 @@ def groups(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def together(store: SqliteStore, trims: Sequence[tuple[TopicPartition, int]]) -> list[Exception | None]:
-    """What each trim raised."""
+    """The error that each trim raised."""
     outcomes: list[Exception | None] = [None] * len(trims)
 
     async def one(number: int) -> None:

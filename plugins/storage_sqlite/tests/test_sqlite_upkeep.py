@@ -1,4 +1,4 @@
-"""What goes on beside appends: deleted records leave the file, the write-ahead log stays bounded."""
+"""Work beside appends: deleted records leave the file, and the write-ahead log stays bounded."""
 
 from __future__ import annotations
 

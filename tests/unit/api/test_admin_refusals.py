@@ -1,4 +1,4 @@
-"""What the admin APIs answer when a request fails as a whole, in every version."""
+"""The answers of the admin APIs to a request that fails as a whole, in every version."""
 
 from __future__ import annotations
 

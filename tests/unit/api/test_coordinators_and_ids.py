@@ -67,7 +67,7 @@ class TestInitProducerId:
     async def test_while_the_state_gives_none_the_client_is_to_try_again(
         self, kit: Kit, version: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """What Kafka says then; older clients take other errors for the end."""
+        """Kafka's error. Older clients take other errors for fatal ones."""
 
         async def fail(*_: object) -> int:
             raise errors.KafkaStorageError("not now")

@@ -149,7 +149,7 @@ async def consumer_of(kit: Kit, partitions: int = 3, *, offset: int = 0, version
 
 
 def close_log(kit: Kit, partition: int) -> None:
-    """As after a failed append."""
+    """The log is closed, as after a failed append."""
     log = kit.catalog.by_name["t"].partitions[partition]
     log.ready = False
     tell_closed(log.waiting)
@@ -579,7 +579,7 @@ ACTIONS = st.one_of(
 @given(st.lists(ACTIONS, min_size=5, max_size=60), st.sampled_from([7, 12, 13, 18]))
 @settings(max_examples=120, deadline=None)
 def test_nothing_is_lost_by_asking_incrementally(actions: list[Any], version: int) -> None:
-    """What a consumer with a session knows is what a full fetch says; and it is told no more than news."""
+    """A consumer with a session knows the same as from a full fetch, and gets only changes."""
     asyncio.run(check_actions(actions, version))
 
 

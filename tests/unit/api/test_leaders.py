@@ -1,4 +1,4 @@
-"""What a gateway answers about partitions that another one leads, or nobody."""
+"""The answers about partitions that another gateway leads, or nobody."""
 
 from __future__ import annotations
 

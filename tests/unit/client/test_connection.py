@@ -174,7 +174,7 @@ async def test_an_answer_that_does_not_come_ends_the_connection(answer: Any, tol
 async def test_only_who_was_hung_up_on_asks_again(
     answer: Any, asked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What did not answer in time may have done what was asked: a second DeleteGroups would find nothing."""
+    """A broker without a timely answer may have done the work: a second DeleteGroups would find nothing."""
     brokers = [Broker(instead(LIST_GROUPS, answer)), Broker(instead(LIST_GROUPS, answer))]
     connections = [await connected(broker) for broker in brokers]
     waiting = iter(connections)

@@ -245,7 +245,7 @@ async def test_who_lost_the_state_to_another_gateway_may_ask_again() -> None:
 
 
 async def test_a_state_that_cannot_be_written_at_the_start_is_taken_over_before_the_first_change() -> None:
-    """As on a full disk: the gateway starts, and what came after its start counts."""
+    """The state fails, as on a full disk: the gateway starts, and later changes count."""
 
     class Full(Slow):
         full = True
@@ -319,7 +319,7 @@ async def test_a_refusal_names_what_is_wrong(values: dict[str, str], message: st
 
 
 async def test_levels_are_checked_together() -> None:
-    """What is set for all brokers may not contradict what is set for this one."""
+    """A config for all brokers may not contradict one for this broker."""
     async with configs(MemoryStateStore()) as made:
         await made.alter("1", to(log_cleaner_min_compaction_lag_ms="9"))
         with pytest.raises(InvalidRequest, match="conflict"):

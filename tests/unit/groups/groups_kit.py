@@ -134,7 +134,7 @@ class Driver:
         self.ms = end
 
     def replayed(self) -> dict[str, Any]:
-        """What a coordinator has that takes over the store now."""
+        """The groups of a coordinator that takes over the store now."""
         other = Coordinator(self.settings, lambda: "x")
         for key, value in self.store.items():
             other.apply(decode(key, value))

@@ -35,7 +35,7 @@ DIFFERENT = dict.fromkeys(
 
 
 class Replay:
-    """What Kafka was asked, asked here; ``answers`` by label, with Kafka's names for the members."""
+    """Sends the requests that Kafka got. ``answers`` by label, with Kafka's names for the members."""
 
     def __init__(self, kit: Kit) -> None:
         self.kit = kit

@@ -86,7 +86,7 @@ async def test_a_commit_of_500_partitions_is_one_append(shell: Shell) -> None:
 
 
 async def test_commits_of_many_groups_share_appends(shell: Shell) -> None:
-    """What comes while one append is under way is the next one."""
+    """Writes that arrive during one append make up the next append."""
     await shell.start()
     go_on = shell.store.hold("append")
     first = shell.commit("g", 0)

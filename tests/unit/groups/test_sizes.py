@@ -59,7 +59,7 @@ def test_no_record_is_larger_than_its_size_says(members: list[MemberRecord], tex
 
 @given(st.data())
 def test_the_size_of_a_group_is_that_of_its_members(data: Any) -> None:
-    """Whoever comes, goes, changes or is renamed."""
+    """A member joins, leaves, changes or gets another name."""
     group = Group("g")
     for number in range(data.draw(st.integers(0, 12))):
         known = list(group.members.values())

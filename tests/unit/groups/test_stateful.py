@@ -100,7 +100,7 @@ class Groups(RuleBasedStateMachine):
 
     @rule()
     def rejoin_all(self) -> None:
-        """What members do that were told of a rebalance."""
+        """Members that know of a rebalance rejoin."""
         group = self.group
         for member in list(group.members.values()) if group is not None else ():
             if member.joining is None:
@@ -108,7 +108,7 @@ class Groups(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 3), which=st.sampled_from(["all", "leader last", "followers"]))
     def go_on(self, times: int, which: str) -> None:
-        """What well-behaved members and a store do for a while: most groups get somewhere."""
+        """Well-behaved members and a working store for a while, so that most groups make progress."""
         for _ in range(times):
             self.driver.advance(3_000)
             self.driver.commit()
@@ -278,7 +278,7 @@ class Groups(RuleBasedStateMachine):
 
     @property
     def found(self) -> dict[int, int]:
-        """What the group has committed."""
+        """The committed offsets of the group."""
         group = self.group
         if group is None:
             return {}

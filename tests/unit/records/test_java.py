@@ -31,7 +31,7 @@ V2 = [name for name in BATCHES if name[0] == "v2" and name[1] != "marker"]
 
 
 def records(version: str, kind: str) -> list[Record]:
-    """What JavaBatches.java put in, as a batch of that kind gives it back."""
+    """The records of JavaBatches.java, as a batch of that kind returns them."""
     headers = (("h", b"x"), ("n", None)) if version == "v2" else ()
     times = [TIME, TIME + 5000, TIME - 7]
     if kind == "LogAppendTime":

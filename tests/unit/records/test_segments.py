@@ -292,7 +292,7 @@ def test_trimming_to_the_end_lets_go_of_every_block() -> None:
 
 
 def test_a_cache_drops_its_oldest_segments() -> None:
-    """What is left is at most the bound, ends where it ended, and says where it starts."""
+    """The rest is at most the bound, has the same end, and a correct start."""
     log = filled(20_000)
     size = log.size
     dropped = log.drop_oldest(1 << 20)

@@ -1,4 +1,4 @@
-"""What is told of stored batches that no gateway should have kept, as one before this version could."""
+"""The report about stored batches that are not sound, which an earlier version may have stored."""
 
 from __future__ import annotations
 

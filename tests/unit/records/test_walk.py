@@ -52,7 +52,7 @@ def one(
 
 
 def test_here_it_is_compiled() -> None:
-    """Where the package was installed from this tree with what it takes to compile, as in CI."""
+    """The package was installed from this tree with a C compiler, as in CI."""
     compiler = os.environ.get("CC") or "cc"
     if shutil.which(compiler) is None or not Path(sysconfig.get_paths()["include"], "Python.h").exists():
         pytest.skip("no C compiler, or no headers of Python's")

@@ -448,7 +448,7 @@ class TestPressure:
 
 
 class TestBudget:
-    """What all connections hold together."""
+    """The bytes of all connections together."""
 
     LIMITS = Limits(
         max_request_size=100_000, max_in_flight_bytes=100_000, max_total_in_flight_bytes=200_000,

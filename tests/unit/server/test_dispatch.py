@@ -52,7 +52,7 @@ def start(kit: Kit, handle: Callable[[Any, RequestContext], Any], frame: bytes |
 
 
 def throttle(answer: Any, version: int = 5) -> int:
-    """What the answer's throttle time says, after its header."""
+    """The throttle time of the answer, after its header."""
     data = answer if isinstance(answer, bytes) else b"".join(answer)
     assert int.from_bytes(data[:4], "big") == len(data) - 4
     assert int.from_bytes(data[4:8], "big") == 7
@@ -217,7 +217,7 @@ class Raising:
         raise self.error
 
     async def answer(self, kit: Kit, way: str) -> Any:
-        """What comes of it. :raises Exception: what the connection is told."""
+        """The outcome. :raises Exception: the connection's error."""
         answer = start(kit, getattr(self, way), list_offsets())
         if isinstance(answer, Pending):
             if way == "later":

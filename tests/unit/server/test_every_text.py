@@ -98,7 +98,7 @@ async def test_a_client_id_that_grows_when_it_is_read_is_told_as_far_as_there_is
 async def test_a_client_id_that_is_no_utf_8_is_read_alike_in_small_and_large_requests(
     version: int, size: int
 ) -> None:
-    """What is wrong in it is read as U+FFFD, as Kafka reads it."""
+    """Wrong bytes in it are read as U+FFFD, as Kafka does."""
     kit = await a_kit()
     topic = await kit.topic("x")
     parts = [PartitionProduceData(0, bytes(batch(bytes(size))))]

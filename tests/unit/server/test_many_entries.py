@@ -93,7 +93,7 @@ def steps(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
 
 
 answers: dict[str, list[Any]] = {}
-"""What was answered, by the case: first in steps, then at once."""
+"""The answers by case: first in steps, then at once."""
 
 
 async def a_large_kit(store: LogStore | None = None) -> Kit:

@@ -310,7 +310,7 @@ def test_describe_tells_every_current_config_with_its_source() -> None:
 
 
 def test_a_default_by_another_name_is_told_only_beside_a_value_that_is_set() -> None:
-    """What Kafka tells of the four configs that have several names at the broker."""
+    """Kafka's answers about the four configs that have several names at the broker."""
     several = ["flush.ms", "retention.ms", "segment.jitter.ms", "segment.ms"]
     for entry in describe({}, [], several):
         assert (entry.source, entry.synonyms) == (DEFAULT_CONFIG, ()), entry.name

@@ -1,4 +1,4 @@
-"""What may be written, what may not, and how it leaves."""
+"""Encoding: values that are valid, values that are refused, and their bytes."""
 
 from __future__ import annotations
 

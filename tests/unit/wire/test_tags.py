@@ -42,7 +42,7 @@ def test_unknown_tagged_fields_are_skipped_beside_known_ones():
 
 
 def test_the_order_of_tags_does_not_matter_and_the_last_of_two_counts():
-    """As in Kafka's reader, which does not look at the order either."""
+    """Kafka's reader does not check the order, either."""
     cls = wire.message("FetchRequest")
     data = wire.encode(cls(), 12)
     section = tagged((9, b""), (0, b"\x02a"), (0, b"\x02b"))
