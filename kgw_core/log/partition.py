@@ -20,6 +20,7 @@ from kgw_core.errors import (
     KafkaStorageError,
     NotLeaderOrFollower,
     OffsetOutOfRange,
+    OutOfOrderSequenceNumber,
     UnknownTopicOrPartition,
 )
 from kgw_core.log import append_queue, outcome, trimming
@@ -199,6 +200,10 @@ class PartitionLog(LogState):
                 refuse_damaged(self, data)
             elif error.retriable:
                 refuse(self, (data,))
+            elif isinstance(error, OutOfOrderSequenceNumber) and context.refused.active:
+                behind = context.refused.in_flight_behind(self.tp, producer_id, header[10], first)
+                if behind is not None:
+                    raise behind from error
             raise
         except NotLeader as error:
             raise fail_appends(self, error, refused=(data,)) from error

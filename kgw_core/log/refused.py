@@ -8,7 +8,7 @@ lost without an error. Rules:
 1. A batch that is refused with a retriable error is remembered by log, producer id and epoch. The earliest
    sequence of several counts.
 2. While a log has nothing of that producer, it takes only that sequence, or sequence 0 of a higher epoch. All
-   others are OUT_OF_ORDER_SEQUENCE_NUMBER, and the client sends them again after the missing one.
+   others are out of order, and the client sends them again after the missing one.
 3. A refusal is dropped when the batch comes, or when the producer expires.
 4. The number of refusals is limited. At the limit, producers of which a log has nothing have to begin with
    sequence 0, until the refusals that were not remembered have expired.
@@ -22,7 +22,10 @@ lost without an error. Rules:
 7. Refusals are stored in the state if it is durable, so that they survive a restart. They are written in the
    background, as soon as the state accepts them. Where several gateways share the logs they are not stored:
    the next leader may have taken the batch meanwhile, or may not know of an earlier one that was in flight.
-8. A batch with acks=0 is never acknowledged, and its client does not send it again. So its refusal is
+8. Out of order batches that come soon after a refusal were in flight with the refused one. They get a
+   retriable error instead. After OUT_OF_ORDER_SEQUENCE_NUMBER librdkafka begins a new epoch for all
+   partitions, and sends other batches of unknown outcome again under it, which would store them twice.
+9. A batch with acks=0 is never acknowledged, and its client does not send it again. So its refusal is
    forgotten.
 """
 
@@ -35,7 +38,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from kgw_core.background import Background
-from kgw_core.errors import InvalidProducerEpoch, OutOfOrderSequenceNumber
+from kgw_core.errors import InvalidProducerEpoch, KafkaStorageError, OutOfOrderSequenceNumber
 from kgw_core.log.producers import Producers
 from kgw_core.records.batch import HEADER_SIZE
 from kgw_core.spi.state import StateStore
@@ -50,6 +53,9 @@ MOST = 100_000
 
 LATER_ONLY_MS = 600_000
 """How long refusals of rules 5 and 6 are remembered: longer than clients try to deliver a batch."""
+
+IN_FLIGHT_MS = 10_000
+"""How long after a refusal the later batches of its producer may have been in flight with it (rule 8)."""
 
 _NAMES = UUID(int=0)
 _SEQUENCES = 1 << 31
@@ -206,8 +212,25 @@ class RefusedSequences:
                 f"producer {producer_id} epoch {epoch} sent sequence {sequence}; {expected} has to come first"
             )
 
+    def in_flight_behind(
+        self, tp: TopicPartition, producer_id: int, epoch: int, sequence: int
+    ) -> KafkaStorageError | None:
+        """The error for an out of order batch that was in flight with a refused one (rule 8); else None."""
+        refusal = self._logs.get(tp, _NONE).get(producer_id)
+        if (
+            refusal is None
+            or refusal.epoch != epoch
+            or not comes_before(refusal.sequence, sequence)
+            or self._clock.time_ms() - refusal.time > IN_FLIGHT_MS
+        ):
+            return None
+        return KafkaStorageError(
+            f"producer {producer_id} epoch {epoch} sent sequence {sequence}; {refusal.sequence} was refused "
+            "and has to come first"
+        )
+
     def forget(self, tp: TopicPartition, batches: Iterable[Buffer]) -> None:
-        """Nobody waits for these batches (rule 8): later batches of their producers may come."""
+        """Nobody waits for these batches (rule 9): later batches of their producers may come."""
         for producer_id, _, _ in _of_producers(batches):
             self.taken(tp, producer_id)
 

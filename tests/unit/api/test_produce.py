@@ -355,7 +355,7 @@ class TestUnanswered:
             first.result()
         store.patient = False
         await log.open()
-        with pytest.raises(Unanswerable, match="0 has to come first"):
+        with pytest.raises(Unanswerable, match="0 was refused and has to come first"):
             slow.start(produce(slow, 12, numbered(7, 1), acks=0), 12)
         await waiting(slow.start(produce(slow, 12, numbered(7, 2), acks=0), 12)).wait()
         assert log.high_watermark == 1

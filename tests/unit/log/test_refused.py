@@ -32,7 +32,7 @@ from kgw_core.errors import (
 )
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.producers import Appended
-from kgw_core.log.refused import LATER_ONLY_MS, RefusedSequences
+from kgw_core.log.refused import IN_FLIGHT_MS, LATER_ONLY_MS, RefusedSequences
 from kgw_core.pending import Pending
 from kgw_core.records import Codec, build_batch
 from kgw_core.spi.storage import TopicPartition
@@ -67,7 +67,11 @@ async def outcome(sent: Any) -> Any:
 
 
 async def refused(sent: Any) -> bool:
-    return isinstance(await outcome(sent), OutOfOrderSequenceNumber)
+    """Whether the batch may not come yet."""
+    found = await outcome(sent)
+    if isinstance(found, KafkaStorageError):
+        return str(found).endswith("was refused and has to come first")
+    return isinstance(found, OutOfOrderSequenceNumber)
 
 
 @pytest.fixture
@@ -123,7 +127,8 @@ class TestWherever:
         budget.take(full)  # no room for the first; then the first has given its own back
         opening.set()
         outcomes = [await outcome(each) for each in sent]
-        assert [type(each) for each in outcomes] == [KafkaStorageError] + [OutOfOrderSequenceNumber] * 2
+        assert [type(each) for each in outcomes] == [KafkaStorageError] * 3
+        assert await refused(sent[1]) and await refused(sent[2])
         budget.give(full)
         assert await refused(send(log, 1))
         assert await outcome(send(log, 0)) == Appended(0)
@@ -203,6 +208,51 @@ class TestWherever:
         await kit.close()
 
 
+class TestInFlight:
+    """Batches that were in flight with the refused one get a retriable error: after
+    OUT_OF_ORDER_SEQUENCE_NUMBER librdkafka would begin a new epoch for all partitions."""
+
+    async def failed(self, kit: Kit, store: SlowStore, known: bool) -> PartitionLog:
+        """A log that has refused sequence 1. ``known``: it has sequence 0."""
+        log = await kit.log()
+        if known:
+            store.patient = False
+            send(log, 0)
+            await turns()
+            store.patient = True
+        sent = send(log, 1)
+        (await store.arrived()).fail(KafkaStorageError("not now"))
+        assert isinstance(await outcome(sent), KafkaStorageError)
+        store.patient = False
+        await log.open()
+        return log
+
+    @pytest.mark.parametrize("known", [True, False])
+    async def test_only_soon_after_the_refusal(self, kit: Kit, store: SlowStore, known: bool) -> None:
+        log = await self.failed(kit, store, known)
+        assert isinstance(await outcome(send(log, 2)), KafkaStorageError)
+        await kit.clock.advance(IN_FLIGHT_MS / 1000 + 1)
+        assert isinstance(await outcome(send(log, 2)), OutOfOrderSequenceNumber)
+        assert [type(await outcome(send(log, sequence))) for sequence in (1, 2)] == [Appended, Appended]
+
+    async def test_it_does_not_count_as_a_refusal_itself(self, kit: Kit, store: SlowStore) -> None:
+        """A client that never sends the refused batch again is told in the end."""
+        log = await self.failed(kit, store, known=True)
+        for _ in range(IN_FLIGHT_MS // 1000):
+            assert isinstance(await outcome(send(log, 2)), KafkaStorageError)
+            await kit.clock.advance(1.5)
+            if isinstance(await outcome(send(log, 2)), OutOfOrderSequenceNumber):
+                return
+        raise AssertionError("it goes on")
+
+    async def test_only_later_batches_of_its_epoch(self, kit: Kit, store: SlowStore) -> None:
+        log = await self.failed(kit, store, known=True)
+        for sent in (send(log, 5, epoch=1), send(log, 2, producer=Q)):
+            assert not isinstance(await outcome(sent), KafkaStorageError)
+        assert isinstance(await outcome(send(log, 1)), Appended)
+        assert isinstance(await outcome(send(log, 3)), OutOfOrderSequenceNumber), "nobody has refused 2"
+
+
 class TestTopicsThatAreMadeAgain:
     """A producer goes on while its topic is deleted and made again, as librdkafka does."""
 
@@ -227,7 +277,7 @@ class TestTopicsThatAreMadeAgain:
         assert await produced(6) == UnknownTopicOrPartition.code
         await kit.catalog.add_partitions("t", 2)
         assert [await produced(sequence) for sequence in (5, 4, 5)] == [
-            OutOfOrderSequenceNumber.code,
+            KafkaStorageError.code,
             0,
             0,
         ]
