@@ -262,7 +262,7 @@ class DeferredAppends:
         self.over.resolve(None)
 
     def _take_over(self, other: DeferredAppends) -> None:
-        """Move the appends of ``other`` behind those here."""
+        """Move the appends of ``other`` to the end of this line."""
         if self._waiting:
             self._waiting.extend(other._waiting)
             other._waiting.clear()

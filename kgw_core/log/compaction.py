@@ -184,7 +184,7 @@ class Compaction:
             try:
                 await self._working(batch, partial(latest.add, batch, self._max_inflated))
             except KafkaError as error:
-                self._tell_unreadable(log, batch, error)  # so its keys remove nothing
+                self._tell_unreadable(log, batch, error)  # its keys remove nothing
             size += batch.size
             cleaned_to, mapped = batch.base_offset, batch.next_offset
         # all was read: the last batch stays unchanged, and counts as new in the next pass

@@ -23,7 +23,7 @@ async def end_of_epoch(log: PartitionLog, epoch: int) -> tuple[int, int]:
         return UNKNOWN, UNKNOWN
     if epoch == current:
         return current, end
-    low, high = log.start, end  # batches below low are not newer than epoch, and those from high on are
+    low, high = log.start, end  # below low no batch is newer than epoch, and from high on all are
     found, newer = UNKNOWN, end
     while low < high:
         middle = (low + high) // 2

@@ -94,8 +94,8 @@ class LogManager:
         self.coalescer = Coalescer()
         self.writers = Writers(store, self.coalescer, spawn, background)
         # Refusals of one gateway say nothing to another one, which may lead the log now.
-        kept = state if durable and not ledger.shared else None
-        self.refused = RefusedSequences(background, PRODUCER_EXPIRATION_MS, kept)
+        own_state = state if durable and not ledger.shared else None
+        self.refused = RefusedSequences(background, PRODUCER_EXPIRATION_MS, own_state)
         self.context = LogContext(
             store=store,
             ledger=ledger,

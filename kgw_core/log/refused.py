@@ -97,7 +97,7 @@ class RefusedSequences:
         self._logs: dict[TopicPartition, dict[int, Refusal]] = {}
         self._count = 0
         self._full_until = 0
-        self._names: set[TopicPartition] = set()  # those of unknown topics
+        self._names: set[TopicPartition] = set()  # the partitions of unknown topics
         self._unsaved: set[TopicPartition] = set()
         self._saving = background.chore("keeping refused sequences", self._save)
 

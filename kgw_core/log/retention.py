@@ -110,8 +110,8 @@ class Retention:
             offset = batch.next_offset
             if offset >= ages.unchecked:
                 break
-        # From here on headers are true, so the store can say where the next dated young one is. Its word that
-        # there is none would cost all of them: then each header is looked at.
+        # From here on headers are true, so the store can find the next young batch with a time. If it finds
+        # none, all batches would be deleted. That is not left to the store alone: each header is checked.
         async with log.changing():  # compaction moves batches, and a store may search them step by step
             found = await self._store.find_time(log.tp, ages.young_from)
         if found is not None:
@@ -144,4 +144,4 @@ class Retention:
     async def _drop(self, log: PartitionLog, before: int) -> None:
         start = log.start
         await log.trim(before)
-        logger.debug("%s: retention dropped what was below offset %d (from %d on)", log.tp, before, start)
+        logger.debug("%s: retention deleted the records below offset %d (from %d on)", log.tp, before, start)

@@ -38,7 +38,7 @@ def is_large(batch: RecordBatch) -> bool:
     except InflatedTooLarge:
         return True
     except KafkaError:
-        return False  # malformed, which is found as soon
+        return False  # it is malformed, which reading finds as soon
     return False
 
 

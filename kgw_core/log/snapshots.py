@@ -245,7 +245,7 @@ class Snapshots:
         """Store a snapshot of ``log`` now. A failure is retried in the background."""
         try:
             await self._save([log])
-        except Exception:  # the background logs it
+        except Exception:  # the next attempt logs it
             self.due(log)
 
     async def finish(self, logs: Iterable[SnapshottedLog]) -> None:

@@ -47,7 +47,7 @@ class TailCache:
         try:
             for batch in batches:
                 if batch.stable and _shares(batch.data):
-                    batch = batch._replace(stable=False)  # copied
+                    batch = batch._replace(stable=False)  # the tail copies it
                 tail.append(*batch)
         except Exception as error:  # such as MemoryError: the batches are stored, and have to be acknowledged
             logger.warning("%s: its newest batches are not kept in memory: %r", tp, error)

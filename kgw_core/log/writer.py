@@ -70,7 +70,7 @@ class Writers:
         self._answers = answers
         self._spawn = spawn
         self._due: dict[WrittenLog, None] = {}
-        self._writing: set[WrittenLog] = set()  # logs that have a writer of their own now
+        self._writing: set[WrittenLog] = set()  # logs whose own writer runs now
         self._wake = anyio.Event()
         self._busy = 0
         self._unresolved = 0
