@@ -1,4 +1,4 @@
-"""``python -m tests.corrupt HOST:PORT``: what a broker makes of every kind, as lines of a table."""
+"""``python -m tests.corrupt HOST:PORT`` prints a broker's answer to every kind, as lines of a table."""
 
 from __future__ import annotations
 

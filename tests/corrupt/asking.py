@@ -1,4 +1,4 @@
-"""Sends every kind to a broker, any that speaks Kafka, and writes down what came of each."""
+"""Sends every kind to a Kafka broker, and writes down each outcome."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _records(batch: RecordBatch) -> str:
 
 
 def ask_all(address: raw.Address, kinds: Iterable[Kind]) -> dict[str, Answer]:
-    """By a kind's key, what came of it."""
+    """The outcomes by the key of a kind."""
     asking = Asking(address)
     try:
         return {kind.key: asking.ask(kind) for kind in kinds}

@@ -36,7 +36,7 @@ CLIENT = {
 
 
 class Kind(NamedTuple):
-    """A producer: what it is called, the kind of topic it writes to, and its settings."""
+    """A producer: its name, its kind of topic, and its settings."""
 
     name: str
     topic: str
@@ -60,7 +60,7 @@ KINDS = (
 
 
 class Worker:
-    """A thread that goes on until it is told to end. ``problem``: what it met that must not be."""
+    """A thread that runs until it is told to end. ``problem``: an error that must not happen."""
 
     def __init__(self) -> None:
         self.problem: BaseException | None = None
@@ -95,7 +95,7 @@ class Worker:
 
 
 class Producing(Worker):
-    """Sends numbered records to every partition of its topic, and notes what it is told of them."""
+    """Sends numbered records to every partition of its topic, and notes the answers."""
 
     def __init__(self, number: int, bootstrap: str, history: History, seed: int) -> None:
         super().__init__()

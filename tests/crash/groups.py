@@ -48,7 +48,7 @@ class Committing(Worker):
         return [TopicPartition(self._topic, partition, offset) for partition in self._partitions]
 
     def _compare(self) -> None:
-        """One commit is of all partitions, so what one of them shows holds for all."""
+        """One commit has all partitions, so one of them stands for all."""
         least, most = self.least, self.most
         try:
             committed = self._consumer.committed(self._places(0), timeout=2.0)

@@ -1,4 +1,4 @@
-"""Reads the logs, and has them compared with what was promised."""
+"""Reads the logs, and compares them with the promises."""
 
 from __future__ import annotations
 

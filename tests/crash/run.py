@@ -1,4 +1,4 @@
-"""The rounds: clients work, the gateway is killed, starts again, and what is there is compared."""
+"""The rounds: clients work, the gateway is killed and starts again, and the data is compared."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def run(
 
 
 class Rounds:
-    """All clients, and what they were told."""
+    """All clients, and their answers."""
 
     def __init__(self, broker: Broker, chance: random.Random, say: Callable[[str], object]) -> None:
         self._broker = broker

@@ -117,7 +117,7 @@ class Keyed(Found):
 
 
 def read(history: History, found: list[Found], *, start: int = 0, end: int | None = None) -> None:
-    """Have the log be compared with what was acknowledged."""
+    """Compare the log with the acknowledgements."""
     begin = history.begin(0, start)
     for message in found:
         if message.offset() >= begin:

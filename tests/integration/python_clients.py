@@ -78,7 +78,7 @@ class Client:
 
     @classmethod
     def has(cls, codec: str) -> bool:
-        """Whether the client has what it takes for this codec."""
+        """Whether the client has the library for this codec."""
         return True
 
     @classmethod

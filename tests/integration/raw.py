@@ -1,4 +1,4 @@
-"""A client that does exactly what a test tells it to: frames over a plain socket."""
+"""A client under the full control of a test: frames over a plain socket."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def fetched(response: Any) -> tuple[int, bytes]:
 
 
 class RawClient:
-    """One connection. Remembers what it asked, so that it can read the answers."""
+    """One connection. It remembers its requests, so that it can read the answers."""
 
     def __init__(self, address: tuple[str, int], receive_buffer: int | None = None) -> None:
         unix = address[0].startswith("unix:")

@@ -1,4 +1,4 @@
-"""Bytes on a connection: frames in every shape, what is not one, and who is told."""
+"""Bytes on a connection: frames of every shape, bytes that are no frame, and the log lines."""
 
 from __future__ import annotations
 

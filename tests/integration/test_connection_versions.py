@@ -1,4 +1,4 @@
-"""Every advertised version of every API, asked for something and asked for what is not there."""
+"""Every advertised version of every API, with requests for existing and for missing things."""
 
 from __future__ import annotations
 

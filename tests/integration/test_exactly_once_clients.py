@@ -1,4 +1,4 @@
-"""Real idempotent producers on a store that fails: what they report as delivered is there once, in order."""
+"""Real idempotent producers on a store that fails: delivered records are there once, in order."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Troubled(FaultyStore):
 
 
 class SlowAnswers:
-    """A proxy: what clients send passes at once, what they are answered is late."""
+    """A proxy: requests pass at once, and answers are late."""
 
     def __init__(self) -> None:
         self.target: tuple[str, int] = ("", 0)

@@ -1,4 +1,4 @@
-"""From start to end: what the command prints, writes and returns, and what becomes of requests at the end."""
+"""From start to end: the command's output, files and exit status, and requests at the end."""
 
 from __future__ import annotations
 

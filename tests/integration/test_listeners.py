@@ -132,7 +132,7 @@ def test_a_client_works_however_it_dials(
 
 
 class Forward:
-    """A port that passes on what it gets, as a container's does. ``count``: connections so far."""
+    """A port that forwards connections, as a container's does. ``count``: connections so far."""
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))

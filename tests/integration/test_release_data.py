@@ -1,4 +1,4 @@
-"""The database of release 0.1.0, ``data/kgw-0.1.0.db.gz``, opens and holds what it held."""
+"""The database of release 0.1.0, ``data/kgw-0.1.0.db.gz``, opens with all of its data."""
 
 from __future__ import annotations
 

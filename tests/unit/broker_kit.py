@@ -452,7 +452,7 @@ def waiting(outcome: Any) -> Pending[Any]:
 
 
 class FakeTransport(asyncio.Transport):
-    """Keeps what is written; ``reads`` off stands for a client that does not read."""
+    """Keeps the written bytes. Without ``reads`` it is like a client that does not read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -562,7 +562,7 @@ class Peer:
         return self.feed(b"".join(framed(frame) for frame in frames), piece)
 
     def answers(self) -> list[tuple[int, bytes]]:
-        """(correlation id, what follows it) of every whole answer that was sent."""
+        """Correlation id and the bytes after it, of every whole answer that was sent."""
         data, found, at = bytes(self.transport.sent), [], 0
         while at < len(data):
             size = int.from_bytes(data[at : at + 4], "big")

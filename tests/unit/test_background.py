@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Doing:
-    """Work that fails with what ``errors`` holds, the first one first, and then succeeds."""
+    """Work that fails with each of ``errors`` in order, and then succeeds."""
 
     def __init__(self, clock: ManualClock, *errors: Exception) -> None:
         self.clock = clock
@@ -32,7 +32,7 @@ class Doing:
 
 
 async def go_on(clock: ManualClock, seconds: int) -> None:
-    """A second at a time, so that what one brings about comes before the next."""
+    """Advance by one second at a time, so that the effects of each come before the next."""
     for _ in range(seconds):
         await clock.advance(1)
 

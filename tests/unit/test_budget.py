@@ -79,7 +79,7 @@ def bound(case: str) -> dict[str, int]:
 
 
 class Counts(dict[str, int]):
-    """The figures of what ran inside :func:`counting`."""
+    """The counts of the code inside :func:`counting`."""
 
 
 def counted(code: CodeType) -> bool:
@@ -132,7 +132,7 @@ def instructions(counts: Counts) -> Iterator[None]:
 
 @contextmanager
 def counting(peer: Peer) -> Iterator[Counts]:
-    """Count what the block costs, up to the last thing it does."""
+    """Count the costs of the block, up to its end."""
     counts = Counts(calls=0, c_calls=0, opcodes=0, writes=0, turns=0)
 
     def profile(frame: FrameType, event: str, _: Any) -> None:

@@ -1,4 +1,4 @@
-"""Calls that are made once, at the end of what asks for them many times."""
+"""Calls that are requested many times are made once, at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The core runs where there is no uvloop and no Unix: imported, and served, without what only Unix has."""
+"""The core runs without uvloop, and without the modules that only Unix has."""
 
 from __future__ import annotations
 

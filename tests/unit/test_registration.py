@@ -266,7 +266,7 @@ class TestPlacement:
     async def test_what_nobody_leads_is_for_one_of_those_that_live(
         self, places: list[Placement], pair: tuple[Broker, Broker]
     ) -> None:
-        """For the same one, whoever is asked; about as many for each, and all for the one that is left."""
+        """All brokers name the same leader. Each broker gets about as many, and the last one gets all."""
         tps = [TopicPartition("t", UUID, number) for number in range(200)]
         assert [place.leader(tp) for tp in tps for place in places] == [None] * 400
         first, second = ({tp for tp in tps if place.is_vacant(tp)} for place in places)

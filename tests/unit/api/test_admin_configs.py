@@ -1,4 +1,4 @@
-"""AlterConfigs, IncrementalAlterConfigs, DescribeConfigs, ListConfigResources: what changes, what it does."""
+"""AlterConfigs, IncrementalAlterConfigs, DescribeConfigs, ListConfigResources: changes and their effects."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ LOG_DIR = "/kgw/memory"
 OWN = {"throttleTimeMs", "errorMessage", "topicId", "logDir", "totalBytes", "usableBytes", "documentation"}
 OWN |= {"lastTimestamp", "readOnly", "leaderEpoch", "highWatermark", "logEndOffset", "lastFetchTimestamp"}
 OWN |= {"lastCaughtUpTimestamp", "listeners"}
-"""Fields that differ from one broker to the next, and what is read-only, which is much here."""
+"""Fields that differ from broker to broker, and read-only configs, of which there are many here."""
 
 TOLD_OTHERWISE = {"min.insync.replicas"}
 """A Kafka with eligible leader replicas keeps it as a dynamic config of the cluster."""
@@ -97,7 +97,7 @@ def answers() -> dict[str, Any]:
 
 
 def compared(value: Any, key: str = "") -> Any:
-    """``value`` without what is a broker's own, in an order that does not matter."""
+    """``value`` without the fields that differ from broker to broker, in a fixed order."""
     if isinstance(value, dict):
         kept = {name: compared(each, name) for name, each in value.items() if name not in OWN}
         if value.get("name") in TOLD_OTHERWISE and "configSource" in value:

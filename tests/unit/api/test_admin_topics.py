@@ -1,4 +1,4 @@
-"""CreatePartitions, DeleteRecords and DescribeTopicPartitions: what a one-broker Kafka cannot show."""
+"""CreatePartitions, DeleteRecords and DescribeTopicPartitions, as far as one Kafka cannot show it."""
 
 from __future__ import annotations
 

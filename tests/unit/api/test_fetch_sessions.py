@@ -1,4 +1,4 @@
-"""Fetch sessions: their rules, what incremental fetches answer, and that nothing is lost by them."""
+"""Fetch sessions: their rules, the answers to incremental fetches, and that nothing is lost."""
 
 from __future__ import annotations
 

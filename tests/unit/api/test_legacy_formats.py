@@ -75,7 +75,7 @@ async def test_an_empty_message_set_appends_nothing_and_is_no_error(kit: Kit) ->
 
 
 def wrapper(packed: bytes, codec: Codec = Codec.GZIP) -> bytes:
-    """A message of v1 with what is compressed inside, and the CRC that fits."""
+    """A message of v1 with compressed data inside, and a correct CRC."""
     body = struct.pack(">bbqii", 1, codec, NOW, -1, len(packed)) + packed
     return struct.pack(">qiI", 0, len(body) + 4, crc32(body)) + body
 

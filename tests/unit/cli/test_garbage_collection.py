@@ -1,4 +1,4 @@
-"""The garbage collector looks once at what stays, and never at very much."""
+"""The garbage collector visits long-lived objects once, and never very many."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--health-file``: what fails at present."""
+"""``--health-file``: the work that fails at present."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Told:
-    """A health file that is followed, and what is in it."""
+    """A health file and its content, as a reader follows it."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "health"

@@ -1,4 +1,4 @@
-"""From what is asked for to an offset for each partition."""
+"""From the user's request to an offset for each partition."""
 
 from __future__ import annotations
 

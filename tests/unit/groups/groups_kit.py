@@ -88,7 +88,7 @@ class Driver:
         self.run(self.coordinator.loaded(self.now))
 
     def crash(self) -> None:
-        """Everything that is not in the store is gone, and whoever waited waits in vain."""
+        """All data outside of the store is gone, and waiting clients get no answer."""
         self.writes.clear()
         self.tokens.clear()
         self._begin()
@@ -126,7 +126,7 @@ class Driver:
         self.look()
 
     def advance(self, ms: int) -> None:
-        """Let time go by; what is due on the way happens on its time."""
+        """Advance the time. Deadlines on the way are met in time."""
         end = self.ms + ms
         while (at := self.coordinator.deadlines.next()) <= end:
             self.ms = max(self.ms, at)
@@ -266,7 +266,7 @@ class Driver:
         return [leader, *(answer.member_id for answer in answers if answer.member_id != leader)]
 
     def stable(self, count: int = 2, **options: Any) -> list[str]:
-        """The same, with an assignment for each member that says whose it is."""
+        """The same, with an assignment for each member that has its name."""
         members = self.members(count, **options)
         generation = self.group().generation
         assignment = {member: b"of " + member.encode() for member in members}

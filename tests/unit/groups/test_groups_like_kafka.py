@@ -100,7 +100,7 @@ def answers() -> dict[str, Any]:
 
 
 def compared(value: Any) -> Any:
-    """``value`` without what is a broker's own; no list of these APIs has an order."""
+    """``value`` without the fields that differ from broker to broker. No list of these APIs has an order."""
     if isinstance(value, dict):
         return {name: compared(each) for name, each in value.items() if name not in OWN}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Committed offsets: who may commit, what is kept, when it goes."""
+"""Committed offsets: who may commit, which are kept, and when they expire."""
 
 from __future__ import annotations
 

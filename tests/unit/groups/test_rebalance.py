@@ -1,4 +1,4 @@
-"""Rebalances: who is in a generation, who leads it, what each member is told, and when."""
+"""Rebalances: the members of a generation, its leader, and the answers to members with their times."""
 
 from __future__ import annotations
 

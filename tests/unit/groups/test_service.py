@@ -151,7 +151,7 @@ async def test_until_the_state_can_be_read_clients_are_told_to_wait(
 
 
 class Faulty(MemoryStateStore):
-    """Not immediate; ``scan`` and ``commit`` raise what ``faults`` has for them."""
+    """Not immediate. ``scan`` and ``commit`` raise their errors of ``faults``."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Every state, every request: what the client is told, and which state the group is in after."""
+"""Every request in every state: the answer to the client, and the next state of the group."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHANGED = (("range", subscribing("t", "u")),)
 
 
 class Case:
-    """A group in a state; ``leader``, ``follower`` and ``generation`` are what its members know."""
+    """A group in a state. Its members know ``leader``, ``follower`` and ``generation``."""
 
     def __init__(self, state: str) -> None:
         self.driver = driver = Driver()

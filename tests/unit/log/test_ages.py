@@ -122,7 +122,7 @@ async def test_a_header_in_doubt_makes_nothing_older_than_its_records(header: in
 
 
 async def test_a_header_that_says_more_than_its_records_keeps_them() -> None:
-    """As it always did, and as it does in Kafka."""
+    """As before, and as in Kafka."""
     assert not await is_old(altered(batch("a", time=AGO), max_timestamp=NOW), unchecked=True)
 
 

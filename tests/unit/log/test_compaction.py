@@ -732,7 +732,7 @@ async def test_a_store_that_waits_is_compacted_too() -> None:
 
 
 async def stored(log: PartitionLog, data: bytearray) -> Appended:
-    """What came of an append to a store that waits."""
+    """The outcome of an append to a store that waits."""
     outcome = log.append(view(data), True)
     if isinstance(outcome, Pending):
         with anyio.fail_after(5):

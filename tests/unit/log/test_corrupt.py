@@ -59,7 +59,7 @@ async def what_becomes(kit: Kit, kind: Kind, sent: bytes) -> tuple[Answer, bytes
 
 
 def check_readable(stored: bytes) -> None:
-    """What is kept says of itself what is true, and our reader reads it."""
+    """A stored batch has a true header, and our reader can read it."""
     batch = RecordBatch(stored)
     batch.check_crc()
     assert problem_of(batch) is None

@@ -110,7 +110,7 @@ def test_they_are_charged_until_they_wait_no_more(log: Log, fails: bool) -> None
 
 
 def test_where_one_makes_the_others_wait_again_they_wait_as_they_did(log: Log) -> None:
-    """As many batches as there are, each of which is looked into in a thread: none is handed on twice."""
+    """Many batches, each validated in a thread: none is deferred twice."""
     values = [b"%d" % at for at in range(3_000)]
     line, pending, budget = deferred(*values)
     waiting: dict[bytes, Pending[Appended]] = {}

@@ -93,7 +93,7 @@ class ImmediateStore(SlowStore):
 
 
 class Threads:
-    """What is looked into in threads waits for the test."""
+    """Validation in threads waits for the test."""
 
     def __init__(self) -> None:
         self.held: list[anyio.Event] = []
@@ -206,7 +206,7 @@ class Client:
         return True
 
     def lose_connection(self) -> None:
-        """What was not answered is sent again."""
+        """The client sends batches without an answer again."""
         for first, records, _ in self.sent:
             if first >= self.acknowledged:
                 self.unsent[first] = records

@@ -86,7 +86,7 @@ def not_leader(outcome: Pending[Appended]) -> bool:
 async def test_a_refused_append_tells_everybody_and_the_ledger(
     kit: Kit, store: SlowStore, ledger: Ledger, refusal: Exception, epoch: int
 ) -> None:
-    """What is queued behind it, too; the log is opened anew, by leading anew, when it is asked for again."""
+    """Queued batches are refused, too. The next request opens the log, which leads it again."""
     log = await kit.log()
     pending = [append(log, "a")]
     held = await store.arrived()
@@ -154,7 +154,7 @@ async def test_compaction_is_fenced_as_well(store: SlowStore, ledger: Ledger) ->
 
 
 class TestLost:
-    """What the store, or the ledger, tells by itself."""
+    """Events of the store and of the ledger."""
 
     async def test_who_waits_is_told_at_once_and_what_is_in_flight_when_the_store_says(
         self, kit: Kit, store: SlowStore, ledger: Ledger

@@ -148,7 +148,7 @@ async def test_records_without_a_time_are_not_found_by_one(kit: Kit, time: int) 
 
 @pytest.mark.parametrize("time", NO_TIMES)
 async def test_the_latest_of_nothing_but_unknown_times(kit: Kit, time: int) -> None:
-    """As in Kafka 4.4.0: the first record without a time, but none of those before 1970."""
+    """Kafka 4.4.0 finds the first record without a time, but none from before 1970."""
     log = await filled(kit, [time, time], [time])
     assert await latest(log) == ((0, -1) if time == -1 else None)
     assert await at(log, 0) is None

@@ -1,4 +1,4 @@
-"""What was refused for now comes first, before any later batch of its producer."""
+"""A batch that was refused for now comes first, before any later batch of its producer."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def send(log: PartitionLog, sequence: int, producer: int = P, epoch: int = 0) ->
 
 
 async def outcome(sent: Any) -> Any:
-    """What came of it in the end: an error or an :class:`Appended`."""
+    """The outcome in the end: an error or an :class:`Appended`."""
     await turns()
     if not isinstance(sent, Pending):
         return sent

@@ -246,7 +246,7 @@ class TestQueue:
 
 
 class TestBudget:
-    """What waits for the store is bounded, whoever still waits for its answer."""
+    """The bytes that wait for the store are bounded, whether or not a client still waits."""
 
     async def test_what_waits_is_charged_until_the_store_has_it(self, slow: Kit, store: SlowStore) -> None:
         log = await slow.log()

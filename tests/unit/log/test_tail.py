@@ -199,7 +199,7 @@ async def test_batches_of_frames_that_are_used_again_are_copied() -> None:
 async def test_without_memory_for_it_appends_are_answered_all_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the store has is acknowledged; of what was being kept nothing is left, nor counted."""
+    """Stored batches are acknowledged. The cache has dropped its batches, and counts none."""
     store = SlowStore()
     kit, log = await cached(store)
     pending = [waiting(log.append(view(batch("a")), False))]

@@ -1,4 +1,4 @@
-"""Where batches are looked at: what takes long is done in a thread, and nothing overtakes it."""
+"""The validation of batches: long work runs in a thread, and no batch overtakes it."""
 
 from __future__ import annotations
 

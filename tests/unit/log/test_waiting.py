@@ -139,7 +139,7 @@ class Seen:
         self.told.append(f"closed {key}")
 
     def news(self) -> list[str]:
-        """What it was told. Of a log that was ready, nothing that readers see has changed without that."""
+        """The changes that it was told. A ready log changes nothing that readers see without telling."""
         told, self.told = self.told, []
         before, self.state = self.state, self.now()
         assert told or self.state == before or not before[0]

@@ -1,4 +1,4 @@
-"""Memory for large frames: what is in use is never handed out twice, and what is not is used again."""
+"""Memory for large frames: used memory is never given out twice, and free memory is used again."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_store_that_gives_frames_back_late_fills_the_same_chunks(mapped: list[
 
 
 def test_frames_that_are_kept_get_new_chunks_and_few_are_remembered(mapped: list[int]) -> None:
-    """As in a memory store: nothing is used again, and what the arena remembers stays bounded."""
+    """A memory store keeps all frames: no memory is used again, and the arena's own data stays bounded."""
     arena = Arena()
     kept = [arena.take(LARGEST) for _ in range(30 * CHUNK // LARGEST)]
     assert len(mapped) == 30

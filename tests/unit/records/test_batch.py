@@ -1,4 +1,4 @@
-"""The 61-byte view of a batch: its fields, what it refuses, and what is rewritten in place."""
+"""The 61-byte header of a batch: its fields, its checks, and the fields that are rewritten in place."""
 
 import struct
 

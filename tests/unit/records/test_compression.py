@@ -1,4 +1,4 @@
-"""Codecs: what each writes and reads, and that no input gets more memory than it may."""
+"""The codecs: writing, reading, and the limit of memory for every input."""
 
 import contextlib
 import gzip
@@ -298,7 +298,7 @@ def many_members_bomb() -> bytes:
 )
 @pytest.mark.parametrize("limit", [1000, 1 << 20])
 def test_a_bomb_of_512_mib_costs_no_more_than_the_limit(codec: Codec, make, limit: int) -> None:
-    """The peak of the process's resident memory tells what the decompressors, too, have taken."""
+    """The peak of the process's resident memory includes the decompressors' memory."""
     bomb = make()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(InflatedTooLarge):

@@ -1,4 +1,4 @@
-"""kafka-python and aiokafka, which share no code with us, read what is written here and the reverse."""
+"""kafka-python and aiokafka, which share no code with us, read our batches, and we read theirs."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Records: what a batch is read as, and that every malformed one is refused with its index."""
+"""The records of a batch: reading them, and the index of every malformed one."""
 
 import contextlib
 import struct

@@ -1,4 +1,4 @@
-"""Segments: what goes in comes out, whatever is cut away in between, and it costs little."""
+"""Segments: all batches can be read, also after trims, and they cost little memory."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_many_small_batches_leave_as_one_slice() -> None:
 
 
 def test_views_are_read_only() -> None:
-    """Nobody can change what is stored through what was read."""
+    """Nobody can change stored batches through the result of a read."""
     log = filled(3)
     log.append(*item(3, size=70_000, stable=True))
     log.append(4, 1, 0, bytearray(item(4, size=30_000).data))

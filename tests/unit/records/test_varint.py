@@ -1,4 +1,4 @@
-"""Varints agree with the numbers of the protobuf and Kafka documents, and refuse what does not fit."""
+"""Varints agree with the protobuf and Kafka documents, and refuse numbers that do not fit."""
 
 import pytest
 

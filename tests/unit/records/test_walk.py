@@ -1,4 +1,4 @@
-"""The walk over the records of a batch: both forms find the same, and what they pass is what readers read."""
+"""The walk over the records of a batch: both forms agree with each other and with the readers."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ def small_payload(rng: random.Random) -> tuple[bytearray, int]:
 @pytest.mark.skipif(not walk.COMPILED, reason="the compiled form is not there")
 @pytest.mark.parametrize("seed", range(20))
 def test_both_forms_find_the_same_in_whatever_comes(seed: int) -> None:
-    """And what they pass is read by the strict reader, to the same times."""
+    """The strict reader reads the accepted batches, with the same times."""
     rng = random.Random(seed)
     passed = 0
     for _ in range(1500):

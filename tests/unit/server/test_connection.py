@@ -62,7 +62,7 @@ class Script:
         self.stable: list[bool] = []
         self.open: dict[int, Pending[Any]] = {}
         self.size = 0
-        """Of the answers' bodies; what is larger than one piece leaves as a list."""
+        """The bodies of the answers. A body of several pieces is a list."""
 
     def start(self, frame: memoryview, client: Any, stable: bool) -> Answer | Pending[Answer]:
         _, _, number, how = struct.unpack_from(">hhiB", frame)
@@ -340,7 +340,7 @@ class TestOrder:
     async def test_answers_that_come_while_others_are_sent_are_not_lost(
         self, peer: Peer, script: Script
     ) -> None:
-        """An answer that starts what was held, which is answered at once, and so on."""
+        """An answer starts a held request, which is answered at once, and so on."""
         peer.send(ask(0, how=LATER), *[ask(number) for number in range(1, 90)])
         script.finish(0)
         assert peer.answered == list(range(90))

@@ -1,4 +1,4 @@
-"""From frame to answer: headers, routes, the ways an answer comes, and what becomes of exceptions."""
+"""From frame to answer: headers, routes, the kinds of answers, and exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The order of requests, without a connection: what may start, what leaves, what is kept of the budget."""
+"""The order of requests, without a connection: starts, answers, and the budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No room commits what the contract of the StateStore rules out."""
+"""No part of the core commits changes that the contract of the StateStore forbids."""
 
 from __future__ import annotations
 

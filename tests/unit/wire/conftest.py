@@ -1,4 +1,4 @@
-"""The golden vectors, and what several tests make of them."""
+"""The golden vectors, and the helpers that several tests share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VECTORS = Path(__file__).parent / "vectors"
 
 
 class Vector(NamedTuple):
-    """One row: what Kafka's Java client of `release` writes for `json`."""
+    """One row: the bytes that Kafka's Java client of `release` writes for `json`."""
 
     release: str
     message: str
