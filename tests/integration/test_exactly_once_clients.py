@@ -160,6 +160,12 @@ def found_in(gateway: GatewayThread) -> list[int]:
     return gateway.call(stored, gateway.gateway.broker.catalog.by_name["t"].partitions[0])
 
 
+def last_epochs(gateway: GatewayThread) -> list[int]:
+    """The last epoch of each producer."""
+    (log,) = gateway.gateway.broker.catalog.by_name["t"].partitions
+    return [producer.epoch for _, producer in log.producers]
+
+
 @each_fault
 def test_librdkafka(fault: Fault) -> None:
     delivered: list[int] = []
@@ -185,6 +191,7 @@ def test_librdkafka(fault: Fault) -> None:
             producer.poll(0.01 if number < 60 else 0)  # the first ones come one by one
         assert producer.flush(60) == 0
         found = found_in(gateway)
+        assert last_epochs(gateway) == [0], "a new epoch may store batches of other partitions twice"
     check(delivered, found)
     assert len(delivered) == RECORDS
 
