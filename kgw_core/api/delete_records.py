@@ -11,12 +11,7 @@ Versions: v1 throttling before the answer · v2 flexible.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import anyio
-import anyio.lowlevel
-
-from kgw_core.api.large import CHANGES, Pace
+from kgw_core.api.large import CHANGES, Pace, some_at_once
 from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -54,27 +49,17 @@ async def handle(request: DeleteRecordsRequest, context: RequestContext) -> Dele
             wanted.append((result, name, offset))
         if results:
             topics.append(DeleteRecordsTopicResult(name, results))
-    if len(wanted) > 1:
-        left = iter(wanted)
-        immediate = context.broker.logs.store.capabilities().immediate
-        async with anyio.create_task_group() as tasks:
-            for _ in range(min(CHANGES if immediate else AT_ONCE, len(wanted))):
-                tasks.start_soon(_delete_each, left, context)
-    else:
-        await _delete_each(iter(wanted), context)
-    return DeleteRecordsResponse(0, topics)
 
-
-async def _delete_each(
-    left: Iterator[tuple[DeleteRecordsPartitionResult, str, int]], context: RequestContext
-) -> None:
-    """Trim partition after partition, beside others that take from ``left``."""
-    for result, name, offset in left:
-        await anyio.lowlevel.checkpoint()
+    async def delete(one: tuple[DeleteRecordsPartitionResult, str, int]) -> None:
+        result, name, offset = one
         try:
             result.low_watermark = await _delete(name, result.partition_index, offset, context)
         except Exception as caught:
             result.error_code = context.caught(caught, f"{name}-{result.partition_index}").code
+
+    immediate = context.broker.logs.store.capabilities().immediate
+    await some_at_once(wanted, delete, CHANGES if immediate else AT_ONCE, step=1)
+    return DeleteRecordsResponse(0, topics)
 
 
 async def _delete(name: str, index: int, offset: int, context: RequestContext) -> int:

@@ -8,8 +8,10 @@ makes these one at a time, and encodes them in a thread (:mod:`kgw_core.server.l
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, TypeVar
 
+import anyio
 import anyio.lowlevel
 
 from kgw_core.broker import RequestContext
@@ -54,6 +56,29 @@ class LargeAnswer(NamedTuple):
 async def large(make: Callable[[], Coroutine[Any, Any, Any]]) -> LargeAnswer:
     """The result of a handler in place of its response."""
     return LargeAnswer(make)
+
+
+async def some_at_once(
+    items: Iterable[T], work: Callable[[T], Coroutine[Any, Any, None]], most: int, step: int = STEP
+) -> None:
+    """Do ``work(item)`` for all ``items``, up to ``most`` at the same time, and serve others after every
+    ``step`` items. :raises ExceptionGroup: work has failed; the rest is cancelled."""
+    remaining = iter(items)
+    pace = Pace(step)
+
+    async def worker() -> None:
+        for item in remaining:
+            await work(item)
+            await pace.step()
+
+    first = list(islice(remaining, most))
+    if len(first) == 1:
+        await work(first[0])
+        return
+    remaining = chain(first, remaining)
+    async with anyio.create_task_group() as tasks:
+        for _ in first:
+            tasks.start_soon(worker)
 
 
 async def in_turns(items: Iterable[T], step: int = STEP) -> AsyncIterator[T]:

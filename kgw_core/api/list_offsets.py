@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Generator
 from typing import Any, NamedTuple
 
-from kgw_core.api.large import MANY, STEP, in_turns
+from kgw_core.api.large import MANY, STEP, some_at_once
 from kgw_core.api.partitions import find_log
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
@@ -52,6 +52,8 @@ from kgw_core.wire.messages.list_offsets import (
 LATEST, EARLIEST, MAX_TIMESTAMP, EARLIEST_LOCAL = -1, -2, -3, -4
 LATEST_TIERED, EARLIEST_PENDING_UPLOAD = -5, -6
 READ_COMMITTED = 1
+LOOKUPS = 8
+"""The most look-ups of one request in the store at the same time."""
 LEADER_EPOCH = 4
 
 SINCE = {
@@ -133,27 +135,30 @@ async def _look_up(
     lookups: list[Lookup],
     context: RequestContext,
 ) -> ListOffsetsResponse:
-    most = context.broker.config.limits.max_inflated_batch
-    async for lookup in in_turns(lookups):
-        asked, answer, log = lookup
-        found: Found | None
-        try:
-            await log.open()
-            if _answered(lookup, request, context):
-                continue
-            if asked.timestamp in (EARLIEST, EARLIEST_LOCAL):
-                found = Found(log.start, -1, await epoch_at(log, log.start))
-            elif asked.timestamp == MAX_TIMESTAMP:
-                found = await offset_of_max_time(log, most)
-            elif context.version == 0:
-                _put_all(lookup, await _segments_before(log, asked.timestamp))
-                continue
-            else:
-                found = await offset_for_time(log, asked.timestamp, most)
-            _put(lookup, found, context)
-        except Exception as error:
-            _fail(answer, error, context, log.tp.topic)
+    await some_at_once(lookups, lambda lookup: _look_up_one(lookup, request, context), LOOKUPS)
     return response
+
+
+async def _look_up_one(lookup: Lookup, request: ListOffsetsRequest, context: RequestContext) -> None:
+    most = context.broker.config.limits.max_inflated_batch
+    asked, answer, log = lookup
+    found: Found | None
+    try:
+        await log.open()
+        if _answered(lookup, request, context):
+            return
+        if asked.timestamp in (EARLIEST, EARLIEST_LOCAL):
+            found = Found(log.start, -1, await epoch_at(log, log.start))
+        elif asked.timestamp == MAX_TIMESTAMP:
+            found = await offset_of_max_time(log, most)
+        elif context.version == 0:
+            _put_all(lookup, await _segments_before(log, asked.timestamp))
+            return
+        else:
+            found = await offset_for_time(log, asked.timestamp, most)
+        _put(lookup, found, context)
+    except Exception as error:
+        _fail(answer, error, context, log.tp.topic)
 
 
 async def _segments_before(log: PartitionLog, timestamp: int) -> list[int]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 from broker_kit import NOW, Kit, SlowStore, a_kit, batch, turns, view, waiting
 from kgw_storage_memory.store import MemoryStore
 
 from kgw_core import errors
+from kgw_core.api.list_offsets import LOOKUPS
 from kgw_core.records import build_batch
+from kgw_core.spi.storage import TopicPartition
 from kgw_core.testing.faults import FaultyStore
 from kgw_core.wire.messages.list_offsets import ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic
 
@@ -231,6 +234,39 @@ async def test_a_storage_failure_is_the_partitions_own() -> None:
     store.fail("find_time", OSError("bad sector"))
     assert (await ask(kit, 5)).error_code == errors.KafkaStorageError.code
     assert await found(kit, 5) == (0, 10)
+
+
+async def test_some_look_ups_of_a_request_wait_for_the_store_together() -> None:
+    class Gated(SlowStore):
+        begun = 0
+
+        async def find_max_time(
+            self, tp: TopicPartition, start: int | None = None, end: int | None = None
+        ) -> int | None:
+            self.begun += 1
+            await gate.wait()
+            return await super().find_max_time(tp, start, end)
+
+    store, gate = Gated(), anyio.Event()
+    store.patient = False
+    kit = await a_kit(store)
+    kit.start_writers()
+    await kit.topic("t", 20)
+    for index in range(20):
+        (await kit.log("t", index)).append(view(batch("a", time=10 + index)), False)
+    await turns(100)
+    asked = ListOffsetsRequest(
+        topics=[ListOffsetsTopic("t", [ListOffsetsPartition(index, timestamp=-3) for index in range(20)])]
+    )
+    answer = waiting(kit.start(asked, 7))
+    await turns(100)
+    assert store.begun == LOOKUPS
+    gate.set()
+    response = kit.decode(await answer.wait(), asked, 7)
+    assert [each.timestamp for each in response.topics[0].partitions] == [10 + index for index in range(20)]
+    assert store.begun == 20
+    kit.logs.writers.stop()
+    await kit.close()
 
 
 async def test_in_a_store_that_waits_the_end_is_what_is_acknowledged(slow: Kit, store: SlowStore) -> None:
