@@ -15,17 +15,19 @@ v18 high watermark of a follower.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from typing import Any
 
 from kgw_core.api.fetch_full import FullFetch
 from kgw_core.api.fetch_incremental import IncrementalFetch
 from kgw_core.api.fetch_legacy import FIRST_V2, converted
-from kgw_core.api.fetch_reading import BY_ID, Fetch
+from kgw_core.api.fetch_reading import BY_ID, PARTS, Fetch
+from kgw_core.api.large import STEP
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError
 from kgw_core.pending import Pending
+from kgw_core.steps import at_once, taking_turns
 from kgw_core.wire.messages.fetch import (
     FetchableTopicResponse,
     FetchRequest,
@@ -49,23 +51,37 @@ def handle(
 
 
 def _read(request: FetchRequest, context: RequestContext) -> FetchResponse | Pending[FetchResponse]:
-    fetch = _fetch(request, context)
+    pending: Pending[FetchResponse] = Pending()
+    if context.entries > PARTS:
+        context.broker.spawn(_read_in_steps(request, context, pending))
+        return pending
+    fetch = at_once(_fetch(request, context))
     response = fetch.start()
     if response is not None:
         return response
-    pending: Pending[FetchResponse] = Pending()
     context.broker.spawn(fetch.run(pending))
     return pending
 
 
-def _fetch(request: FetchRequest, context: RequestContext) -> Fetch:
+async def _read_in_steps(
+    request: FetchRequest, context: RequestContext, pending: Pending[FetchResponse]
+) -> None:
+    try:
+        fetch = await taking_turns(_fetch(request, context), STEP)
+    except Exception as error:
+        pending.fail(error)
+    else:
+        await fetch.run(pending)
+
+
+def _fetch(request: FetchRequest, context: RequestContext) -> Generator[None, None, Fetch]:
     sessions = context.broker.fetch_sessions
     id, epoch = request.session_id, request.session_epoch
     if epoch in (BEGIN, NO_MORE):
         if id:
             sessions.close(id)
         return FullFetch(request, context, begins=epoch == BEGIN)
-    session = sessions.resume(
+    session = yield from sessions.resuming(
         id,
         epoch,
         context.version >= BY_ID,

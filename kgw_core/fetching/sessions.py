@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
 from typing import Final, TypeAlias
 
 from kgw_core.errors import FetchSessionIdNotFound, FetchSessionTopicIdError, InvalidFetchSessionEpoch
 from kgw_core.fetching.changed import Changed
 from kgw_core.fetching.part import Part
+from kgw_core.steps import at_once
 from kgw_core.wire.messages.fetch import FetchTopic, ForgottenTopic
 
 EVICTION_SECONDS = 120.0
@@ -70,8 +71,11 @@ class FetchSession:
         """The parts that a fetch has to look at, in order."""
         return self.parts.values() if self.changed is None else self.changed.parts
 
-    def change(self, topics: Sequence[FetchTopic], forgotten: Sequence[ForgottenTopic]) -> None:
-        """Add and change the partitions of a fetch, then remove its forgotten ones."""
+    def change(
+        self, topics: Sequence[FetchTopic], forgotten: Sequence[ForgottenTopic]
+    ) -> Generator[None, None, None]:
+        """Add and change the partitions of a fetch, then remove its forgotten ones. In steps, one for each
+        partition."""
         parts, changed = self.parts, self.changed
         for topic in topics:
             key = topic.topic_id if self.by_id else topic.topic
@@ -84,12 +88,14 @@ class FetchSession:
                     part.quiet = -1
                 if changed is not None:
                     changed.put_back(part)
+                yield
         for gone in forgotten:
             key = gone.topic_id if self.by_id else gone.topic
             for partition in gone.partitions:
                 part = parts.pop((key, partition), None)
                 if part is not None and changed is not None:
                     changed.remove(part)
+                yield
         self._track_if_large()
 
     def move_to_end(self, part: Part) -> None:
@@ -154,6 +160,18 @@ class FetchSessions:
         :raises InvalidFetchSessionEpoch: the epoch is wrong.
         :raises FetchSessionTopicIdError: the session has topics by name and the fetch by id, or the reverse.
         """
+        return at_once(self.resuming(id, epoch, by_id, topics, forgotten, now))
+
+    def resuming(
+        self,
+        id: int,
+        epoch: int,
+        by_id: bool,
+        topics: Sequence[FetchTopic],
+        forgotten: Sequence[ForgottenTopic],
+        now: float,
+    ) -> Generator[None, None, FetchSession | None]:
+        """:meth:`resume` in steps, one for each partition that the fetch changes."""
         session = self._sessions.get(id)
         if session is None:
             raise FetchSessionIdNotFound(f"there is no fetch session {id}")
@@ -163,8 +181,11 @@ class FetchSessions:
             raise FetchSessionTopicIdError(
                 f"fetch session {id} has topics by {'id' if session.by_id else 'name'}"
             )
+        session.epoch = epoch + 1 if epoch < LAST_EPOCH else FIRST_EPOCH
         if topics or forgotten:
-            session.change(topics, forgotten)
+            yield from session.change(topics, forgotten)
+            if self._sessions.get(id) is not session:
+                raise FetchSessionIdNotFound(f"fetch session {id} has ended meanwhile")
             if not session.parts:
                 self._end(session)
                 return None
@@ -175,7 +196,6 @@ class FetchSessions:
                 f"fetch session {id} grew to {session.size} partitions, over {self.max_partitions} in all"
                 " sessions (limits.max_fetch_session_partitions)"
             )
-        session.epoch = epoch + 1 if epoch < LAST_EPOCH else FIRST_EPOCH
         return session
 
     def close(self, id: int) -> None:

@@ -15,10 +15,11 @@ import anyio
 import pytest
 from broker_kit import Kit, a_kit, batch, done, turns, view
 
+from kgw_core.errors import FetchSessionIdNotFound
 from kgw_core.fetching.changed import Changed
 from kgw_core.fetching.sessions import FetchSession
 from kgw_core.pending import Pending
-from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic
+from kgw_core.wire.messages.fetch import FetchPartition, FetchRequest, FetchTopic, ForgottenTopic
 
 pytestmark = pytest.mark.anyio
 
@@ -113,7 +114,8 @@ async def test_an_idle_poll_costs_the_same_however_many_partitions_there_are() -
 
 
 async def test_what_visits_all_partitions_does_so_in_steps(kit: Kit) -> None:
-    """A full fetch that begins a session, one that waits, the first poll of the session, and its end."""
+    """A full fetch that waits and begins a session, the first poll of the session, one that changes all its
+    partitions, and its end."""
     most = 0
     await kit.topic("t", COUNT)
     logs = kit.catalog.by_name["t"].partitions
@@ -146,6 +148,15 @@ async def test_what_visits_all_partitions_does_so_in_steps(kit: Kit) -> None:
     assert kit.decode(answer, asked, V).responses == []
     assert all(log.waiting for log in logs)
 
+    asked = request(kit, session, count=COUNT, max_wait_ms=0)
+    frame = memoryview(kit.frame(asked, V))
+    counts = Instructions()
+    with counts.counting():
+        answer = await kit.dispatcher.start(frame, kit.client, True).wait()
+    most = max(most, counts.most)
+    assert kit.decode(answer, asked, V).responses == []
+    assert not session.to_read
+
     counts = Instructions()
     with counts.counting():
         kit.broker.fetch_sessions.close(session.id)
@@ -154,6 +165,31 @@ async def test_what_visits_all_partitions_does_so_in_steps(kit: Kit) -> None:
     most = max(most, counts.most)
     assert not any(log.waiting for log in logs)
     assert most < 250_000  # 180,000 are 500 partitions that are decoded or read
+
+
+async def test_a_session_may_lose_all_partitions_or_end_while_it_is_changed(kit: Kit) -> None:
+    session = await began(kit, 6_000)
+    logs = kit.catalog.by_name["t"].partitions
+    gone = [ForgottenTopic("", kit.catalog.by_name["t"].id_bytes, list(range(5_999)))]
+    asked = request(kit, session, max_wait_ms=0, forgotten_topics_data=gone)
+    assert kit.decode(await started(kit, asked).wait(), asked, V).session_id == session.id
+    assert [bool(log.waiting) for log in logs] == [False] * 5_999 + [True]
+    gone[0].partitions[:] = range(6_000)
+    asked = request(kit, session, max_wait_ms=0, forgotten_topics_data=gone)
+    assert kit.decode(await started(kit, asked).wait(), asked, V).session_id == 0
+    assert kit.broker.fetch_sessions.get(session.id) is None
+
+    asked = request(kit, count=6_000, max_wait_ms=0, session_epoch=0)
+    id = kit.decode(await started(kit, asked).wait(), asked, V).session_id
+    session = kit.broker.fetch_sessions.get(id)
+    assert session is not None
+    asked = request(kit, session, count=6_000, max_wait_ms=0)
+    poll = started(kit, asked)
+    while session.epoch == 1:
+        await turns(1)
+    kit.broker.fetch_sessions.close(id)
+    assert kit.decode(await poll.wait(), asked, V).error_code == FetchSessionIdNotFound.code
+    assert not any(log.waiting for log in logs)
 
 
 async def test_a_client_that_goes_away_leaves_nothing_and_no_garbage(kit: Kit) -> None:
