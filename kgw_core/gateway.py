@@ -329,7 +329,7 @@ async def _serving(parts: _Parts, tasks: anyio.abc.TaskGroup) -> AsyncIterator[G
             await timeout.step("closing the listeners", server.stop_listening)
             broker.draining = True
             background.hurry()
-            logs.wakes.finish_all()
+            logs.purgatory.finish_all()
             await timeout.step("writing configs", configs.stop)
             await timeout.step("writing what groups have asked for", groups.stop)
             await server.drain(timeout)

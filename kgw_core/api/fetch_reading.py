@@ -233,7 +233,7 @@ class Fetch:
             self._request.max_wait_ms / 1000,
             complete,
             broker.clock,
-            broker.wakes,
+            broker.purgatory,
         )
 
     # -- reading

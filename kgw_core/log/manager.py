@@ -24,7 +24,7 @@ from kgw_core.log.snapshots import Checkpoints, Snapshots
 from kgw_core.log.tail import TailCache
 from kgw_core.log.upkeep import Throttle, each_log
 from kgw_core.log.validator import CheckRecords
-from kgw_core.log.waiting import Wakes
+from kgw_core.log.waiting import FetchPurgatory
 from kgw_core.log.writer import Writers
 from kgw_core.spi.ledger import OffsetLedger
 from kgw_core.spi.state import StateStore
@@ -90,7 +90,7 @@ class LogManager:
             if state is not None and durable
             else None
         )
-        self.wakes = Wakes()
+        self.purgatory = FetchPurgatory()
         self.coalescer = Coalescer()
         self.writers = Writers(store, self.coalescer, spawn, background)
         # Refusals of one gateway say nothing to another one, which may lead the log now.

@@ -1,4 +1,4 @@
-"""Waiting fetches, as Kafka's DelayedOperationPurgatory: woken by appends, ended by their timeouts."""
+"""Kafka's DelayedOperationPurgatory, for fetches: appends wake them, and timeouts end their wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AT_ONCE: Final = 500
 
 
 class Watcher(Protocol):
-    """Is told of what happens to logs. ``key`` is what the watcher has put into :data:`Waiting`."""
+    """Watches logs, as a waiting fetch does. ``key`` is the object that it has put into :data:`Waiting`."""
 
     def appended(self, size: int, key: Any) -> None:
         """``size`` more bytes may be read."""
@@ -61,7 +61,7 @@ class WaitingFetch:
     a log changed in another way (deleted, trimmed), or when ``seconds`` are over.
     """
 
-    __slots__ = ("_complete", "_logs", "_timer", "_wakes", "missing")
+    __slots__ = ("_complete", "_logs", "_purgatory", "_timer", "missing")
 
     def __init__(
         self,
@@ -70,15 +70,15 @@ class WaitingFetch:
         seconds: float,
         complete: Callable[[], object],
         clock: Clock,
-        wakes: Wakes,
+        purgatory: FetchPurgatory,
     ) -> None:
         self.missing = missing
         self._logs: list[Watched] = list(logs)
         self._complete: Callable[[], object] | None = complete
-        self._wakes = wakes
+        self._purgatory = purgatory
         for log in self._logs:
             log.waiting[self] = None
-        wakes.waiting[self] = None
+        purgatory.waiting[self] = None
         self._timer: Timer | None = clock.call_later(seconds, self.finish)
 
     @property
@@ -102,11 +102,11 @@ class WaitingFetch:
         """``size`` bytes were appended. The fetch is answered after this turn of the event loop."""
         self.missing -= size
         if self.missing <= 0:
-            self._wakes.add(self)
+            self._purgatory.add(self)
 
     def changed(self, key: None = None) -> None:
         """A log has changed. The fetch is answered after this turn of the event loop."""
-        self._wakes.add(self)
+        self._purgatory.add(self)
 
     def closed(self, key: None = None) -> None:
         """A log was closed. The fetch goes on to wait."""
@@ -124,7 +124,7 @@ class WaitingFetch:
             return False
         timer.cancel()
         self._complete = None  # it refers to this object, and a cycle would be garbage
-        self._wakes.waiting.pop(self, None)
+        self._purgatory.waiting.pop(self, None)
         self._leave_logs()
         return True
 
@@ -137,8 +137,8 @@ class WaitingFetch:
             asyncio.get_running_loop().call_soon(self._leave_logs)
 
 
-class Wakes:
-    """Collects the fetches that appends have satisfied, and answers them once in a turn of the event loop.
+class FetchPurgatory:
+    """All fetches that wait. Those that appends have satisfied are answered once in a turn of the event loop.
 
     So the producer's own answer leaves first, and the data of several producers in one turn leaves together.
     """

@@ -366,7 +366,7 @@ class TestWaiting:
         tasks = len(any_kit.tasks)
         answer = waiting(any_kit.start(fetch(any_kit, 12, {0: 1}, max_wait_ms=2**31 - 1), 12))
         await turns()
-        assert any_kit.logs.wakes.waiting
+        assert any_kit.logs.purgatory.waiting
         answer.abandon()
         await turns()
         self.nothing_is_left(any_kit)
@@ -399,14 +399,14 @@ class TestWaiting:
         answer = waiting(any_kit.start(request, 12))
         await turns()
         any_kit.broker.draining = True
-        any_kit.logs.wakes.finish_all()
+        any_kit.logs.purgatory.finish_all()
         await turns()
         assert parts_of(any_kit.decode(answer.result(), request, 12))[0].error_code == 0
         await any_kit.ask(request, 12)
 
     @staticmethod
     def nothing_is_left(kit: Kit) -> None:
-        assert not kit.logs.wakes.waiting
+        assert not kit.logs.purgatory.waiting
         assert not kit.clock.waiting
         assert not any(log.waiting for state in kit.catalog.by_name.values() for log in state.partitions)
 

@@ -205,7 +205,7 @@ async def test_a_client_that_goes_away_leaves_nothing_and_no_garbage(kit: Kit) -
         del session, poll
         await turns(100)
         assert not any(log.waiting for log in logs)
-        assert not kit.logs.wakes.waiting
+        assert not kit.logs.purgatory.waiting
         assert not any(type(each) is Changed for each in gc.get_objects())
     finally:
         gc.enable()

@@ -189,7 +189,7 @@ class TestLost:
     ) -> None:
         log = await kit.log()
         completed: list[bool] = []
-        WaitingFetch([log], 1, 60, lambda: completed.append(True), kit.clock, kit.logs.wakes)
+        WaitingFetch([log], 1, 60, lambda: completed.append(True), kit.clock, kit.logs.purgatory)
         log.append(view(batch("a")), False)
         (await store.arrived()).fail(Fenced(log.tp, 3))
         await turns()

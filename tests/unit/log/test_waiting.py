@@ -22,7 +22,7 @@ class Poll:
         self.kit = kit
         self.logs = logs
         self.completed = 0
-        self.fetch = WaitingFetch(logs, missing, seconds, self.complete, kit.clock, kit.logs.wakes)
+        self.fetch = WaitingFetch(logs, missing, seconds, self.complete, kit.clock, kit.logs.purgatory)
 
     def complete(self) -> None:
         self.completed += 1
@@ -30,7 +30,7 @@ class Poll:
     def left_nothing(self) -> bool:
         return (
             not any(log.waiting for log in self.logs)
-            and not self.kit.logs.wakes.waiting
+            and not self.kit.logs.purgatory.waiting
             and not self.kit.clock.waiting
         )
 
@@ -111,7 +111,7 @@ async def test_deletion_and_trimming_complete_it(kit: Kit) -> None:
 async def test_draining_completes_all(kit: Kit) -> None:
     log = await kit.log()
     polls = [Poll(kit, log, missing=10_000) for _ in range(3)]
-    kit.logs.wakes.finish_all()
+    kit.logs.purgatory.finish_all()
     assert [poll.completed for poll in polls] == [1, 1, 1]
     assert polls[0].left_nothing()
 
