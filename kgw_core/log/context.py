@@ -20,7 +20,7 @@ from kgw_core.spi.storage import LogStore, Topic
 from kgw_core.topics.keyed_locks import KeyedLocks
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogContext:
     """The parts of the gateway that every log uses. All logs share one object.
 

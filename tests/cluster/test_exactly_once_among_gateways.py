@@ -190,9 +190,8 @@ class AmongGateways(RuleBasedStateMachine):
         store = SlowStore(self.data)
         kit = await a_kit(store, ledger=Ledger(number + 1, self.leases, self.data))
         logs = kit.logs
-        logs.context.snapshots = Snapshots(
-            Checkpoints(self.state, (snapshots.key,), logs.background), logs.background
-        )
+        kept = Checkpoints(self.state, (snapshots.key,), logs.background)
+        kit.change_logs(snapshots=Snapshots(kept, logs.background))
         kit.broker.placement = Placement(number + 1, None, kit.ledger)
         if "t" not in kit.catalog.by_name:
             await kit.topic()

@@ -335,6 +335,11 @@ class Kit:
             **others,
         )
 
+    def change_logs(self, **parts: Any) -> None:
+        """Change these parts of the context that all logs have."""
+        for name, part in parts.items():
+            object.__setattr__(self.logs.context, name, part)  # it is frozen
+
     def limit_budget(self, limit: int) -> Budget:
         """Let appends that wait take about ``limit`` bytes. Return the budget, which all logs share."""
         budget = self.logs.context.budget

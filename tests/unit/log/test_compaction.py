@@ -522,7 +522,7 @@ async def test_a_batch_that_cannot_be_read_stays_and_stops_nothing(
     kit: Kit, caplog: pytest.LogCaptureFixture, problem: str
 ) -> None:
     """It is there from a time when nobody looked into it."""
-    kit.logs.context.check_records = "header"
+    kit.change_logs(check_records="header")
     log = await kit.log(cleanup_policy="delete")
     put(kit, log, (b"a", b"1"))
     put(kit, log, (b"b", b"1"))

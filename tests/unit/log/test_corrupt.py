@@ -90,7 +90,7 @@ async def test_the_page_shows_the_table() -> None:
 @pytest.mark.parametrize("checking", ["frame", "header"])
 async def test_less_can_be_looked_at(kit: Kit, form: str, checking: validator.CheckRecords) -> None:
     """ "frame": the lengths and the number of the records are right; "header": what it says of itself."""
-    kit.logs.context.check_records = checking
+    kit.change_logs(check_records=checking)
     by_key = {kind.key: kind for kind in KINDS}
     for key, framed in {
         "plain/record: length over the end of the batch": True,

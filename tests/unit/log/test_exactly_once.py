@@ -264,7 +264,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         logs = self.kit.logs
         logs.refused._state = self.state  # stands for one that outlasts the gateway
         kept = Checkpoints(self.state, (snapshots.key,), logs.background)
-        logs.context.snapshots = Snapshots(kept, logs.background)
+        self.kit.change_logs(snapshots=Snapshots(kept, logs.background))
         await logs.refused.load()
         if "t" not in self.kit.catalog.by_name:
             await self.kit.topic(partitions=PARTITIONS)

@@ -51,7 +51,7 @@ async def test_a_header_that_is_behind_its_first_record_is_put_right_without_a_l
     kit: Kit, header: int, checking: validator.CheckRecords
 ) -> None:
     """The header tells both times. Retention would delete fresh records for it."""
-    kit.logs.context.check_records = checking
+    kit.change_logs(check_records=checking)
     log = await kit.log(retention_ms="1000")
     log.append(view(altered(batch("a", "b"), max_timestamp=header)), True)
     log.append(view(altered(batch("c"), max_timestamp=NOW + 5)), True)
@@ -369,7 +369,7 @@ async def test_no_more_threads_than_two_at_a_time() -> None:
 
 
 async def test_a_batch_of_more_records_than_there_is_room_for_is_refused(kit: Kit) -> None:
-    kit.logs.context.max_inflated = 1000 * RECORD_COST
+    kit.change_logs(max_inflated=1000 * RECORD_COST)
     log = await kit.log("t", cleanup_policy="compact")
     with pytest.raises(MessageTooLarge, match="a batch of 1001 records is not looked into, at most 1000 are"):
         await appended(log.append(bomb(1001), False))  # without compiled code a thread finds it out
