@@ -1,8 +1,6 @@
-"""For every test: what whoever runs them has set for their own broker is not for these."""
+"""What holds for all tests: Hypothesis does not judge how long an example takes."""
 
-from __future__ import annotations
+from hypothesis import HealthCheck, settings
 
-import os
-
-for name in [name for name in os.environ if name.startswith("KGW_")]:
-    del os.environ[name]
+settings.register_profile("kgw", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kgw")

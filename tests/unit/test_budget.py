@@ -320,6 +320,7 @@ class TestMemory:
         taken: list[int] = []
         monkeypatch.setattr(feed.peer.transport, "write", lambda part: taken.append(len(part)))
         monkeypatch.setattr(feed.peer.transport, "writelines", lambda parts: taken.extend(map(len, parts)))
+        feed.send(feed.frame(produce(LARGE), PRODUCE))  # the decoder for large ones is made once
         (size,) = feed.put(feed.frame(produce(LARGE), PRODUCE))
         with peak() as counts:
             feed.updated(size)
