@@ -26,6 +26,7 @@ from kgw_core.api.large import STEP
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError
+from kgw_core.fetching.sessions import FetchSession
 from kgw_core.pending import Pending
 from kgw_core.steps import at_once, taking_turns
 from kgw_core.wire.messages.fetch import (
@@ -51,14 +52,21 @@ def handle(
 
 
 def _read(request: FetchRequest, context: RequestContext) -> FetchResponse | Pending[FetchResponse]:
-    pending: Pending[FetchResponse] = Pending()
-    if context.entries > PARTS:
+    sessions = context.broker.fetch_sessions
+    if request.session_epoch in (BEGIN, NO_MORE):
+        if request.session_id:
+            sessions.close(request.session_id)
+        fetch: Fetch = FullFetch(request, context, begins=request.session_epoch == BEGIN)
+    elif context.entries <= PARTS:
+        fetch = _fetch_of(at_once(_resuming(request, context)), request, context)
+    else:
+        pending: Pending[FetchResponse] = Pending()
         context.broker.spawn(_read_in_steps(request, context, pending))
         return pending
-    fetch = at_once(_fetch(request, context))
     response = fetch.start()
     if response is not None:
         return response
+    pending = Pending()
     context.broker.spawn(fetch.run(pending))
     return pending
 
@@ -67,28 +75,26 @@ async def _read_in_steps(
     request: FetchRequest, context: RequestContext, pending: Pending[FetchResponse]
 ) -> None:
     try:
-        fetch = await taking_turns(_fetch(request, context), STEP)
+        fetch = _fetch_of(await taking_turns(_resuming(request, context), STEP), request, context)
     except Exception as error:
         pending.fail(error)
     else:
         await fetch.run(pending)
 
 
-def _fetch(request: FetchRequest, context: RequestContext) -> Generator[None, None, Fetch]:
-    sessions = context.broker.fetch_sessions
-    id, epoch = request.session_id, request.session_epoch
-    if epoch in (BEGIN, NO_MORE):
-        if id:
-            sessions.close(id)
-        return FullFetch(request, context, begins=epoch == BEGIN)
-    session = yield from sessions.resuming(
-        id,
-        epoch,
+def _resuming(request: FetchRequest, context: RequestContext) -> Generator[None, None, FetchSession | None]:
+    """The session of the fetch, with its changes; None if it has ended. In steps."""
+    return context.broker.fetch_sessions.resuming(
+        request.session_id,
+        request.session_epoch,
         context.version >= BY_ID,
         request.topics,
         request.forgotten_topics_data,
         context.broker.clock.monotonic(),
     )
+
+
+def _fetch_of(session: FetchSession | None, request: FetchRequest, context: RequestContext) -> Fetch:
     if session is None:
         return FullFetch(request, context, begins=False)
     return IncrementalFetch(request, context, session)
