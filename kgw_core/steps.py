@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable
+from itertools import islice
 from typing import Any, TypeVar
 
 import anyio.lowlevel
@@ -33,3 +34,14 @@ async def taking_turns(steps: Generator[Any, None, T], count: int = 1) -> T:
             except StopIteration as end:
                 result: T = end.value
                 return result
+
+
+async def in_pieces(items: Iterable[T], count: int, do: Callable[[list[T]], object]) -> None:
+    """Call ``do`` with each ``count`` of ``items``, and serve others before each call.
+
+    :raises Exception: from ``do``.
+    """
+    rest = iter(items)
+    while piece := list(islice(rest, count)):
+        await anyio.lowlevel.checkpoint()
+        do(piece)

@@ -15,7 +15,7 @@ v18 high watermark of a follower.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from typing import Any
 
 from kgw_core.api.fetch_full import FullFetch
@@ -26,9 +26,9 @@ from kgw_core.api.large import STEP
 from kgw_core.api.registry import Api
 from kgw_core.broker import RequestContext
 from kgw_core.errors import KafkaError
-from kgw_core.fetching.sessions import FetchSession
+from kgw_core.fetching.sessions import FetchSession, asked_of, gone_of
 from kgw_core.pending import Pending
-from kgw_core.steps import at_once, taking_turns
+from kgw_core.steps import in_pieces
 from kgw_core.wire.messages.fetch import (
     FetchableTopicResponse,
     FetchRequest,
@@ -58,7 +58,15 @@ def _read(request: FetchRequest, context: RequestContext) -> FetchResponse | Pen
             sessions.close(request.session_id)
         fetch: Fetch = FullFetch(request, context, begins=request.session_epoch == BEGIN)
     elif context.entries <= PARTS:
-        fetch = _fetch_of(at_once(_resuming(request, context)), request, context)
+        session = sessions.resume(
+            request.session_id,
+            request.session_epoch,
+            context.version >= BY_ID,
+            request.topics,
+            request.forgotten_topics_data,
+            context.broker.clock.monotonic(),
+        )
+        fetch = _fetch_of(session, request, context)
     else:
         pending: Pending[FetchResponse] = Pending()
         context.broker.spawn(_read_in_steps(request, context, pending))
@@ -74,24 +82,18 @@ def _read(request: FetchRequest, context: RequestContext) -> FetchResponse | Pen
 async def _read_in_steps(
     request: FetchRequest, context: RequestContext, pending: Pending[FetchResponse]
 ) -> None:
+    """Continue a session with very many changes."""
+    sessions = context.broker.fetch_sessions
     try:
-        fetch = _fetch_of(await taking_turns(_resuming(request, context), STEP), request, context)
+        session = sessions.due(request.session_id, request.session_epoch, context.version >= BY_ID)
+        await in_pieces(asked_of(request.topics), STEP, session.change)
+        await in_pieces(gone_of(request.forgotten_topics_data), STEP, session.forget)
+        resumed = sessions.resumed(session, context.broker.clock.monotonic())
+        fetch = _fetch_of(resumed, request, context)
     except Exception as error:
         pending.fail(error)
     else:
         await fetch.run(pending)
-
-
-def _resuming(request: FetchRequest, context: RequestContext) -> Generator[None, None, FetchSession | None]:
-    """The session of the fetch, with its changes; None if it has ended. In steps."""
-    return context.broker.fetch_sessions.resuming(
-        request.session_id,
-        request.session_epoch,
-        context.version >= BY_ID,
-        request.topics,
-        request.forgotten_topics_data,
-        context.broker.clock.monotonic(),
-    )
 
 
 def _fetch_of(session: FetchSession | None, request: FetchRequest, context: RequestContext) -> Fetch:

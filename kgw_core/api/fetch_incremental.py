@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Iterable
 
 from kgw_core.api.fetch_reading import PARTS, Fetch
 from kgw_core.api.large import STEP
@@ -12,12 +12,13 @@ from kgw_core.fetching.part import Part
 from kgw_core.fetching.sessions import FetchSession
 from kgw_core.log.partition import PartitionLog
 from kgw_core.log.waiting import WaitingFetch
-from kgw_core.steps import at_once, taking_turns
+from kgw_core.steps import in_pieces
 from kgw_core.wire import ZERO_UUID
 from kgw_core.wire.messages.fetch import (
     FetchableTopicResponse,
     FetchRequest,
     FetchResponse,
+    PartitionData,
 )
 
 
@@ -56,35 +57,48 @@ class IncrementalFetch(Fetch):
         return waiting
 
     async def _response_in_steps(self) -> FetchResponse:
-        if len(self._looked) > PARTS:
-            return await taking_turns(self._answer(), STEP)
-        return self._response()
+        if len(self._looked) <= PARTS:
+            return self._response()
+        if self._went_on:
+            return self._refused()
+        topics: list[FetchableTopicResponse] = []
+        pairs = zip(self._looked, self._answers, strict=True)
+        await in_pieces(pairs, STEP, lambda piece: self._add(piece, topics))
+        return FetchResponse(0, 0, self._session.id, topics, self._endpoints())
 
     def _response(self) -> FetchResponse:
-        return at_once(self._answer())
-
-    def _answer(self) -> Generator[None, None, FetchResponse]:
-        session = self._session
-        if session.epoch != self._epoch:
-            error = InvalidFetchSessionEpoch(f"fetch session {session.id} went on while this fetch waited")
-            return FetchResponse(0, self._context.failed(error), session.id)
-        endpoints = self._endpoints()
+        if self._went_on:
+            return self._refused()
         topics: list[FetchableTopicResponse] = []
-        topic: str | bytes | None = None
-        put_aside = self._put_aside
-        for part, answer in zip(self._looked, self._answers, strict=True):
+        self._add(zip(self._looked, self._answers, strict=True), topics)
+        return FetchResponse(0, 0, self._session.id, topics, self._endpoints())
+
+    @property
+    def _went_on(self) -> bool:
+        """Whether the client has sent another fetch of the session meanwhile."""
+        return self._session.epoch != self._epoch
+
+    def _refused(self) -> FetchResponse:
+        id = self._session.id
+        error = InvalidFetchSessionEpoch(f"fetch session {id} went on while this fetch waited")
+        return FetchResponse(0, self._context.failed(error), id)
+
+    def _add(
+        self, answers: Iterable[tuple[Part, PartitionData]], topics: list[FetchableTopicResponse]
+    ) -> None:
+        """Add the answers with changes to ``topics``. The client knows them from now on."""
+        session, put_aside = self._session, self._put_aside
+        for part, answer in answers:
             if part.is_news(answer):
-                if part.topic != topic:
-                    topic = part.topic
-                    if isinstance(topic, str):
+                topic = part.topic
+                if isinstance(topic, str):
+                    if not topics or topics[-1].topic != topic:
                         topics.append(FetchableTopicResponse(topic, ZERO_UUID, []))
-                    else:
-                        topics.append(FetchableTopicResponse("", topic, []))
+                elif not topics or topics[-1].topic_id != topic:
+                    topics.append(FetchableTopicResponse("", topic, []))
                 topics[-1].partitions.append(answer)
                 if answer.records:
                     session.move_to_end(part)
             part.sent(answer)
             if put_aside is not None and part.is_idle():
                 put_aside(part)
-            yield
-        return FetchResponse(0, 0, session.id, topics, endpoints)

@@ -22,14 +22,13 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from kgw_core.errors import FetchSessionIdNotFound, FetchSessionTopicIdError, InvalidFetchSessionEpoch
 from kgw_core.fetching.changed import Changed
 from kgw_core.fetching.part import Part
-from kgw_core.steps import at_once
-from kgw_core.wire.messages.fetch import FetchTopic, ForgottenTopic
+from kgw_core.wire.messages.fetch import FetchPartition, FetchTopic, ForgottenTopic
 
 EVICTION_SECONDS = 120.0
 """Kafka's MIN_INCREMENTAL_FETCH_SESSION_EVICTION_MS, a constant there, too."""
@@ -43,6 +42,16 @@ LARGE: Final = 2000
 
 Key: TypeAlias = tuple[str | bytes, int]
 """The topic's name or 16-byte id, and the partition."""
+
+
+def asked_of(topics: Iterable[FetchTopic]) -> Iterator[tuple[FetchTopic, FetchPartition]]:
+    """The partitions of a fetch, each with its topic."""
+    return ((topic, asked) for topic in topics for asked in topic.partitions)
+
+
+def gone_of(forgotten: Iterable[ForgottenTopic]) -> Iterator[tuple[ForgottenTopic, int]]:
+    """The forgotten partitions of a fetch, each with its topic."""
+    return ((topic, partition) for topic in forgotten for partition in topic.partitions)
 
 
 class FetchSession:
@@ -60,9 +69,10 @@ class FetchSession:
         self.size = len(parts)  # the counted partitions
         self._listed = False  # whether a larger session may evict it
         self.changed: Changed | None = None
-        self._track_if_large()
+        self.track_if_large()
 
-    def _track_if_large(self) -> None:
+    def track_if_large(self) -> None:
+        """Track the parts that have changed from now on, if there are many."""
         if self.changed is None and len(self.parts) > LARGE:
             self.changed = Changed(self.parts.values())
 
@@ -71,32 +81,26 @@ class FetchSession:
         """The parts that a fetch has to look at, in order."""
         return self.parts.values() if self.changed is None else self.changed.parts
 
-    def change(
-        self, topics: Sequence[FetchTopic], forgotten: Sequence[ForgottenTopic]
-    ) -> Generator[None, None, None]:
-        """Add and change the partitions of a fetch, then remove its forgotten ones. In steps, one for each
-        partition."""
-        parts, changed = self.parts, self.changed
-        for topic in topics:
-            key = topic.topic_id if self.by_id else topic.topic
-            for asked in topic.partitions:
-                part = parts.get((key, asked.partition))
-                if part is None:
-                    part = parts[key, asked.partition] = Part(key, asked)
-                else:
-                    part.asked = asked
-                    part.quiet = -1
-                if changed is not None:
-                    changed.put_back(part)
-                yield
-        for gone in forgotten:
-            key = gone.topic_id if self.by_id else gone.topic
-            for partition in gone.partitions:
-                part = parts.pop((key, partition), None)
-                if part is not None and changed is not None:
-                    changed.remove(part)
-                yield
-        self._track_if_large()
+    def change(self, asked: Iterable[tuple[FetchTopic, FetchPartition]]) -> None:
+        """Add and change these partitions."""
+        parts, changed, by_id = self.parts, self.changed, self.by_id
+        for topic, partition in asked:
+            key = topic.topic_id if by_id else topic.topic
+            part = parts.get((key, partition.partition))
+            if part is None:
+                part = parts[key, partition.partition] = Part(key, partition)
+            else:
+                part.asked = partition
+                part.quiet = -1
+            if changed is not None:
+                changed.put_back(part)
+
+    def forget(self, gone: Iterable[tuple[ForgottenTopic, int]]) -> None:
+        """Remove these partitions."""
+        for topic, partition in gone:
+            part = self.parts.pop((topic.topic_id if self.by_id else topic.topic, partition), None)
+            if part is not None and self.changed is not None:
+                self.changed.remove(part)
 
     def move_to_end(self, part: Part) -> None:
         """Move the part to the end of the reading order."""
@@ -160,18 +164,20 @@ class FetchSessions:
         :raises InvalidFetchSessionEpoch: the epoch is wrong.
         :raises FetchSessionTopicIdError: the session has topics by name and the fetch by id, or the reverse.
         """
-        return at_once(self.resuming(id, epoch, by_id, topics, forgotten, now))
+        session = self.due(id, epoch, by_id)
+        if topics:
+            session.change(asked_of(topics))
+        if forgotten:
+            session.forget(gone_of(forgotten))
+        return self.resumed(session, now)
 
-    def resuming(
-        self,
-        id: int,
-        epoch: int,
-        by_id: bool,
-        topics: Sequence[FetchTopic],
-        forgotten: Sequence[ForgottenTopic],
-        now: float,
-    ) -> Generator[None, None, FetchSession | None]:
-        """:meth:`resume` in steps, one for each partition that the fetch changes."""
+    def due(self, id: int, epoch: int, by_id: bool) -> FetchSession:
+        """The session that a fetch continues. It may be changed until :meth:`resumed` is called.
+
+        :raises FetchSessionIdNotFound: there is no such session.
+        :raises InvalidFetchSessionEpoch: the epoch is wrong.
+        :raises FetchSessionTopicIdError: the session has topics by name and the fetch by id, or the reverse.
+        """
         session = self._sessions.get(id)
         if session is None:
             raise FetchSessionIdNotFound(f"there is no fetch session {id}")
@@ -182,13 +188,20 @@ class FetchSessions:
                 f"fetch session {id} has topics by {'id' if session.by_id else 'name'}"
             )
         session.epoch = epoch + 1 if epoch < LAST_EPOCH else FIRST_EPOCH
-        if topics or forgotten:
-            yield from session.change(topics, forgotten)
-            if self._sessions.get(id) is not session:
-                raise FetchSessionIdNotFound(f"fetch session {id} has ended meanwhile")
-            if not session.parts:
-                self._end(session)
-                return None
+        return session
+
+    def resumed(self, session: FetchSession, now: float) -> FetchSession | None:
+        """The session after the changes of a fetch; None if it has no partition left and ends.
+
+        :raises FetchSessionIdNotFound: it has ended meanwhile, or has grown past the limit.
+        """
+        id = session.id
+        if self._sessions.get(id) is not session:
+            raise FetchSessionIdNotFound(f"fetch session {id} has ended meanwhile")
+        if not session.parts:
+            self._end(session)
+            return None
+        session.track_if_large()
         self._touch(session, now)
         if self.partitions > self.max_partitions:
             self._end(session)

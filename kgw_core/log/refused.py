@@ -120,7 +120,8 @@ class RefusedSequences:
         if damaged and (known is not None or self._count >= self._most // 2):
             return  # the known refusal is surer; or many damaged batches would take the room of others
         self.active = True
-        if known is None or (known.later_only and not absent):
+        earlier = known is not None and epoch == known.epoch and comes_before(known.sequence, sequence)
+        if known is None or (known.later_only and not absent and not earlier):
             if known is None and self._count >= self._most:
                 if not self._full_until:
                     logger.warning(

@@ -49,7 +49,7 @@ def fetches(monkeypatch: pytest.MonkeyPatch) -> dict[str | None, Seen]:
     from kgw_core.api import fetch
 
     seen: dict[str | None, Seen] = {}
-    choose = fetch._fetch
+    read = fetch._read
 
     def counting(request: FetchRequest, context: RequestContext) -> Any:
         entry = seen.setdefault(context.client.client_id, Seen())
@@ -58,9 +58,9 @@ def fetches(monkeypatch: pytest.MonkeyPatch) -> dict[str | None, Seen]:
         else:
             entry.full += 1
         entry.partitions += sum(len(topic.partitions) for topic in request.topics)
-        return choose(request, context)
+        return read(request, context)
 
-    monkeypatch.setattr(fetch, "_fetch", counting)
+    monkeypatch.setattr(fetch, "_read", counting)
     return seen
 
 

@@ -484,6 +484,15 @@ async def test_those_of_topics_that_are_not_there_expire_sooner() -> None:
     assert [allows(memory, tp, producer, 0, 5) for producer in (P, Q)] == [True, True]
 
 
+async def test_the_earliest_counts_also_where_it_was_refused_by_a_topic_of_before() -> None:
+    memory, tp = Memory(), a_tp()
+    memory.remember(tp, P, 0, 6)
+    memory.deleted(tp)
+    memory.made(tp)
+    memory.remember(tp, P, 0, 7)
+    assert [allows(memory, tp, P, 0, sequence) for sequence in (6, 7, 8)] == [True, False, False]
+
+
 async def test_full_of_topics_that_are_not_there() -> None:
     memory, tp = Memory(most=2), a_tp()
     for producer in range(3):
