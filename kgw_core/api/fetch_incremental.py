@@ -35,20 +35,22 @@ class IncrementalFetch(Fetch):
 
     @property
     def _many(self) -> bool:
-        return len(self._session.to_read) > PARTS
+        session = self._session
+        return len(session.parts if session.changed is None else session.changed.parts) > PARTS
 
     def _begin(self) -> Collection[Part]:
         order = super()._begin()
         session = self._session
-        self._readable = len(order) < len(session.parts)
         if session.changed is None:
             self._put_aside = None
             return order
         self._put_aside = session.changed.put_aside
+        self._readable = len(order) < len(session.parts)
         return list(order)
 
     def _order(self) -> Collection[Part]:
-        return self._session.to_read
+        session = self._session
+        return session.parts.values() if session.changed is None else session.changed.parts
 
     def _wait(self, complete: Callable[[], object], logs: Collection[PartitionLog]) -> WaitingFetch:
         waiting = super()._wait(complete, logs)
@@ -59,7 +61,7 @@ class IncrementalFetch(Fetch):
     async def _response_in_steps(self) -> FetchResponse:
         if len(self._looked) <= PARTS:
             return self._response()
-        if self._went_on:
+        if self._session.epoch != self._epoch:
             return self._refused()
         topics: list[FetchableTopicResponse] = []
         pairs = zip(self._looked, self._answers, strict=True)
@@ -67,18 +69,14 @@ class IncrementalFetch(Fetch):
         return FetchResponse(0, 0, self._session.id, topics, self._endpoints())
 
     def _response(self) -> FetchResponse:
-        if self._went_on:
+        if self._session.epoch != self._epoch:
             return self._refused()
         topics: list[FetchableTopicResponse] = []
         self._add(zip(self._looked, self._answers, strict=True), topics)
         return FetchResponse(0, 0, self._session.id, topics, self._endpoints())
 
-    @property
-    def _went_on(self) -> bool:
-        """Whether the client has sent another fetch of the session meanwhile."""
-        return self._session.epoch != self._epoch
-
     def _refused(self) -> FetchResponse:
+        """The client has sent another fetch of the session meanwhile."""
         id = self._session.id
         error = InvalidFetchSessionEpoch(f"fetch session {id} went on while this fetch waited")
         return FetchResponse(0, self._context.failed(error), id)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from kgw_core.errors import FetchSessionIdNotFound, FetchSessionTopicIdError, InvalidFetchSessionEpoch
@@ -56,7 +56,7 @@ def gone_of(forgotten: Iterable[ForgottenTopic]) -> Iterator[tuple[ForgottenTopi
 
 class FetchSession:
     """One session. ``parts`` are in the order of reading. ``epoch`` is that of the next fetch.
-    ``changed`` has the parts to read; with None that is all of them."""
+    ``changed`` has the parts that a fetch has to read; if it is None, those are all."""
 
     __slots__ = ("_listed", "begun", "by_id", "changed", "epoch", "id", "parts", "size", "used")
 
@@ -75,11 +75,6 @@ class FetchSession:
         """Track the parts that have changed from now on, if there are many."""
         if self.changed is None and len(self.parts) > LARGE:
             self.changed = Changed(self.parts.values())
-
-    @property
-    def to_read(self) -> Collection[Part]:
-        """The parts that a fetch has to look at, in order."""
-        return self.parts.values() if self.changed is None else self.changed.parts
 
     def change(self, asked: Iterable[tuple[FetchTopic, FetchPartition]]) -> None:
         """Add and change these partitions."""
@@ -201,7 +196,8 @@ class FetchSessions:
         if not session.parts:
             self._end(session)
             return None
-        session.track_if_large()
+        if len(session.parts) > LARGE:
+            session.track_if_large()
         self._touch(session, now)
         if self.partitions > self.max_partitions:
             self._end(session)
