@@ -288,3 +288,20 @@ async def test_what_others_do_between_the_steps(store: SqliteStore, monkeypatch:
             await store.update_topic(more, other)
     await store.create_topic(LARGE)
     await usable(store, LARGE)
+
+
+async def test_of_two_updates_at_the_same_time_one_gets_all_logs(tmp_path: Path, small: None) -> None:
+    """The steps of the one that loses take no log of the other."""
+    tps = [TopicPartition("t", BEFORE.id, number) for number in range(LARGE.partitions)]
+    async with opened(tmp_path) as store:
+        await store.create_topic(BEFORE)
+        larger = Topic("t", BEFORE.id, LARGE.partitions + ROWS)
+        results = await asyncio.gather(
+            store.update_topic(LARGE, BEFORE), store.update_topic(larger, BEFORE), return_exceptions=True
+        )
+        [done] = [number for number, result in enumerate(results) if result is None]
+        assert isinstance(results[1 - done], KafkaStorageError | TopicConflict)
+        for tp in tps:
+            assert await store.append(tp, [make_batch(0)]) == [0]
+    async with opened(tmp_path) as store:
+        assert [(await store.bounds(tp)).end for tp in tps] == [1] * len(tps)

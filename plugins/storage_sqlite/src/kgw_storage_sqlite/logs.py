@@ -40,7 +40,8 @@ class Logs:
 
     ``hidden`` are logs whose topic was deleted; ``failed`` the reserved ids of logs that could not be made;
     ``dead`` the ids of logs that nobody uses any more, but whose rows may still be there. Upkeep takes the
-    first two to the third, and removes them.
+    first two to the third, and removes them. ``updates`` counts, by topic, the updates
+    that made logs, as only the latest one may go on.
     """
 
     def __init__(self, room: Room) -> None:
@@ -48,6 +49,7 @@ class Logs:
         self._by_topic: dict[int, dict[int, Log]] = {}  # by the topic id's integer, and the partition
         self._next = 1
         self._reserved: set[int] = set()
+        self.updates: dict[int, int] = {}
         self.hidden: list[Log] = []
         self.failed: list[list[int]] = []
         self.dead: dict[int, None] = {}
@@ -103,6 +105,7 @@ class Logs:
 
     def hide(self, topic_id: UUID) -> None:
         """The topic was deleted."""
+        self.updates.pop(topic_id.int, None)
         self.hidden += self._by_topic.pop(topic_id.int, _NO_LOGS).values()
 
     def bury(self, most: int) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from kgw_core.errors import KafkaStorageError
 from kgw_core.spi.storage import Topic, TopicPartition
 from kgw_storage_sqlite.database import Database, transaction
 from kgw_storage_sqlite.log import Log
@@ -65,6 +66,7 @@ class Making:
         self._frees = frees
         self._ids: list[int] = []
         self._made: dict[int, Log] = {}
+        self._number = 0  # of this update of the topic
 
     async def run(self, database: Database) -> None:
         """Make all or none. :raises Exception: from a step; upkeep has to remove what was made."""
@@ -89,8 +91,13 @@ class Making:
 
     def _write(self, connection: sqlite3.Connection, *, first: int, end: int) -> None:
         self._check(connection)
+        updates, key = self._logs.updates, self._topic.id.int
         if not self._ids:
+            if self._first:  # a topic that exists; a new one has an id of its own
+                updates[key] = self._number = updates.get(key, 0) + 1
             self._ids += self._logs.reserve(self._topic.partitions - self._first)
+        elif self._first and updates.get(key) != self._number:  # each would take rows from the other
+            raise KafkaStorageError(f"another update of topic {self._topic.name} has begun meanwhile")
         name, topic_id = self._topic.name, self._topic.id
         if first < end:
             # an attempt that failed may have left rows that upkeep has not removed yet
