@@ -24,6 +24,7 @@ from kgw_core.config import Config, Settings
 from kgw_core.config_validation import Chosen, checked
 from kgw_core.gateway import Gateway, StartError, StopError, format_address, running
 from kgw_core.spi.settings import ConfigError
+from kgw_core.workers import quick_switches
 
 
 def run(
@@ -68,7 +69,7 @@ async def _run(
         file.try_out()
     config, report = settings.config, settings.report
     try:
-        with ExitStack() as receiving, short_collections():
+        with ExitStack() as receiving, short_collections(), quick_switches():
             async with anyio.create_task_group() as tasks:
                 async with (
                     running(config, report=report, chosen=chosen, given=settings.given) as gateway,
