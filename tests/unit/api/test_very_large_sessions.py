@@ -117,7 +117,7 @@ async def test_an_idle_poll_costs_the_same_however_many_partitions_there_are() -
         assert kit.decode(poll.result(), asked, V).responses == []
         costs.append(counts.total)
         await kit.close()
-    assert costs[0] == costs[1]
+    assert abs(costs[1] - costs[0]) < 3_000 / 2  # not one instruction for each partition more
 
 
 async def test_what_visits_all_partitions_does_so_in_steps(kit: Kit) -> None:
