@@ -5,8 +5,8 @@ may take the memory of its work.
 
 A thread that runs Python code keeps CPython's global lock until it has had it for the switch interval, 5 ms
 by default. The event loop gives the lock away whenever it waits for sockets, so with two busy threads it lost
-10 ms in each of its turns, and a client with a few turns in a request waited over 300 ms while a topic of
-many records was compacted. So the command shortens the interval.
+10 ms in each of its turns, and a client with a few turns in a request waited over 300 ms. So the command
+shortens the interval.
 """
 
 from __future__ import annotations

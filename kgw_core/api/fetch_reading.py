@@ -244,7 +244,7 @@ class Fetch:
         put_aside = self._put_aside
         for part in parts:
             log = part.log
-            if (
+            if (  # part.is_idle(), inlined for speed
                 log is not None
                 and log.high_watermark == part.quiet
                 and log.start == part.sent_start
